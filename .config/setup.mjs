@@ -1,0 +1,59 @@
+// The first run from a fresh clone: installs and builds what is missing, then returns at once when nothing changed.
+// Plain Node without dependencies, because it runs before there are any. `--build` also compiles; `--quiet` says nothing when all is done.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const stampFile = join(root, 'node_modules', '.cache', 'drover-setup.json');
+const quiet = process.argv.includes('--quiet');
+const say = (text) => process.stderr.write(`[setup] ${text}\n`);
+
+/** node-gyp needs Node's headers when better-sqlite3's prebuilt binary cannot be fetched; most installations carry them beside `node`. */
+function headersBesideNode() {
+  const prefix = dirname(dirname(process.execPath));
+  return existsSync(join(prefix, 'include', 'node', 'node.h')) ? prefix : undefined;
+}
+
+function run(command, args, env = {}) {
+  // stdout belongs to the command that the user asked for (`npm start -- --json`); ours goes to stderr.
+  const result = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2], env: { ...process.env, ...env } });
+  if (result.error) throw result.error;
+  return result.status ?? 1;
+}
+
+function fail(what, remedy) {
+  say(`${what}\n        ${remedy}`);
+  process.exit(1);
+}
+
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 20 || (major === 20 && minor < 19)) {
+  fail(`Node ${process.versions.node} is too old.`, 'Install Node 20.19 or later, 22 or 24, then run this again.');
+}
+
+const lockfile = readFileSync(join(root, 'package-lock.json'));
+const wanted = createHash('sha256').update(lockfile).update(process.version).digest('hex');
+const installed = existsSync(stampFile) ? JSON.parse(readFileSync(stampFile, 'utf8')).installed : undefined;
+
+if (installed !== wanted) {
+  say('installing dependencies (once; a minute or two) …');
+  const nodedir = headersBesideNode();
+  const status = run('npm', ['ci', '--no-fund', '--no-audit', '--loglevel=error'], nodedir ? { npm_config_nodedir: nodedir } : {});
+  if (status !== 0) {
+    fail(
+      `npm ci ended with status ${status}.`,
+      'Read the lines above. better-sqlite3 compiles where no prebuilt binary can be fetched: that needs python3, make and g++.',
+    );
+  }
+  mkdirSync(dirname(stampFile), { recursive: true });
+  writeFileSync(stampFile, JSON.stringify({ installed: wanted }));
+}
+
+if (process.argv.includes('--build')) {
+  if (!quiet) say('building …');
+  const status = run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '--build']);
+  if (status !== 0) fail('The build failed.', 'Mend the errors above, then run this again.');
+}
