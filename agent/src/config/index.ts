@@ -1,0 +1,65 @@
+import { Type, type Static } from 'typebox';
+import { readConfiguration } from '@drover/shared/configuration';
+import { NAME_PATTERN } from '@drover/shared/ids';
+
+const strict = { additionalProperties: false } as const;
+const port = (value: number) => Type.Integer({ minimum: 0, maximum: 65_535, default: value });
+
+/** Every key of agent.json; `DROVER_AGENT_SERVE_PORT` sets `serve.port`, and the environment wins over the file. */
+export const AgentConfig = Type.Object(
+  {
+    /** Identity, journal, releases and telemetry live here; the only folder that the agent writes. */
+    dataDir: Type.String({ minLength: 1, default: '/var/lib/drover' }),
+    /** Chosen at enrolment; defaults to the host name made fit for a topic. */
+    deviceId: Type.Optional(Type.String({ pattern: NAME_PATTERN })),
+    hardwareClass: Type.String({ minLength: 1, maxLength: 64, default: 'generic' }),
+    attributes: Type.Record(Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }), Type.String({ maxLength: 200 }), { default: {} }),
+    serve: Type.Object(
+      {
+        host: Type.String({ minLength: 1, default: '127.0.0.1' }),
+        port: port(8080),
+        /** Tried in this order; the first that a run proves is used. */
+        providers: Type.Array(Type.Union([Type.Literal('tensorrt'), Type.Literal('cuda'), Type.Literal('cpu')]), {
+          minItems: 1,
+          default: ['tensorrt', 'cuda', 'cpu'],
+        }),
+      },
+      { ...strict, default: {} },
+    ),
+    telemetry: Type.Object(
+      {
+        intervalMs: Type.Integer({ minimum: 200, maximum: 86_400_000, default: 60_000 }),
+        /** Samples kept per model, oldest dropped first. */
+        maxSamples: Type.Integer({ minimum: 100, maximum: 10_000_000, default: 20_000 }),
+      },
+      { ...strict, default: {} },
+    ),
+    outbox: Type.Object(
+      {
+        maxReports: Type.Integer({ minimum: 100, maximum: 1_000_000, default: 20_000 }),
+        maxBytes: Type.Integer({ minimum: 100_000, maximum: 10_000_000_000, default: 50_000_000 }),
+      },
+      { ...strict, default: {} },
+    ),
+    learn: Type.Object(
+      {
+        /** The stricter of this and the release's recipe holds. */
+        adaptation: Type.Union([Type.Literal('off'), Type.Literal('propose'), Type.Literal('auto')], { default: 'auto' }),
+        memoryMiB: Type.Integer({ minimum: 64, maximum: 65_536, default: 512 }),
+      },
+      { ...strict, default: {} },
+    ),
+    log: Type.Object(
+      { level: Type.Union((['debug', 'info', 'warn', 'error'] as const).map((level) => Type.Literal(level)), { default: 'info' }) },
+      { ...strict, default: {} },
+    ),
+  },
+  strict,
+);
+export type AgentConfig = Static<typeof AgentConfig>;
+
+export const AGENT_ENV_PREFIX = 'DROVER_AGENT_';
+
+/** @throws ConfigurationError */
+export const readAgentConfig = (file: string | undefined, environment: Readonly<Record<string, string | undefined>>): AgentConfig =>
+  readConfiguration(AgentConfig, { file, environment, prefix: AGENT_ENV_PREFIX });

@@ -1,0 +1,68 @@
+import { Version } from '../ids/index.js';
+import { formatProblems, validate } from '../validation/index.js';
+import { ManifestError } from './errors.js';
+import { Manifest, type FileReference, type Variant } from './schema.js';
+
+export {
+  Datatype,
+  FileReference,
+  Lineage,
+  Manifest,
+  MAX_FILE_BYTES,
+  Recipe,
+  RELEASE_FORMAT,
+  TensorSignature,
+  Variant,
+} from './schema.js';
+export { encodeGoldenVectors, decodeGoldenVectors, type GoldenVector, type GoldenTensor } from './golden-vectors.js';
+
+export { MANIFEST_CODES, ManifestError } from './errors.js';
+
+/** Largest manifest that is read: 1 MiB. Profiles and golden vectors are files of their own. */
+export const MAX_MANIFEST_BYTES = 1024 * 1024;
+
+/** Parses the payload of a *verified* envelope (docs/protocol.md, section 3). */
+export function parseManifest(payload: Uint8Array): Manifest {
+  let json: unknown;
+  try {
+    json = JSON.parse(Buffer.from(payload).toString('utf8'));
+  } catch (cause) {
+    throw new ManifestError('MANIFEST_INVALID', 'The manifest is not JSON.', { remedy: 'Publish the release again.', cause });
+  }
+  const manifest = validate(
+    Manifest,
+    json,
+    (problems) =>
+      new ManifestError('MANIFEST_INVALID', `The manifest does not follow the schema: ${formatProblems(problems)}.`, {
+        remedy: 'Mend the named keys (docs/protocol.md, section 3) and publish again.',
+      }),
+  );
+  Version(manifest.version);
+  if (manifest.revertFloor !== undefined) Version(manifest.revertFloor);
+  return manifest;
+}
+
+/** The variant for a hardware class: an exact name wins over `*`. */
+export function variantFor(manifest: Manifest, hardwareClass: string): Variant {
+  const exact = manifest.variants.find((variant) => variant.hardwareClasses.includes(hardwareClass));
+  const found = exact ?? manifest.variants.find((variant) => variant.hardwareClasses.includes('*'));
+  if (found) return found;
+  throw new ManifestError(
+    'MANIFEST_NO_VARIANT',
+    `${manifest.model} ${manifest.version} has no variant for the hardware class "${hardwareClass}".`,
+    { remedy: `Publish a release with a variant for "${hardwareClass}" or for "*", or take the device out of the selector.` },
+  );
+}
+
+/** Everything that a device of this variant has to fetch, without repetitions. */
+export function filesFor(manifest: Manifest, variant: Variant): FileReference[] {
+  const files = [variant.model, manifest.goldenVectors, ...manifest.assets.map((asset) => asset.file)];
+  if (manifest.referenceProfile) files.push(manifest.referenceProfile);
+  return [...new Map(files.map((file) => [file.digest, file])).values()];
+}
+
+/** All files of the release, all variants together. */
+export function allFiles(manifest: Manifest): FileReference[] {
+  const files = manifest.variants.flatMap((variant) => filesFor(manifest, variant));
+  return [...new Map(files.map((file) => [file.digest, file])).values()];
+}

@@ -1,0 +1,171 @@
+import { Type, type Static } from 'typebox';
+import { DIGEST_PATTERN, NAME_PATTERN, type Digest, type ModelName, type Version } from '../ids/index.js';
+
+/** The format of this document. A reader refuses a major number that it does not know. */
+export const RELEASE_FORMAT = 'drover.release/1';
+
+const strict = { additionalProperties: false } as const;
+const digest = Type.Unsafe<Digest>(Type.String({ pattern: DIGEST_PATTERN }));
+const version = Type.Unsafe<Version>(Type.String({ pattern: '^\\d+\\.\\d+\\.\\d+[0-9A-Za-z.+-]*$', maxLength: 64 }));
+const share = Type.Number({ minimum: 0, maximum: 1 });
+const text = (maxLength: number) => Type.String({ minLength: 1, maxLength });
+
+/** Relative path inside the release; never absolute, never upwards. */
+const path = Type.String({
+  pattern: '^(?!.*(^|/)\\.\\.?(/|$))[A-Za-z0-9][A-Za-z0-9._/-]*$',
+  maxLength: 200,
+});
+
+/** Largest file that a manifest may name: 16 GiB. */
+export const MAX_FILE_BYTES = 16 * 1024 ** 3;
+
+export const FileReference = Type.Object(
+  { path, digest, bytes: Type.Integer({ minimum: 0, maximum: MAX_FILE_BYTES }) },
+  strict,
+);
+export type FileReference = Static<typeof FileReference>;
+
+/** Open Inference Protocol datatypes. */
+export const Datatype = Type.Union(
+  (['BOOL', 'UINT8', 'UINT16', 'UINT32', 'UINT64', 'INT8', 'INT16', 'INT32', 'INT64', 'FP16', 'FP32', 'FP64', 'BYTES'] as const).map(
+    (name) => Type.Literal(name),
+  ),
+);
+export type Datatype = Static<typeof Datatype>;
+
+/** Shape in elements, row-major; −1 is a variable axis. */
+export const TensorSignature = Type.Object(
+  { name: text(200), datatype: Datatype, shape: Type.Array(Type.Integer({ minimum: -1 }), { maxItems: 16 }) },
+  strict,
+);
+export type TensorSignature = Static<typeof TensorSignature>;
+
+/** The same model for one kind of hardware. `hardwareClasses: ['*']` fits any device. */
+export const Variant = Type.Object(
+  {
+    name: text(64),
+    hardwareClasses: Type.Array(text(64), { minItems: 1, maxItems: 64 }),
+    precision: Type.Union([Type.Literal('fp32'), Type.Literal('fp16'), Type.Literal('int8')]),
+    model: FileReference,
+    signature: Type.Object(
+      {
+        inputs: Type.Array(TensorSignature, { minItems: 1, maxItems: 64 }),
+        outputs: Type.Array(TensorSignature, { minItems: 1, maxItems: 64 }),
+      },
+      strict,
+    ),
+  },
+  strict,
+);
+export type Variant = Static<typeof Variant>;
+
+export const Asset = Type.Object(
+  { kind: Type.Union([Type.Literal('labels'), Type.Literal('preprocessing'), Type.Literal('anchor'), Type.Literal('other')]), file: FileReference },
+  strict,
+);
+
+/** How a dense classifier is trained again; also the bounds within which a device may do it by itself. */
+export const Recipe = Type.Object(
+  {
+    optimizer: Type.Union([Type.Literal('sgd'), Type.Literal('adam')]),
+    learningRate: Type.Number({ exclusiveMinimum: 0, maximum: 10 }),
+    momentum: Type.Number({ minimum: 0, exclusiveMaximum: 1 }),
+    weightDecay: Type.Number({ minimum: 0, maximum: 1 }),
+    batchSize: Type.Integer({ minimum: 1, maximum: 4096 }),
+    epochs: Type.Integer({ minimum: 1, maximum: 10_000 }),
+    /** Share of each training set that is replayed from the anchor set, against forgetting. */
+    replayShare: share,
+    /** Names of the initializers to train; all that feed a layer when empty. */
+    trainable: Type.Array(text(200), { maxItems: 1000 }),
+    /** May a device that fine-tuned this release run the result? `auto` only within `bounds`. */
+    adaptation: Type.Union([Type.Literal('off'), Type.Literal('propose'), Type.Literal('auto')]),
+    bounds: Type.Object(
+      {
+        /** Labelled samples that must exist before training starts. */
+        minLabelled: Type.Integer({ minimum: 10 }),
+        /** Share of the labelled samples held out for the gate. */
+        holdoutShare: Type.Number({ minimum: 0.1, maximum: 0.9 }),
+        minImprovement: share,
+        maxForgetting: share,
+        alpha: Type.Number({ exclusiveMinimum: 0, maximum: 0.5 }),
+      },
+      strict,
+    ),
+  },
+  strict,
+);
+export type Recipe = Static<typeof Recipe>;
+
+export const Lineage = Type.Object(
+  {
+    /** Digest of the release that this one continues, if any. */
+    parent: Type.Optional(digest),
+    data: Type.Array(Type.Object({ name: text(200), digest, rows: Type.Integer({ minimum: 0 }) }, strict), { maxItems: 100 }),
+    run: Type.Optional(
+      Type.Object(
+        { id: text(100), tool: text(100), seed: Type.Integer(), steps: Type.Integer({ minimum: 0 }), metrics: Type.Record(Type.String(), Type.Number()) },
+        strict,
+      ),
+    ),
+  },
+  strict,
+);
+export type Lineage = Static<typeof Lineage>;
+
+/**
+ * What a release is. The publisher signs the bytes of this document (DSSE), and the digest of those bytes names the release
+ * (docs/protocol.md, section 3).
+ */
+export const Manifest = Type.Object(
+  {
+    format: Type.Literal(RELEASE_FORMAT),
+    model: Type.Unsafe<ModelName>(Type.String({ pattern: NAME_PATTERN })),
+    version,
+    createdAt: Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?Z$' }),
+    description: Type.Optional(Type.String({ maxLength: 2000 })),
+    task: Type.Object(
+      {
+        type: Type.Union(
+          (['classification', 'regression', 'detection', 'segmentation', 'anomaly', 'tensors'] as const).map((name) => Type.Literal(name)),
+        ),
+        /** Classification: the output that holds one score per class, and the names of the classes in its order. */
+        scores: Type.Optional(text(200)),
+        labels: Type.Optional(Type.Array(text(100), { minItems: 2, maxItems: 100_000 })),
+      },
+      strict,
+    ),
+    variants: Type.Array(Variant, { minItems: 1, maxItems: 32 }),
+    assets: Type.Array(Asset, { maxItems: 64 }),
+    /** The oldest release that the director may send a device back to on its own. */
+    revertFloor: Type.Optional(version),
+    contract: Type.Object(
+      {
+        perHardwareClass: Type.Array(
+          Type.Object(
+            {
+              hardwareClass: text(64),
+              maxLatencyMs: Type.Number({ exclusiveMinimum: 0 }),
+              maxMemoryMiB: Type.Number({ exclusiveMinimum: 0 }),
+            },
+            strict,
+          ),
+          { maxItems: 64 },
+        ),
+        /** Output parity on the golden vectors: |actual − expected| ≤ absolute + relative·|expected|, element by element. */
+        parity: Type.Object({ absolute: Type.Number({ minimum: 0 }), relative: Type.Number({ minimum: 0 }) }, strict),
+        /** Accuracy on held-out data at publish time, with its number of rows; what the first rollout is judged against. */
+        heldOut: Type.Optional(Type.Object({ accuracy: share, rows: Type.Integer({ minimum: 1 }) }, strict)),
+      },
+      strict,
+    ),
+    /** Document of golden vectors (format `drover.golden/1`). */
+    goldenVectors: FileReference,
+    /** Document of the reference profile (format `drover.profile/1`) with its drift thresholds. */
+    referenceProfile: Type.Optional(FileReference),
+    drift: Type.Optional(Type.Unsafe<unknown>(Type.Object({}))),
+    recipe: Type.Optional(Recipe),
+    lineage: Lineage,
+  },
+  strict,
+);
+export type Manifest = Static<typeof Manifest>;

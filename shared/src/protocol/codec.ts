@@ -1,0 +1,88 @@
+import type { Static, TSchema } from 'typebox';
+import type { DeviceId } from '../ids/index.js';
+import { CodedError, type CodeTable, type ErrorFacts } from '../coded-error/index.js';
+import { decodeEnvelope, encodeEnvelope, signEnvelope, verifyEnvelope, type KeySet, type Signer } from '../trust/index.js';
+import { formatProblems, validate } from '../validation/index.js';
+import { Deployment, DEPLOYMENT_TYPE } from './deployment.js';
+import { ENROLMENT_TYPE, EnrolmentRequest } from './enrolment.js';
+import { REPORT_BODIES, REPORT_TYPE, ReportFrame, type Report, type ReportKind } from './report.js';
+
+export const PROTOCOL_CODES = {
+  MESSAGE_INVALID: { fault: 'peer', retryable: false },
+  MESSAGE_PROTOCOL_UNKNOWN: { fault: 'peer', retryable: false },
+  MESSAGE_WRONG_DEVICE: { fault: 'peer', retryable: false },
+} as const satisfies CodeTable;
+
+export class ProtocolError extends CodedError<keyof typeof PROTOCOL_CODES> {
+  constructor(code: keyof typeof PROTOCOL_CODES, what: string, facts: ErrorFacts) {
+    super(PROTOCOL_CODES, code, what, facts);
+  }
+}
+
+function parsePayload<Schema extends TSchema>(schema: Schema, payload: Uint8Array, kind: string): Static<Schema> {
+  const refuse = (why: string, cause?: unknown) =>
+    new ProtocolError('MESSAGE_INVALID', `This ${kind} cannot be read: ${why}.`, {
+      remedy: 'Bring the agent and the control plane to versions that understand each other (docs/protocol.md, section 1).',
+      cause,
+    });
+  let json: unknown;
+  try {
+    json = JSON.parse(Buffer.from(payload).toString('utf8'));
+  } catch (cause) {
+    throw refuse('it is not JSON', cause);
+  }
+  const spoken = (json as { protocol?: unknown } | null)?.protocol;
+  if (spoken !== 1) {
+    throw new ProtocolError('MESSAGE_PROTOCOL_UNKNOWN', `This ${kind} speaks protocol ${JSON.stringify(spoken)}; known: 1.`, {
+      remedy: 'Update whichever of agent and control plane is older.',
+    });
+  }
+  return validate(schema, json, (problems) => refuse(formatProblems(problems)));
+}
+
+const toPayload = (document: object): Buffer => Buffer.from(JSON.stringify(document));
+
+export const signDeployment = (deployment: Deployment, signer: Signer): Buffer =>
+  encodeEnvelope(signEnvelope(DEPLOYMENT_TYPE, toPayload(deployment), [signer]));
+
+/** Signature first, then the parser (docs/protocol.md, section 4, steps 1 and 2). */
+export const openDeployment = (bytes: Uint8Array, director: KeySet): Deployment =>
+  parsePayload(Deployment, verifyEnvelope(decodeEnvelope(bytes), DEPLOYMENT_TYPE, director).payload, 'deployment');
+
+export const signReport = (report: Report, signer: Signer): Buffer =>
+  encodeEnvelope(signEnvelope(REPORT_TYPE, toPayload(report), [signer]));
+
+/** Opens a report that arrived on `device`'s topic and must be signed by `device`'s key. */
+export function openReport(bytes: Uint8Array, device: DeviceId, key: KeySet): Report {
+  const frame = parsePayload(ReportFrame, verifyEnvelope(decodeEnvelope(bytes), REPORT_TYPE, key).payload, 'report');
+  if (frame.deviceId !== device) {
+    throw new ProtocolError('MESSAGE_WRONG_DEVICE', `A report of ${frame.deviceId} arrived on the topic of ${device}.`, {
+      remedy: 'Check the credentials on both devices; a copied data folder gives two devices one identity.',
+    });
+  }
+  if (!Object.hasOwn(REPORT_BODIES, frame.kind)) {
+    throw new ProtocolError('MESSAGE_INVALID', `Reports of the kind ${JSON.stringify(frame.kind)} are not known.`, {
+      remedy: 'Update the control plane: the agent is newer.',
+    });
+  }
+  const body = validate(
+    REPORT_BODIES[frame.kind as ReportKind],
+    frame.body,
+    (problems) =>
+      new ProtocolError('MESSAGE_INVALID', `The ${frame.kind} report of ${device} is malformed: ${formatProblems(problems)}.`, {
+        remedy: 'Update whichever of agent and control plane is older.',
+      }),
+  );
+  return { ...frame, body } as Report;
+}
+
+export const signEnrolment = (request: EnrolmentRequest, signer: Signer): Buffer =>
+  encodeEnvelope(signEnvelope(ENROLMENT_TYPE, toPayload(request), [signer]));
+
+/** The request names its own key: reading it before the check is unavoidable here, so the frame is parsed twice, the second time verified. */
+export function openEnrolment(bytes: Uint8Array): EnrolmentRequest {
+  const envelope = decodeEnvelope(bytes);
+  const claimed = parsePayload(EnrolmentRequest, Buffer.from(envelope.payload, 'base64'), 'enrolment request');
+  const { payload } = verifyEnvelope(envelope, ENROLMENT_TYPE, { threshold: 1, keys: [claimed.publicKey] });
+  return parsePayload(EnrolmentRequest, payload, 'enrolment request');
+}

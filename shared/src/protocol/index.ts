@@ -1,0 +1,34 @@
+export { ALL_REPORTS, deviceOfTopic, ordersTopic, PROTOCOL_VERSION, reportsTopic } from './topics.js';
+export { Deployment, DEPLOYMENT_TYPE, DowngradeGrant, Probation } from './deployment.js';
+export { ENROLMENT_TYPE, EnrolmentGrant, EnrolmentRequest } from './enrolment.js';
+export {
+  AdaptationBody,
+  DriftBody,
+  HostMetrics,
+  IncidentBody,
+  ProviderReport,
+  RefusalBody,
+  REPORT_BODIES,
+  REPORT_TYPE,
+  RunningModel,
+  ServingCounts,
+  StateBody,
+  TelemetryBody,
+  TransitionBody,
+  UpdateState,
+  type Report,
+  type ReportBody,
+  type ReportKind,
+} from './report.js';
+export {
+  openDeployment,
+  openEnrolment,
+  openReport,
+  PROTOCOL_CODES,
+  ProtocolError,
+  signDeployment,
+  signEnrolment,
+  signReport,
+} from './codec.js';
+/** Payload type of a signed manifest (docs/protocol.md, section 3). */
+export const RELEASE_TYPE = 'application/vnd.drover.release+json';

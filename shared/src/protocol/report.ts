@@ -1,0 +1,181 @@
+import { Type, type Static } from 'typebox';
+import { atMs, attributes, count, deploymentId, deviceId, digest, modelName, protocol, release, share, text } from './vocabulary.js';
+
+export const REPORT_TYPE = 'application/vnd.drover.report+json';
+
+/** Persisted and reported names of update states; stable across versions (docs/protocol.md, section 6). */
+export const UpdateState = Type.Union(
+  (
+    ['idle', 'received', 'fetching', 'verifying', 'staging', 'self-testing', 'activating', 'probation', 'committing', 'falling-back', 'cleaning-up'] as const
+  ).map((name) => Type.Literal(name)),
+);
+export type UpdateState = Static<typeof UpdateState>;
+
+const codedError = Type.Object({ code: text(64), what: text(2000), remedy: text(2000), where: Type.Optional(text(500)) });
+
+/** Requested order, the provider that a run proved, and why it is not the first of the order. */
+export const ProviderReport = Type.Object({ requested: Type.Array(text(32), { maxItems: 8 }), actual: text(32), reason: Type.Optional(text(2000)) });
+export type ProviderReport = Static<typeof ProviderReport>;
+
+/** What the inference process has loaded, by its own word: never what was merely written to disk. */
+export const RunningModel = Type.Object({
+  release,
+  /** Digest of the bytes that the inference process loaded: the variant's file, or the adaptation's. */
+  loaded: digest,
+  adaptation: Type.Optional(digest),
+  provider: ProviderReport,
+});
+export type RunningModel = Static<typeof RunningModel>;
+
+export const StateBody = Type.Object({
+  agentVersion: text(64),
+  hardwareClass: text(64),
+  attributes,
+  models: Type.Array(
+    Type.Object({
+      model: modelName,
+      running: Type.Optional(RunningModel),
+      update: Type.Object({ state: UpdateState, deploymentId: Type.Optional(deploymentId), release: Type.Optional(release) }),
+      /** The last accepted order: what the director's next one has to exceed. */
+      accepted: Type.Optional(Type.Object({ epoch: count, counter: count })),
+      /** How the last deployment ended. */
+      lastOutcome: Type.Optional(
+        Type.Object({
+          deploymentId,
+          release,
+          outcome: Type.Union([Type.Literal('committed'), Type.Literal('fell-back'), Type.Literal('refused')]),
+          error: Type.Optional(codedError),
+        }),
+      ),
+    }),
+    { maxItems: 64 },
+  ),
+});
+export type StateBody = Static<typeof StateBody>;
+
+export const TransitionBody = Type.Object({
+  deploymentId,
+  model: modelName,
+  release,
+  from: UpdateState,
+  to: UpdateState,
+  reason: text(2000),
+  error: Type.Optional(codedError),
+});
+export type TransitionBody = Static<typeof TransitionBody>;
+
+/** A document that the device did not accept, with the reason; the operator sees it. */
+export const RefusalBody = Type.Object({
+  subject: Type.Union([Type.Literal('deployment'), Type.Literal('release')]),
+  deploymentId: Type.Optional(deploymentId),
+  error: codedError,
+});
+export type RefusalBody = Static<typeof RefusalBody>;
+
+export const HostMetrics = Type.Object({
+  cpuShare: Type.Optional(share),
+  memoryTotalMiB: Type.Optional(Type.Number({ minimum: 0 })),
+  memoryUsedMiB: Type.Optional(Type.Number({ minimum: 0 })),
+  diskTotalMiB: Type.Optional(Type.Number({ minimum: 0 })),
+  diskFreeMiB: Type.Optional(Type.Number({ minimum: 0 })),
+  temperatureC: Type.Optional(Type.Number()),
+  gpu: Type.Optional(Type.Object({ name: text(200), memoryUsedMiB: Type.Optional(Type.Number()), utilizationShare: Type.Optional(Type.Number()) })),
+});
+export type HostMetrics = Static<typeof HostMetrics>;
+
+/** Counts of one reporting window for one model, split by what was loaded while they were made. */
+export const ServingCounts = Type.Object({
+  model: modelName,
+  release,
+  adaptation: Type.Optional(digest),
+  requests: count,
+  failures: count,
+  inferences: count,
+  latencyUs: Type.Optional(Type.Object({ p50: count, p99: count, max: count })),
+  /** Inferences whose true label arrived in this window, and how many of them were right. */
+  labelled: Type.Object({ count, correct: count }),
+  confidence: Type.Optional(Type.Object({ count, mean: Type.Number() })),
+  predictions: Type.Optional(Type.Record(Type.String(), count)),
+});
+export type ServingCounts = Static<typeof ServingCounts>;
+
+export const TelemetryBody = Type.Object({
+  windowMs: count,
+  host: Type.Optional(HostMetrics),
+  models: Type.Array(ServingCounts, { maxItems: 64 }),
+});
+export type TelemetryBody = Static<typeof TelemetryBody>;
+
+export const DriftBody = Type.Object({
+  model: modelName,
+  release,
+  status: Type.Union([Type.Literal('raised'), Type.Literal('cleared')]),
+  detector: text(64),
+  windowSize: count,
+  /** Time of the last sample of the window. */
+  windowEndAt: atMs,
+  statistic: Type.Number(),
+  threshold: Type.Number(),
+  /** Probability that a window without drift raises this alarm, over all features. */
+  falseAlarmRate: share,
+  worst: Type.Array(Type.Object({ feature: count, name: Type.Optional(text(200)), statistic: Type.Number() }), { maxItems: 16 }),
+});
+export type DriftBody = Static<typeof DriftBody>;
+
+const scored = Type.Object({ count, before: share, after: share });
+
+export const AdaptationBody = Type.Object({
+  model: modelName,
+  base: release,
+  /** Digest of the fine-tuned model file. */
+  adaptation: digest,
+  verdict: Type.Union([Type.Literal('PASS'), Type.Literal('FAIL'), Type.Literal('INCONCLUSIVE'), Type.Literal('NO_DATA')]),
+  reason: text(2000),
+  /** Accuracy on recent labelled samples that training did not see, and on the sealed anchor set. */
+  holdout: scored,
+  anchor: scored,
+  trainedOn: Type.Object({ labelled: count, replayed: count, dataset: digest }),
+  steps: count,
+  active: Type.Boolean(),
+});
+export type AdaptationBody = Static<typeof AdaptationBody>;
+
+/** A coded error that somebody should see: a full disk, a rebuilt database, a lost broker. */
+export const IncidentBody = Type.Object({ error: codedError });
+export type IncidentBody = Static<typeof IncidentBody>;
+
+export const REPORT_BODIES = {
+  state: StateBody,
+  transition: TransitionBody,
+  refusal: RefusalBody,
+  telemetry: TelemetryBody,
+  drift: DriftBody,
+  adaptation: AdaptationBody,
+  incident: IncidentBody,
+} as const;
+
+export type ReportKind = keyof typeof REPORT_BODIES;
+export type ReportBody<Kind extends ReportKind> = Static<(typeof REPORT_BODIES)[Kind]>;
+
+/** Frame of every report. `sequence` grows by one per report of a device and survives restarts; it makes ingestion idempotent. */
+export const ReportFrame = Type.Object({
+  protocol,
+  kind: text(32),
+  deviceId,
+  sequence: Type.Integer({ minimum: 1 }),
+  at: atMs,
+  body: Type.Unknown(),
+});
+
+/** One report of a device: discriminated by `kind`. */
+export type Report = {
+  [Kind in ReportKind]: {
+    readonly protocol: 1;
+    readonly kind: Kind;
+    readonly deviceId: Static<typeof deviceId>;
+    readonly sequence: number;
+    readonly at: number;
+    readonly body: ReportBody<Kind>;
+  };
+}[ReportKind];
+

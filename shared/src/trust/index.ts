@@ -1,0 +1,24 @@
+export { TRUST_CODES, TrustError } from './errors.js';
+export {
+  createKeyPair,
+  keyIdOf,
+  KeyPair,
+  keyPairFromSeed,
+  KeySet,
+  parseKeyPair,
+  parseKeySet,
+  PublicKey,
+  publicKeyOf,
+} from './keys.js';
+export {
+  bulkSigner,
+  decodeEnvelope,
+  encodeEnvelope,
+  Envelope,
+  occasionalSigner,
+  preAuthenticationEncoding,
+  signEnvelope,
+  verifyEnvelope,
+  type Signer,
+  type VerifiedPayload,
+} from './envelope.js';
