@@ -68,5 +68,8 @@ export function decodeGoldenVectors(bytes: Uint8Array): GoldenVector[] {
     // A fresh buffer: typed-array views need aligned bytes, and small Buffers share one pool.
     bytes: new Uint8Array(Buffer.from(data, 'base64')),
   });
-  return document.vectors.map(({ inputs, outputs }) => ({ inputs: inputs.map(fromJson), outputs: outputs.map(fromJson) }));
+  return document.vectors.map(({ inputs, outputs }) => ({
+    inputs: inputs.map(fromJson),
+    outputs: outputs.map(fromJson),
+  }));
 }

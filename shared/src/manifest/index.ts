@@ -15,7 +15,7 @@ export {
   Variant,
 } from './schema.js';
 export { encodeGoldenVectors, decodeGoldenVectors, type GoldenVector, type GoldenTensor } from './golden-vectors.js';
-
+export { decodeLabelledSamples, encodeLabelledSamples, type LabelledSamples } from './labelled-samples.js';
 export { MANIFEST_CODES, ManifestError } from './errors.js';
 
 /** Largest manifest that is read: 1 MiB. Profiles and golden vectors are files of their own. */
@@ -27,7 +27,10 @@ export function parseManifest(payload: Uint8Array): Manifest {
   try {
     json = JSON.parse(Buffer.from(payload).toString('utf8'));
   } catch (cause) {
-    throw new ManifestError('MANIFEST_INVALID', 'The manifest is not JSON.', { remedy: 'Publish the release again.', cause });
+    throw new ManifestError('MANIFEST_INVALID', 'The manifest is not JSON.', {
+      remedy: 'Publish the release again.',
+      cause,
+    });
   }
   const manifest = validate(
     Manifest,
@@ -50,7 +53,9 @@ export function variantFor(manifest: Manifest, hardwareClass: string): Variant {
   throw new ManifestError(
     'MANIFEST_NO_VARIANT',
     `${manifest.model} ${manifest.version} has no variant for the hardware class "${hardwareClass}".`,
-    { remedy: `Publish a release with a variant for "${hardwareClass}" or for "*", or take the device out of the selector.` },
+    {
+      remedy: `Publish a release with a variant for "${hardwareClass}" or for "*", or take the device out of the selector.`,
+    },
   );
 }
 

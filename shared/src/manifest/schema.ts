@@ -1,5 +1,6 @@
 import { Type, type Static } from 'typebox';
 import { DIGEST_PATTERN, NAME_PATTERN, type Digest, type ModelName, type Version } from '../ids/index.js';
+import { DriftThresholds } from '../statistics/index.js';
 
 /** The format of this document. A reader refuses a major number that it does not know. */
 export const RELEASE_FORMAT = 'drover.release/1';
@@ -26,11 +27,21 @@ export const FileReference = Type.Object(
 export type FileReference = Static<typeof FileReference>;
 
 /** Open Inference Protocol datatypes. */
-export const Datatype = Type.Union(
-  (['BOOL', 'UINT8', 'UINT16', 'UINT32', 'UINT64', 'INT8', 'INT16', 'INT32', 'INT64', 'FP16', 'FP32', 'FP64', 'BYTES'] as const).map(
-    (name) => Type.Literal(name),
-  ),
-);
+export const Datatype = Type.Enum([
+  'BOOL',
+  'UINT8',
+  'UINT16',
+  'UINT32',
+  'UINT64',
+  'INT8',
+  'INT16',
+  'INT32',
+  'INT64',
+  'FP16',
+  'FP32',
+  'FP64',
+  'BYTES',
+]);
 export type Datatype = Static<typeof Datatype>;
 
 /** Shape in elements, row-major; −1 is a variable axis. */
@@ -59,8 +70,21 @@ export const Variant = Type.Object(
 );
 export type Variant = Static<typeof Variant>;
 
+/**
+ * `anchor`: sealed labelled samples that an adaptation is examined on and never trained on; `replay`: labelled samples that fine-tuning mixes
+ * in against forgetting. Both in format `drover.samples/1`.
+ */
 export const Asset = Type.Object(
-  { kind: Type.Union([Type.Literal('labels'), Type.Literal('preprocessing'), Type.Literal('anchor'), Type.Literal('other')]), file: FileReference },
+  {
+    kind: Type.Union([
+      Type.Literal('labels'),
+      Type.Literal('preprocessing'),
+      Type.Literal('anchor'),
+      Type.Literal('replay'),
+      Type.Literal('other'),
+    ]),
+    file: FileReference,
+  },
   strict,
 );
 
@@ -100,10 +124,18 @@ export const Lineage = Type.Object(
   {
     /** Digest of the release that this one continues, if any. */
     parent: Type.Optional(digest),
-    data: Type.Array(Type.Object({ name: text(200), digest, rows: Type.Integer({ minimum: 0 }) }, strict), { maxItems: 100 }),
+    data: Type.Array(Type.Object({ name: text(200), digest, rows: Type.Integer({ minimum: 0 }) }, strict), {
+      maxItems: 100,
+    }),
     run: Type.Optional(
       Type.Object(
-        { id: text(100), tool: text(100), seed: Type.Integer(), steps: Type.Integer({ minimum: 0 }), metrics: Type.Record(Type.String(), Type.Number()) },
+        {
+          id: text(100),
+          tool: text(100),
+          seed: Type.Integer(),
+          steps: Type.Integer({ minimum: 0 }),
+          metrics: Type.Record(Type.String(), Type.Number()),
+        },
         strict,
       ),
     ),
@@ -126,7 +158,9 @@ export const Manifest = Type.Object(
     task: Type.Object(
       {
         type: Type.Union(
-          (['classification', 'regression', 'detection', 'segmentation', 'anomaly', 'tensors'] as const).map((name) => Type.Literal(name)),
+          (['classification', 'regression', 'detection', 'segmentation', 'anomaly', 'tensors'] as const).map((name) =>
+            Type.Literal(name),
+          ),
         ),
         /** Classification: the output that holds one score per class, and the names of the classes in its order. */
         scores: Type.Optional(text(200)),
@@ -162,7 +196,8 @@ export const Manifest = Type.Object(
     goldenVectors: FileReference,
     /** Document of the reference profile (format `drover.profile/1`) with its drift thresholds. */
     referenceProfile: Type.Optional(FileReference),
-    drift: Type.Optional(Type.Unsafe<unknown>(Type.Object({}))),
+    /** Calibrated at publish time for this profile; signed with it. */
+    drift: Type.Optional(DriftThresholds),
     recipe: Type.Optional(Recipe),
     lineage: Lineage,
   },

@@ -1,0 +1,84 @@
+import { digestOf, type Digest, type ModelName, type Version } from '../ids/index.js';
+import {
+  encodeGoldenVectors,
+  encodeLabelledSamples,
+  parseManifest,
+  RELEASE_FORMAT,
+  type FileReference,
+  type GoldenVector,
+  type LabelledSamples,
+  type Lineage,
+  type Manifest,
+  type Recipe,
+  type Variant,
+} from '../manifest/index.js';
+import { toJson as profileToJson, type Profile } from '../profile/index.js';
+import { RELEASE_TYPE } from '../protocol/index.js';
+import type { DriftThresholds } from '../statistics/index.js';
+import { encodeEnvelope, signEnvelope, type Signer } from '../trust/index.js';
+
+/** What a publisher has in hand; `assembleRelease` turns it into a manifest, its files and a signature. */
+export interface ReleaseDraft {
+  readonly model: ModelName;
+  readonly version: Version;
+  readonly createdAt: Date;
+  readonly description?: string | undefined;
+  readonly task: Manifest['task'];
+  readonly variants: readonly (Omit<Variant, 'model'> & { readonly model: Uint8Array })[];
+  readonly goldenVectors: readonly GoldenVector[];
+  readonly contract: Manifest['contract'];
+  /** Reference profile with the thresholds that were calibrated for it; a release without them is not watched for drift. */
+  readonly reference?: { readonly profile: Profile; readonly thresholds: DriftThresholds } | undefined;
+  readonly anchor?: LabelledSamples | undefined;
+  readonly replay?: LabelledSamples | undefined;
+  readonly recipe?: Recipe | undefined;
+  readonly revertFloor?: Version | undefined;
+  readonly lineage: Lineage;
+}
+
+export interface AssembledRelease {
+  readonly manifest: Manifest;
+  /** Digest of the manifest's bytes: the name of the release. */
+  readonly digest: Digest;
+  /** The signed manifest as it is stored and sent. */
+  readonly envelope: Buffer;
+  readonly files: ReadonlyMap<Digest, Uint8Array>;
+}
+
+/** @throws ManifestError when the draft does not make a valid manifest */
+export function assembleRelease(draft: ReleaseDraft, signers: readonly Signer[]): AssembledRelease {
+  const files = new Map<Digest, Uint8Array>();
+  const add = (path: string, bytes: Uint8Array): FileReference => {
+    const digest = digestOf(bytes);
+    files.set(digest, bytes);
+    return { path, digest, bytes: bytes.length };
+  };
+  const assets: Manifest['assets'] = [];
+  if (draft.anchor) assets.push({ kind: 'anchor', file: add('anchor.json', encodeLabelledSamples(draft.anchor)) });
+  if (draft.replay) assets.push({ kind: 'replay', file: add('replay.json', encodeLabelledSamples(draft.replay)) });
+  const payload = Buffer.from(
+    JSON.stringify({
+      format: RELEASE_FORMAT,
+      model: draft.model,
+      version: draft.version,
+      createdAt: draft.createdAt.toISOString(),
+      description: draft.description,
+      task: draft.task,
+      variants: draft.variants.map(({ model, ...variant }) => ({ ...variant, model: add(`${variant.name}/model.onnx`, model) })),
+      assets,
+      revertFloor: draft.revertFloor,
+      contract: draft.contract,
+      goldenVectors: add('golden.json', encodeGoldenVectors(draft.goldenVectors)),
+      referenceProfile: draft.reference && add('profile.json', Buffer.from(JSON.stringify(profileToJson(draft.reference.profile)))),
+      drift: draft.reference?.thresholds,
+      recipe: draft.recipe,
+      lineage: draft.lineage,
+    } satisfies Record<keyof Manifest, unknown>),
+  );
+  return {
+    manifest: parseManifest(payload),
+    digest: digestOf(payload),
+    envelope: encodeEnvelope(signEnvelope(RELEASE_TYPE, payload, signers)),
+    files,
+  };
+}
