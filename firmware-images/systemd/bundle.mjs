@@ -1,0 +1,162 @@
+// Packs what a device needs to run the agent into one reproducible tar.gz with its digest beside it:
+//   npm run build && node firmware-images/systemd/bundle.mjs [--out DIR] [--workspace DIR] [--json]
+// A bundle holds native modules, so it fits the operating system, processor and Node.js ABI of the machine that made it; install.sh checks that.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { gzipSync } from 'node:zlib';
+import { dependencyClosure, isRunFile } from './dependency-closure.mjs';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const MIB = 1024 * 1024;
+/** Old enough to be in no device's future, young enough that tar does not call it implausible. */
+const MTIME_S = process.env.SOURCE_DATE_EPOCH ?? '946684800';
+
+class BundleError extends Error {}
+
+function* filesUnder(folder) {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) {
+      // Nested node_modules are packages of their own in the lockfile, and come only if they are in the closure.
+      if (entry.name !== 'node_modules' && entry.name !== '.bin') yield* filesUnder(path);
+    } else if (entry.isFile()) yield path;
+  }
+}
+
+function copy(from, to) {
+  mkdirSync(dirname(to), { recursive: true });
+  copyFileSync(from, to);
+  return statSync(to).size;
+}
+
+/** Copies one package; returns its size in bytes. */
+function copyPackage(workspace, path, staging, target) {
+  const isWorkspace = !path.includes('node_modules/');
+  const source = join(workspace, path);
+  // The agent stays where its dependencies' paths in the lockfile are relative to; other workspaces take the place of their link.
+  const place =
+    !isWorkspace || path === 'agent'
+      ? path
+      : join('node_modules', JSON.parse(readFileSync(join(source, 'package.json'), 'utf8')).name);
+  let bytes = 0;
+  for (const file of filesUnder(source)) {
+    const inside = relative(source, file);
+    if (isWorkspace && inside !== 'package.json' && !inside.startsWith('dist/')) continue;
+    if (isRunFile(path, inside, target)) bytes += copy(file, join(staging, place, inside));
+  }
+  return bytes;
+}
+
+function requireBuilt(workspace, target) {
+  const needed = [
+    ['agent/dist/main.js', 'Run npm run build first.'],
+    [
+      'node_modules/better-sqlite3/build/Release/better_sqlite3.node',
+      'Run npm run setup first; it compiles where no prebuilt binary fits.',
+    ],
+    [
+      `node_modules/onnxruntime-node/bin/napi-v6/${target.os}/${target.arch}/onnxruntime_binding.node`,
+      'ONNX Runtime ships no binary for this platform: build it from source (docs/operations.md, "GPU").',
+    ],
+  ];
+  for (const [file, remedy] of needed)
+    if (!existsSync(join(workspace, file))) throw new BundleError(`${file} is missing. ${remedy}`);
+}
+
+function archive(staging, name) {
+  const tar = spawnSync(
+    'tar',
+    [
+      '--create',
+      '--format=gnu',
+      '--sort=name',
+      `--mtime=@${MTIME_S}`,
+      '--owner=0',
+      '--group=0',
+      '--numeric-owner',
+      '--mode=u=rwX,go=rX',
+      '-C',
+      staging,
+      name,
+    ],
+    { maxBuffer: 2 ** 31 - 1, stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  if (tar.error) throw tar.error;
+  if (tar.status !== 0) throw new BundleError(`tar ended with status ${tar.status}. GNU tar is needed.`);
+  return gzipSync(tar.stdout);
+}
+
+function bundle(workspace, out) {
+  const target = { os: process.platform, arch: process.arch };
+  requireBuilt(workspace, target);
+  const { version } = JSON.parse(readFileSync(join(workspace, 'agent', 'package.json'), 'utf8'));
+  const { packages } = JSON.parse(readFileSync(join(workspace, 'package-lock.json'), 'utf8'));
+  const name = `drover-agent-${version}`;
+  const temporary = mkdtempSync(join(tmpdir(), 'drover-bundle-'));
+  try {
+    const staging = join(temporary, name);
+    let bytes = 0;
+    for (const path of dependencyClosure(packages, 'agent')) bytes += copyPackage(workspace, path, staging, target);
+    bytes += copy(join(here, 'drover-agent.sh'), join(staging, 'bin', 'drover-agent'));
+    for (const file of ['drover-agent.service', 'install.sh'])
+      bytes += copy(join(here, file), join(staging, 'systemd', file));
+    bytes += copy(join(here, '..', '..', 'LICENSE'), join(staging, 'LICENSE'));
+    const facts = { version, ...target, nodeAbi: process.versions.modules, installMiB: Math.ceil(bytes / MIB) };
+    // Lines of key=value, because a shell reads them before it has found a Node.js.
+    writeFileSync(
+      join(staging, 'BUNDLE'),
+      Object.entries(facts)
+        .map(([key, value]) => `${key}=${value}\n`)
+        .join(''),
+    );
+    const compressed = archive(temporary, name);
+    const sha256 = createHash('sha256').update(compressed).digest('hex');
+    const fileName = `${name}-${target.os}-${target.arch}-abi${facts.nodeAbi}.tar.gz`;
+    mkdirSync(out, { recursive: true });
+    writeFileSync(join(out, fileName), compressed);
+    writeFileSync(join(out, `${fileName}.sha256`), `${sha256}  ${fileName}\n`);
+    return {
+      file: join(out, fileName),
+      sha256,
+      version,
+      bundleMiB: round(compressed.length / MIB),
+      installMiB: round(bytes / MIB),
+    };
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
+  }
+}
+
+const round = (value) => Math.round(value * 10) / 10;
+
+try {
+  const { values } = parseArgs({
+    options: { out: { type: 'string' }, workspace: { type: 'string' }, json: { type: 'boolean', default: false } },
+  });
+  const workspace = resolve(values.workspace ?? join(here, '..', '..'));
+  const made = bundle(workspace, resolve(values.out ?? join(workspace, 'firmware-images', 'dist')));
+  process.stdout.write(
+    values.json
+      ? `${JSON.stringify(made)}\n`
+      : `${made.file}\nsha256 ${made.sha256}\n${made.bundleMiB} MiB packed, ${made.installMiB} MiB installed\n`,
+  );
+} catch (error) {
+  if (!(error instanceof BundleError) && error?.code !== 'ERR_PARSE_ARGS_UNKNOWN_OPTION') throw error;
+  process.stderr.write(`Error: ${error.message}\n`);
+  process.exit(1);
+}
