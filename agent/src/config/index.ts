@@ -1,6 +1,8 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { Type, type Static } from 'typebox';
 import { readConfiguration } from '@drover/shared/configuration';
-import { NAME_PATTERN } from '@drover/shared/ids';
+import { DeviceId, NAME_PATTERN } from '@drover/shared/ids';
 
 const strict = { additionalProperties: false } as const;
 const port = (value: number) => Type.Integer({ minimum: 0, maximum: 65_535, default: value });
@@ -13,7 +15,9 @@ export const AgentConfig = Type.Object(
     /** Chosen at enrolment; defaults to the host name made fit for a topic. */
     deviceId: Type.Optional(Type.String({ pattern: NAME_PATTERN })),
     hardwareClass: Type.String({ minLength: 1, maxLength: 64, default: 'generic' }),
-    attributes: Type.Record(Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }), Type.String({ maxLength: 200 }), { default: {} }),
+    attributes: Type.Record(Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }), Type.String({ maxLength: 200 }), {
+      default: {},
+    }),
     serve: Type.Object(
       {
         host: Type.String({ minLength: 1, default: '127.0.0.1' }),
@@ -44,13 +48,15 @@ export const AgentConfig = Type.Object(
     learn: Type.Object(
       {
         /** The stricter of this and the release's recipe holds. */
-        adaptation: Type.Union([Type.Literal('off'), Type.Literal('propose'), Type.Literal('auto')], { default: 'auto' }),
+        adaptation: Type.Union([Type.Literal('off'), Type.Literal('propose'), Type.Literal('auto')], {
+          default: 'auto',
+        }),
         memoryMiB: Type.Integer({ minimum: 64, maximum: 65_536, default: 512 }),
       },
       { ...strict, default: {} },
     ),
     log: Type.Object(
-      { level: Type.Union((['debug', 'info', 'warn', 'error'] as const).map((level) => Type.Literal(level)), { default: 'info' }) },
+      { level: Type.Enum(['debug', 'info', 'warn', 'error'], { default: 'info' }) },
       { ...strict, default: {} },
     ),
   },
@@ -61,5 +67,33 @@ export type AgentConfig = Static<typeof AgentConfig>;
 export const AGENT_ENV_PREFIX = 'DROVER_AGENT_';
 
 /** @throws ConfigurationError */
-export const readAgentConfig = (file: string | undefined, environment: Readonly<Record<string, string | undefined>>): AgentConfig =>
-  readConfiguration(AgentConfig, { file, environment, prefix: AGENT_ENV_PREFIX });
+export const readAgentConfig = (
+  file: string | undefined,
+  environment: Readonly<Record<string, string | undefined>>,
+): AgentConfig => readConfiguration(AgentConfig, { file, environment, prefix: AGENT_ENV_PREFIX });
+
+/** Where the installer puts it; undefined on a machine where nothing was installed, which runs on defaults and environment. */
+export function defaultConfigFile(): string | undefined {
+  const file = '/etc/drover/agent.json';
+  return existsSync(file) ? file : undefined;
+}
+
+/** The version of this code, as its package.json says. */
+export function agentVersion(): string {
+  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  return manifest.version;
+}
+
+/** Device id of a device that was given none: its host name, made fit for a topic. */
+export function deviceIdOf({ deviceId }: AgentConfig): DeviceId {
+  return DeviceId(
+    deviceId ??
+      hostname()
+        .toLowerCase()
+        .replace(/[^a-z0-9_-]+/g, '-')
+        .replace(/^[-_]+|[-_]+$/g, '')
+        .slice(0, 64),
+  );
+}

@@ -11,9 +11,11 @@ export interface Log {
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 
 export function jsonLog(level: LogLevel, write: (line: string) => void): Log {
-  const at = (own: LogLevel) => (event: string, facts: object = {}) => {
-    if (LEVELS.indexOf(own) < LEVELS.indexOf(level)) return;
-    write(`${JSON.stringify({ time: new Date().toISOString(), level: own, event, ...facts })}\n`);
-  };
+  const at =
+    (own: LogLevel) =>
+    (event: string, facts: object = {}) => {
+      if (LEVELS.indexOf(own) < LEVELS.indexOf(level)) return;
+      write(`${JSON.stringify({ time: new Date().toISOString(), level: own, event, ...facts })}\n`);
+    };
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }

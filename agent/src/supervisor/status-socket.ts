@@ -48,7 +48,8 @@ export function readStatus(dataDir: string): Promise<unknown> {
       reject(
         new AgentError('AGENT_NOT_RUNNING', 'No agent answers for this data folder.', {
           where: socketPath(dataDir),
-          remedy: 'Start it (systemctl start drover-agent, or drover-agent run), or name its data folder with --data-dir.',
+          remedy:
+            'Start it (systemctl start drover-agent, or drover-agent run), or name its data folder with --data-dir.',
           cause,
         }),
       ),

@@ -19,12 +19,19 @@ export interface ServiceNotifierOptions {
   onFailure(message: string): void;
 }
 
-export function serviceNotifier({ environment, command = 'systemd-notify', onFailure }: ServiceNotifierOptions): ServiceNotifier {
+export function serviceNotifier({
+  environment,
+  command = 'systemd-notify',
+  onFailure,
+}: ServiceNotifierOptions): ServiceNotifier {
   const socket = environment['NOTIFY_SOCKET'];
   const watchdogUs = Number(environment['WATCHDOG_USEC'] ?? 0);
   const send = (...words: string[]): void => {
     if (!socket) return;
-    const child = spawn(command, words, { stdio: 'ignore', env: { NOTIFY_SOCKET: socket, PATH: environment['PATH'] ?? '/usr/bin:/bin' } });
+    const child = spawn(command, words, {
+      stdio: 'ignore',
+      env: { NOTIFY_SOCKET: socket, PATH: environment['PATH'] ?? '/usr/bin:/bin' },
+    });
     child.on('error', (error) => onFailure(`systemd-notify cannot be run: ${error.message}`));
     child.on('exit', (code) => {
       if (code !== 0 && code !== null) onFailure(`systemd-notify ${words.join(' ')} ended with ${code}`);

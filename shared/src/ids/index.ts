@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { valid as validSemver } from 'semver';
+import { compare as compareSemver, valid as validSemver } from 'semver';
 import { CodedError, type CodeTable, type ErrorFacts } from '../coded-error/index.js';
 
 export const ID_CODES = { ID_INVALID: { fault: 'caller', retryable: false } } as const satisfies CodeTable;
@@ -43,6 +43,8 @@ export const Version = (text: string): Version =>
   parse('version', text, validSemver(text) === text, 'a semantic version such as 1.2.0 (semver.org), without a leading "v" or "+build"');
 export const Digest = (text: string): Digest =>
   parse('digest', text, digestRegExp.test(text), '"sha256:" and 64 lower-case hexadecimal digits');
+/** Precedence by semver.org, section 11: below zero when `left` is older. */
+export const compareVersions = (left: Version, right: Version): number => compareSemver(left, right);
 export const KeyId = (text: string): KeyId =>
   parse('key id', text, /^[0-9a-f]{64}$/.test(text), 'the 64 hexadecimal digits that `drover keys list` shows');
 export const RolloutId = (text: string): RolloutId =>

@@ -56,7 +56,7 @@ export const Variant = Type.Object(
   {
     name: text(64),
     hardwareClasses: Type.Array(text(64), { minItems: 1, maxItems: 64 }),
-    precision: Type.Union([Type.Literal('fp32'), Type.Literal('fp16'), Type.Literal('int8')]),
+    precision: Type.Enum(['fp32', 'fp16', 'int8']),
     model: FileReference,
     signature: Type.Object(
       {
@@ -76,13 +76,7 @@ export type Variant = Static<typeof Variant>;
  */
 export const Asset = Type.Object(
   {
-    kind: Type.Union([
-      Type.Literal('labels'),
-      Type.Literal('preprocessing'),
-      Type.Literal('anchor'),
-      Type.Literal('replay'),
-      Type.Literal('other'),
-    ]),
+    kind: Type.Enum(['labels', 'preprocessing', 'anchor', 'replay', 'other']),
     file: FileReference,
   },
   strict,
@@ -91,7 +85,7 @@ export const Asset = Type.Object(
 /** How a dense classifier is trained again; also the bounds within which a device may do it by itself. */
 export const Recipe = Type.Object(
   {
-    optimizer: Type.Union([Type.Literal('sgd'), Type.Literal('adam')]),
+    optimizer: Type.Enum(['sgd', 'adam']),
     learningRate: Type.Number({ exclusiveMinimum: 0, maximum: 10 }),
     momentum: Type.Number({ minimum: 0, exclusiveMaximum: 1 }),
     weightDecay: Type.Number({ minimum: 0, maximum: 1 }),
@@ -102,7 +96,7 @@ export const Recipe = Type.Object(
     /** Names of the initializers to train; all that feed a layer when empty. */
     trainable: Type.Array(text(200), { maxItems: 1000 }),
     /** May a device that fine-tuned this release run the result? `auto` only within `bounds`. */
-    adaptation: Type.Union([Type.Literal('off'), Type.Literal('propose'), Type.Literal('auto')]),
+    adaptation: Type.Enum(['off', 'propose', 'auto']),
     bounds: Type.Object(
       {
         /** Labelled samples that must exist before training starts. */
@@ -157,11 +151,7 @@ export const Manifest = Type.Object(
     description: Type.Optional(Type.String({ maxLength: 2000 })),
     task: Type.Object(
       {
-        type: Type.Union(
-          (['classification', 'regression', 'detection', 'segmentation', 'anomaly', 'tensors'] as const).map((name) =>
-            Type.Literal(name),
-          ),
-        ),
+        type: Type.Enum(['classification', 'regression', 'detection', 'segmentation', 'anomaly', 'tensors']),
         /** Classification: the output that holds one score per class, and the names of the classes in its order. */
         scores: Type.Optional(text(200)),
         labels: Type.Optional(Type.Array(text(100), { minItems: 2, maxItems: 100_000 })),

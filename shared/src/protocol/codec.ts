@@ -1,7 +1,14 @@
 import type { Static, TSchema } from 'typebox';
 import type { DeviceId } from '../ids/index.js';
 import { CodedError, type CodeTable, type ErrorFacts } from '../coded-error/index.js';
-import { decodeEnvelope, encodeEnvelope, signEnvelope, verifyEnvelope, type KeySet, type Signer } from '../trust/index.js';
+import {
+  decodeEnvelope,
+  encodeEnvelope,
+  signEnvelope,
+  verifyEnvelope,
+  type KeySet,
+  type Signer,
+} from '../trust/index.js';
 import { formatProblems, validate } from '../validation/index.js';
 import { Deployment, DEPLOYMENT_TYPE } from './deployment.js';
 import { ENROLMENT_TYPE, EnrolmentRequest } from './enrolment.js';
@@ -22,7 +29,8 @@ export class ProtocolError extends CodedError<keyof typeof PROTOCOL_CODES> {
 function parsePayload<Schema extends TSchema>(schema: Schema, payload: Uint8Array, kind: string): Static<Schema> {
   const refuse = (why: string, cause?: unknown) =>
     new ProtocolError('MESSAGE_INVALID', `This ${kind} cannot be read: ${why}.`, {
-      remedy: 'Bring the agent and the control plane to versions that understand each other (docs/protocol.md, section 1).',
+      remedy:
+        'Bring the agent and the control plane to versions that understand each other (docs/protocol.md, section 1).',
       cause,
     });
   let json: unknown;
@@ -33,9 +41,13 @@ function parsePayload<Schema extends TSchema>(schema: Schema, payload: Uint8Arra
   }
   const spoken = (json as { protocol?: unknown } | null)?.protocol;
   if (spoken !== 1) {
-    throw new ProtocolError('MESSAGE_PROTOCOL_UNKNOWN', `This ${kind} speaks protocol ${JSON.stringify(spoken)}; known: 1.`, {
-      remedy: 'Update whichever of agent and control plane is older.',
-    });
+    throw new ProtocolError(
+      'MESSAGE_PROTOCOL_UNKNOWN',
+      `This ${kind} speaks protocol ${JSON.stringify(spoken)}; known: 1.`,
+      {
+        remedy: 'Update whichever of agent and control plane is older.',
+      },
+    );
   }
   return validate(schema, json, (problems) => refuse(formatProblems(problems)));
 }
@@ -56,9 +68,13 @@ export const signReport = (report: Report, signer: Signer): Buffer =>
 export function openReport(bytes: Uint8Array, device: DeviceId, key: KeySet): Report {
   const frame = parsePayload(ReportFrame, verifyEnvelope(decodeEnvelope(bytes), REPORT_TYPE, key).payload, 'report');
   if (frame.deviceId !== device) {
-    throw new ProtocolError('MESSAGE_WRONG_DEVICE', `A report of ${frame.deviceId} arrived on the topic of ${device}.`, {
-      remedy: 'Check the credentials on both devices; a copied data folder gives two devices one identity.',
-    });
+    throw new ProtocolError(
+      'MESSAGE_WRONG_DEVICE',
+      `A report of ${frame.deviceId} arrived on the topic of ${device}.`,
+      {
+        remedy: 'Check the credentials on both devices; a copied data folder gives two devices one identity.',
+      },
+    );
   }
   if (!Object.hasOwn(REPORT_BODIES, frame.kind)) {
     throw new ProtocolError('MESSAGE_INVALID', `Reports of the kind ${JSON.stringify(frame.kind)} are not known.`, {
@@ -69,9 +85,13 @@ export function openReport(bytes: Uint8Array, device: DeviceId, key: KeySet): Re
     REPORT_BODIES[frame.kind as ReportKind],
     frame.body,
     (problems) =>
-      new ProtocolError('MESSAGE_INVALID', `The ${frame.kind} report of ${device} is malformed: ${formatProblems(problems)}.`, {
-        remedy: 'Update whichever of agent and control plane is older.',
-      }),
+      new ProtocolError(
+        'MESSAGE_INVALID',
+        `The ${frame.kind} report of ${device} is malformed: ${formatProblems(problems)}.`,
+        {
+          remedy: 'Update whichever of agent and control plane is older.',
+        },
+      ),
   );
   return { ...frame, body } as Report;
 }

@@ -1,5 +1,16 @@
 import { Type, type Static } from 'typebox';
-import { atMs, count, deploymentId, deviceId, modelName, protocol, release, rolloutId, share, text } from './vocabulary.js';
+import {
+  atMs,
+  count,
+  deploymentId,
+  deviceId,
+  modelName,
+  protocol,
+  release,
+  rolloutId,
+  share,
+  text,
+} from './vocabulary.js';
 
 export const DEPLOYMENT_TYPE = 'application/vnd.drover.deployment+json';
 const strict = { additionalProperties: false } as const;

@@ -1,20 +1,49 @@
 import { Type, type Static } from 'typebox';
-import { atMs, attributes, count, deploymentId, deviceId, digest, modelName, protocol, release, share, text } from './vocabulary.js';
+import {
+  atMs,
+  attributes,
+  count,
+  deploymentId,
+  deviceId,
+  digest,
+  modelName,
+  protocol,
+  release,
+  share,
+  text,
+} from './vocabulary.js';
 
 export const REPORT_TYPE = 'application/vnd.drover.report+json';
 
 /** Persisted and reported names of update states; stable across versions (docs/protocol.md, section 6). */
-export const UpdateState = Type.Union(
-  (
-    ['idle', 'received', 'fetching', 'verifying', 'staging', 'self-testing', 'activating', 'probation', 'committing', 'falling-back', 'cleaning-up'] as const
-  ).map((name) => Type.Literal(name)),
-);
+export const UpdateState = Type.Enum([
+  'idle',
+  'received',
+  'fetching',
+  'verifying',
+  'staging',
+  'self-testing',
+  'activating',
+  'probation',
+  'committing',
+  'falling-back',
+  'cleaning-up',
+]);
 export type UpdateState = Static<typeof UpdateState>;
 
-const codedError = Type.Object({ code: text(64), what: text(2000), remedy: text(2000), where: Type.Optional(text(500)) });
+const codedError = Type.Object({
+  code: text(64),
+  what: text(2000),
+  remedy: text(2000),
+  where: Type.Optional(text(500)),
+});
 
 /** Requested order, the provider that a run proved, and why it is not the first of the order. */
-export const ProviderReport = Type.Object({ requested: Type.Array(text(32), { maxItems: 8 }), actual: text(32), reason: Type.Optional(text(2000)) });
+export const ProviderReport = Type.Object({
+  requested: Type.Array(text(32), { maxItems: 8 }),
+  actual: text(32),
+  reason: Type.Optional(text(2000)),
+});
 export type ProviderReport = Static<typeof ProviderReport>;
 
 /** What the inference process has loaded, by its own word: never what was merely written to disk. */
@@ -35,7 +64,11 @@ export const StateBody = Type.Object({
     Type.Object({
       model: modelName,
       running: Type.Optional(RunningModel),
-      update: Type.Object({ state: UpdateState, deploymentId: Type.Optional(deploymentId), release: Type.Optional(release) }),
+      update: Type.Object({
+        state: UpdateState,
+        deploymentId: Type.Optional(deploymentId),
+        release: Type.Optional(release),
+      }),
       /** The last accepted order: what the director's next one has to exceed. */
       accepted: Type.Optional(Type.Object({ epoch: count, counter: count })),
       /** How the last deployment ended. */
@@ -79,7 +112,13 @@ export const HostMetrics = Type.Object({
   diskTotalMiB: Type.Optional(Type.Number({ minimum: 0 })),
   diskFreeMiB: Type.Optional(Type.Number({ minimum: 0 })),
   temperatureC: Type.Optional(Type.Number()),
-  gpu: Type.Optional(Type.Object({ name: text(200), memoryUsedMiB: Type.Optional(Type.Number()), utilizationShare: Type.Optional(Type.Number()) })),
+  gpu: Type.Optional(
+    Type.Object({
+      name: text(200),
+      memoryUsedMiB: Type.Optional(Type.Number()),
+      utilizationShare: Type.Optional(Type.Number()),
+    }),
+  ),
 });
 export type HostMetrics = Static<typeof HostMetrics>;
 
@@ -118,7 +157,9 @@ export const DriftBody = Type.Object({
   threshold: Type.Number(),
   /** Probability that a window without drift raises this alarm, over all features. */
   falseAlarmRate: share,
-  worst: Type.Array(Type.Object({ feature: count, name: Type.Optional(text(200)), statistic: Type.Number() }), { maxItems: 16 }),
+  worst: Type.Array(Type.Object({ feature: count, name: Type.Optional(text(200)), statistic: Type.Number() }), {
+    maxItems: 16,
+  }),
 });
 export type DriftBody = Static<typeof DriftBody>;
 
@@ -129,7 +170,12 @@ export const AdaptationBody = Type.Object({
   base: release,
   /** Digest of the fine-tuned model file. */
   adaptation: digest,
-  verdict: Type.Union([Type.Literal('PASS'), Type.Literal('FAIL'), Type.Literal('INCONCLUSIVE'), Type.Literal('NO_DATA')]),
+  verdict: Type.Union([
+    Type.Literal('PASS'),
+    Type.Literal('FAIL'),
+    Type.Literal('INCONCLUSIVE'),
+    Type.Literal('NO_DATA'),
+  ]),
   reason: text(2000),
   /** Accuracy on recent labelled samples that training did not see, and on the sealed anchor set. */
   holdout: scored,
@@ -178,4 +224,3 @@ export type Report = {
     readonly body: ReportBody<Kind>;
   };
 }[ReportKind];
-

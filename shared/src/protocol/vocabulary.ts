@@ -1,5 +1,15 @@
 import { Type } from 'typebox';
-import { DIGEST_PATTERN, NAME_PATTERN, UUID_PATTERN, type DeploymentId, type DeviceId, type Digest, type ModelName, type RolloutId, type Version } from '../ids/index.js';
+import {
+  DIGEST_PATTERN,
+  NAME_PATTERN,
+  UUID_PATTERN,
+  type DeploymentId,
+  type DeviceId,
+  type Digest,
+  type ModelName,
+  type RolloutId,
+  type Version,
+} from '../ids/index.js';
 import { PROTOCOL_VERSION } from './topics.js';
 
 // Building blocks that several messages share. Messages refuse unknown keys only where a signature decides on them (orders);
@@ -16,5 +26,8 @@ export const count = Type.Integer({ minimum: 0 });
 export const share = Type.Number({ minimum: 0, maximum: 1 });
 /** Milliseconds since 1970-01-01T00:00:00Z by the sender's clock, which may be wrong. */
 export const atMs = Type.Integer({ minimum: 0 });
-export const attributes = Type.Record(Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }), Type.String({ maxLength: 200 }));
+export const attributes = Type.Record(
+  Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }),
+  Type.String({ maxLength: 200 }),
+);
 export const release = Type.Object({ version, digest }, { additionalProperties: false });

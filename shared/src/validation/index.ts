@@ -33,6 +33,9 @@ function describe(error: { keyword: string; message: string; params: unknown }):
   if (error.keyword === 'const') {
     return `must be ${JSON.stringify((error.params as { allowedValue: unknown }).allowedValue)}`;
   }
+  if (error.keyword === 'enum') {
+    return `must be one of ${(error.params as { allowedValues: unknown[] }).allowedValues.join(', ')}`;
+  }
   if (error.keyword === 'required') {
     return `lacks ${(error.params as { requiredProperties: string[] }).requiredProperties.join(', ')}`;
   }

@@ -23,6 +23,7 @@ export interface ApplicationOptions {
 
 export interface ApplicationCounts {
   requests: number;
+  /** After the first answer: before it there is no model to ask. */
   failures: number;
   rows: number;
   correct: number;
@@ -44,7 +45,7 @@ export function startApplication(options: ApplicationOptions): Application {
       try {
         await ask(options, counts);
       } catch (error) {
-        counts.failures += 1;
+        if (counts.requests > 0) counts.failures += 1;
         counts.lastFailure = error instanceof Error ? error.message : String(error);
       }
       await pause(options.intervalMs - (performance.now() - startedAt), stopped.signal);
@@ -62,9 +63,19 @@ export function startApplication(options: ApplicationOptions): Application {
 async function ask(options: ApplicationOptions, counts: ApplicationCounts): Promise<void> {
   const batch = options.next();
   const base = `${options.endpoint()}/v2/models/${options.model}`;
-  const answer = await post<{ id: string; outputs: { name: string; shape: number[]; data: number[] }[] }>(`${base}/infer`, {
-    inputs: [{ name: options.inputName, shape: [batch.count, batch.width], datatype: 'FP32', data: Array.from(batch.features) }],
-  });
+  const answer = await post<{ id: string; outputs: { name: string; shape: number[]; data: number[] }[] }>(
+    `${base}/infer`,
+    {
+      inputs: [
+        {
+          name: options.inputName,
+          shape: [batch.count, batch.width],
+          datatype: 'FP32',
+          data: Array.from(batch.features),
+        },
+      ],
+    },
+  );
   counts.requests += 1;
   const scores = answer.outputs.find(({ name }) => name === options.scoresName);
   if (!scores) throw refusal(`the answer has no output ${options.scoresName}`);

@@ -44,9 +44,13 @@ function refused(method: string, path: string, status: number, text: string): Si
   } catch {
     error = { what: text.slice(0, 300) };
   }
-  return new SimulationError('CONTROL_PLANE_REFUSED', `${method} ${path} was answered ${status} ${error.code ?? ''}: ${error.what ?? ''}`, {
-    where: path,
-    remedy: error.remedy ?? 'Read the log of the control plane.',
-    cause: error,
-  });
+  return new SimulationError(
+    'CONTROL_PLANE_REFUSED',
+    `${method} ${path} was answered ${status} ${error.code ?? ''}: ${error.what ?? ''}`,
+    {
+      where: path,
+      remedy: error.remedy ?? 'Read the log of the control plane.',
+      cause: error,
+    },
+  );
 }

@@ -12,7 +12,10 @@ export interface WaitOptions {
 }
 
 /** Asks until the answer is not undefined. */
-export async function until<Answer>(ask: () => Promise<Answer | undefined> | Answer | undefined, options: WaitOptions): Promise<Answer> {
+export async function until<Answer>(
+  ask: () => Promise<Answer | undefined> | Answer | undefined,
+  options: WaitOptions,
+): Promise<Answer> {
   const deadline = performance.now() + options.timeoutMs;
   for (;;) {
     options.signal.throwIfAborted();
@@ -20,9 +23,14 @@ export async function until<Answer>(ask: () => Promise<Answer | undefined> | Ans
     if (answer !== undefined) return answer;
     if (performance.now() > deadline) {
       const state = options.state ? ` Last seen: ${options.state()}.` : '';
-      throw new SimulationError('WAITED_IN_VAIN', `Waited ${options.timeoutMs / 1000} s in vain for ${options.what}.${state}`, {
-        remedy: 'Look at `drover device list` and `drover rollout watch`; a machine under heavy load may need a longer wait.',
-      });
+      throw new SimulationError(
+        'WAITED_IN_VAIN',
+        `Waited ${options.timeoutMs / 1000} s in vain for ${options.what}.${state}`,
+        {
+          remedy:
+            'Look at `drover device list` and `drover rollout watch`; a machine under heavy load may need a longer wait.',
+        },
+      );
     }
     await delay(options.everyMs ?? 200, undefined, { signal: options.signal });
   }

@@ -1,0 +1,181 @@
+import { mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
+import { createConnection } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { toCodedErrorJson } from '@drover/shared/coded-error';
+import { writeDurably } from '../host/index.js';
+import { loadIdentity, type Identity } from '../identity/index.js';
+import { BUILD_FLOOR_MS } from '../host/index.js';
+import type { AgentConfig } from '../config/index.js';
+import { readStatus } from '../supervisor/status-socket.js';
+import { provenProvider } from './proven-provider.js';
+import type { Terminal } from './index.js';
+
+interface Check {
+  readonly name: string;
+  readonly ok: boolean;
+  /** What was found, and for a failed check what to do. */
+  readonly detail: string;
+}
+
+const MIN_FREE_MIB = 200;
+const MAX_SKEW_MS = 60_000;
+const NETWORK_TIMEOUT_MS = 5_000;
+
+/** @returns the exit status: 0 when every check holds */
+export async function examine(config: AgentConfig, asJson: boolean, terminal: Terminal): Promise<number> {
+  const identity = await loadIdentity(config.dataDir).catch((error: unknown) => toCodedErrorJson(error));
+  const enrolled = 'grant' in identity ? identity : undefined;
+  const checks: Check[] = [
+    checkNode(),
+    await checkDataDir(config),
+    await checkDisk(config),
+    checkClock(),
+    enrolled
+      ? ok(
+          'identity',
+          `enrolled as ${enrolled.grant.deviceId}, ${enrolled.publisherKeys.keys.length} publisher key(s) pinned`,
+        )
+      : failed('identity', 'what' in identity ? `${identity.what} ${identity.remedy}` : ''),
+    ...(enrolled ? [await checkControlPlane(enrolled), await checkBroker(enrolled)] : []),
+    await checkAgent(config),
+    await checkProvider(config),
+    checkSystemd(),
+  ];
+  if (asJson) terminal.stdout(`${JSON.stringify({ ok: checks.every((check) => check.ok), checks })}\n`);
+  else
+    for (const check of checks)
+      terminal.stdout(`${check.ok ? 'OK   ' : 'FAIL '} ${check.name.padEnd(14)} ${check.detail}\n`);
+  return checks.every((check) => check.ok) ? 0 : 1;
+}
+
+const ok = (name: string, detail: string): Check => ({ name, ok: true, detail });
+const failed = (name: string, detail: string): Check => ({ name, ok: false, detail });
+
+function checkNode(): Check {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const fits = major > 20 || (major === 20 && minor >= 19);
+  return fits
+    ? ok('node', process.version)
+    : failed('node', `${process.version} is too old. Install Node 20.19 or later, 22 or 24.`);
+}
+
+async function checkDataDir({ dataDir }: AgentConfig): Promise<Check> {
+  const probe = join(dataDir, '.doctor');
+  try {
+    await writeDurably(probe, 'x');
+    await rm(probe);
+    return ok('data folder', `${dataDir} can be written`);
+  } catch (error) {
+    return failed(
+      'data folder',
+      `${dataDir} cannot be written: ${(error as Error).message}. Run this as the user of the agent, or set dataDir.`,
+    );
+  }
+}
+
+async function checkDisk({ dataDir }: AgentConfig): Promise<Check> {
+  try {
+    const { bavail, bsize } = await statfs(dataDir);
+    const freeMiB = Math.floor((bavail * bsize) / 2 ** 20);
+    if (freeMiB >= MIN_FREE_MIB) return ok('disk', `${freeMiB} MiB free`);
+    return failed('disk', `${freeMiB} MiB free, fewer than ${MIN_FREE_MIB}. Make room on the disk of ${dataDir}.`);
+  } catch (error) {
+    return failed('disk', `The disk of ${dataDir} cannot be measured: ${(error as Error).message}.`);
+  }
+}
+
+function checkClock(): Check {
+  if (Date.now() > BUILD_FLOOR_MS) return ok('clock', new Date().toISOString());
+  return failed(
+    'clock',
+    `It is ${new Date().toISOString()} here. Updates work, but orders expire by the last time that was seen; set the clock (timedatectl).`,
+  );
+}
+
+async function checkControlPlane({ controlPlaneUrl }: Identity): Promise<Check> {
+  try {
+    const response = await fetch(`${controlPlaneUrl}/healthz`, { signal: AbortSignal.timeout(NETWORK_TIMEOUT_MS) });
+    const skewMs = Math.abs(Date.now() - Date.parse(response.headers.get('date') ?? ''));
+    if (!response.ok)
+      return failed(
+        'control plane',
+        `${controlPlaneUrl} answered ${response.status}. See the log of the control plane.`,
+      );
+    if (skewMs > MAX_SKEW_MS) {
+      return failed(
+        'control plane',
+        `Its clock and this one differ by ${Math.round(skewMs / 1000)} s. Set the clock of whichever is wrong.`,
+      );
+    }
+    return ok('control plane', `${controlPlaneUrl} answers`);
+  } catch (error) {
+    return failed(
+      'control plane',
+      `${controlPlaneUrl} cannot be reached (${(error as Error).message}). Check the network, the proxy and the address.`,
+    );
+  }
+}
+
+function checkBroker({ grant }: Identity): Promise<Check> {
+  const { hostname, port, protocol } = new URL(grant.brokerUrl);
+  const defaultPort = protocol === 'mqtts:' ? 8883 : 1883;
+  return new Promise((resolve) => {
+    const socket = createConnection({
+      host: hostname,
+      port: port === '' ? defaultPort : Number(port),
+      timeout: NETWORK_TIMEOUT_MS,
+    });
+    const finish = (check: Check) => {
+      socket.destroy();
+      resolve(check);
+    };
+    socket.once('connect', () => finish(ok('broker', `${grant.brokerUrl} takes connections`)));
+    const refused = (why: string) =>
+      finish(failed('broker', `${grant.brokerUrl} cannot be reached (${why}). Check the network and firewalls.`));
+    socket.once('timeout', () => refused('no answer in 5 s'));
+    socket.once('error', (error) => refused(error.message));
+  });
+}
+
+async function checkAgent({ dataDir }: AgentConfig): Promise<Check> {
+  try {
+    const status = (await readStatus(dataDir)) as { connected?: boolean };
+    return ok('agent', status.connected ? 'runs and is connected' : 'runs, not connected now');
+  } catch (error) {
+    const { what, remedy } = toCodedErrorJson(error);
+    return failed('agent', `${what} ${remedy}`);
+  }
+}
+
+/** The only proof of a provider is a run: a model of a few weights, made here, through a real session. */
+async function checkProvider(config: AgentConfig): Promise<Check> {
+  const folder = await mkdtemp(join(tmpdir(), 'drover-doctor-'));
+  try {
+    const { actual, reason } = await provenProvider(folder, config.serve.providers, (file, bytes) =>
+      writeFile(join(folder, file), bytes),
+    );
+    return ok(
+      'provider',
+      reason === undefined
+        ? `${actual}, proven by a run`
+        : `${actual}, proven by a run; not the first choice because ${reason}`,
+    );
+  } catch (error) {
+    const { what, remedy } = toCodedErrorJson(error);
+    return failed('provider', `${what} ${remedy}`);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function checkSystemd(): Check {
+  const found = spawnSync('systemd-notify', ['--version'], { stdio: 'ignore' }).status === 0;
+  return found
+    ? ok('systemd', 'systemd-notify is there, so the watchdog can work')
+    : failed(
+        'systemd',
+        'systemd-notify is not there; as a service the agent would never count as started. Install systemd, or run it by hand.',
+      );
+}

@@ -1,0 +1,87 @@
+import { Command, CommanderError, Option } from 'commander';
+import type { AgentConfig } from '../config/index.js';
+
+/** What `main` hands in, so that commands never touch the process. */
+export interface Terminal {
+  readonly argv: readonly string[];
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
+  /** Resolves on SIGTERM or SIGINT. */
+  readonly untilStopped: () => Promise<void>;
+}
+
+/** Exit status: 0 done, 1 failed, 2 wrong usage. Each command is loaded when it is asked for: `run` pays for no other. */
+export async function runCommand(terminal: Terminal): Promise<number> {
+  let status = 0;
+  const program = new Command('drover-agent')
+    .description('Runs on the device: keeps its model up to date, serves it, watches it, and tunes it.')
+    .exitOverride()
+    .configureOutput({ writeOut: terminal.stdout, writeErr: terminal.stderr })
+    .showHelpAfterError('See drover-agent --help.');
+  const configured = (command: Command) =>
+    command
+      .addOption(
+        new Option('--config <file>', 'configuration file').default(
+          undefined,
+          '/etc/drover/agent.json where it exists',
+        ),
+      )
+      .option('--data-dir <folder>', 'overrides dataDir of the configuration');
+  const read = async (options: CommonOptions): Promise<AgentConfig> => {
+    const { readAgentConfig, defaultConfigFile } = await import('../config/index.js');
+    const config = readAgentConfig(options.config ?? defaultConfigFile(), terminal.environment);
+    return options.dataDir === undefined ? config : { ...config, dataDir: options.dataDir };
+  };
+
+  configured(program.command('run'))
+    .description('Run the agent until it is stopped (systemd does this).')
+    .option('--json-ready', 'print one JSON line on standard output when ready')
+    .addHelpText('after', '\nExample: drover-agent run --config /etc/drover/agent.json')
+    .action(async (options: CommonOptions & { jsonReady?: true }) => {
+      const { run } = await import('./run.js');
+      await run(await read(options), terminal, options.jsonReady === true);
+    });
+  configured(program.command('enrol'))
+    .description('Make this device known to a control plane.')
+    .requiredOption('--control-plane <url>', 'address of the control plane')
+    .requiredOption('--token <token>', 'claim token (drover device token create)')
+    .requiredOption('--publisher-keys <file>', 'public keys whose releases this device shall run')
+    .addHelpText(
+      'after',
+      '\nExample: drover-agent enrol --control-plane http://10.0.0.5:7070 --token TOKEN --publisher-keys keys.json',
+    )
+    .action(async (options: CommonOptions & { controlPlane: string; token: string; publisherKeys: string }) => {
+      const { enrolDevice } = await import('./enrol.js');
+      await enrolDevice(await read(options), options, terminal);
+    });
+  configured(program.command('status'))
+    .description('What the running agent is doing.')
+    .option('--json', 'print the whole state as JSON')
+    .addHelpText('after', '\nExample: drover-agent status --json')
+    .action(async (options: CommonOptions & { json?: true }) => {
+      const { showStatus } = await import('./status.js');
+      await showStatus(await read(options), options.json === true, terminal);
+    });
+  configured(program.command('doctor'))
+    .description('Check this device: each line is OK, or says what to do.')
+    .option('--json', 'print the checks as JSON')
+    .addHelpText('after', '\nExample: drover-agent doctor')
+    .action(async (options: CommonOptions & { json?: true }) => {
+      const { examine } = await import('./doctor.js');
+      status = await examine(await read(options), options.json === true, terminal);
+    });
+
+  try {
+    await program.parseAsync([...terminal.argv]);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    throw error;
+  }
+  return status;
+}
+
+interface CommonOptions {
+  readonly config?: string;
+  readonly dataDir?: string;
+}

@@ -1,0 +1,25 @@
+import type { AgentConfig } from '../config/index.js';
+import type { AgentStatus } from '../supervisor/agent.js';
+import { readStatus } from '../supervisor/status-socket.js';
+import type { Terminal } from './index.js';
+
+export async function showStatus(config: AgentConfig, asJson: boolean, terminal: Terminal): Promise<void> {
+  const status = (await readStatus(config.dataDir)) as AgentStatus;
+  if (asJson) {
+    terminal.stdout(`${JSON.stringify(status)}\n`);
+    return;
+  }
+  const { outbox } = status;
+  const waiting = outbox.reports === 0 ? 'nothing waits to be sent' : `${outbox.reports} report(s) wait to be sent`;
+  const lines = [
+    `${status.deviceId}, agent ${status.agentVersion}: ${status.connected ? 'connected' : 'not connected'}, ${waiting}`,
+    ...status.models.map(({ model, running, update }) => {
+      const what = running ? `${running.release.version} on ${running.provider.actual}` : 'nothing loaded';
+      const adapted = running?.adaptation === undefined ? '' : `, adapted here (${running.adaptation.slice(7, 19)})`;
+      const drift = status.driftedModels.includes(model) ? ', DRIFT' : '';
+      return `  ${model}: ${what}${adapted}${drift}; update: ${update.state}`;
+    }),
+    ...status.lastProblems.map(({ code, what, remedy }) => `  ! ${code}: ${what}\n    ${remedy}`),
+  ];
+  terminal.stdout(`${lines.join('\n')}\n`);
+}

@@ -1,0 +1,2 @@
+export { openSqlite, type SqliteDatabase, type SqliteOptions } from './sqlite.js';
+export { DATABASE_CODES, DatabaseError, isCorruption, toDatabaseError } from './errors.js';

@@ -1,0 +1,7 @@
+export { systemClock, type Clock } from './clock.js';
+export { BUILD_FLOOR_MS, clockState, timeToJudgeBy, type ClockState } from './time-floor.js';
+export { syncDirectory, syncFile, writeDurably, writeDurablySync } from './durable-file.js';
+export { HOST_CODES, HostError, systemCode, toWriteError } from './errors.js';
+export { backoffMs, type BackoffBounds } from './backoff.js';
+export { raceAbort } from './race-abort.js';
+export { createHostProbe, diskFreeBytes, type HostProbe } from './metrics.js';

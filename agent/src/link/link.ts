@@ -1,0 +1,198 @@
+import { connect, type IClientOptions, type MqttClient } from 'mqtt';
+import { ordersTopic, reportsTopic } from '@drover/shared/protocol';
+import type { DeviceId } from '@drover/shared/ids';
+import { backoffMs, raceAbort, type BackoffBounds, type Clock } from '../host/index.js';
+import { LinkError } from './errors.js';
+import type { ReportQueue } from './outbox.js';
+
+export interface LinkOptions {
+  /** mqtt://host:port or mqtts://host:port */
+  readonly url: string;
+  readonly deviceId: DeviceId;
+  /** Password; the user name is the device id. */
+  readonly credential: string;
+  readonly outbox: ReportQueue;
+  readonly clock: Pick<Clock, 'sleep'>;
+  /** One signed order. It is acknowledged to the broker when the promise resolves, so resolve once the order is stored. */
+  readonly onOrder: (envelope: Uint8Array) => Promise<void>;
+  /** Subscribed and ready: the moment to state what runs here. */
+  readonly onConnected: () => void;
+  /** The connection could not be made or was lost; the link goes on trying. */
+  readonly onProblem: (error: LinkError) => void;
+  readonly backoff?: BackoffBounds;
+  readonly keepaliveS?: number;
+}
+
+export interface Link {
+  isConnected(): boolean;
+  close(): Promise<void>;
+}
+
+/** No order is larger (docs/protocol.md, section 2). */
+const MAX_ORDER_BYTES = 2 * 1024 * 1024;
+const CONNECT_TIMEOUT_MS = 20_000;
+const MQTT_CONNECT_REFUSALS: Readonly<Record<number, string>> = {
+  1: 'unacceptable protocol version',
+  2: 'identifier rejected',
+  3: 'server unavailable',
+  4: 'bad user name or password',
+  5: 'not authorized',
+};
+
+/**
+ * Keeps one MQTT 3.1.1 connection with a persistent session (MQTT 3.1.1, section 3.1.2.4) to the broker, for ever. Returns at once: a broker
+ * that is down keeps nothing from starting.
+ *
+ * Each attempt is a new client: mqtt.js by itself reconnects at a constant period, which makes a fleet come back in step, and stops for good
+ * after a refused CONNACK unless told otherwise. Reports in flight lie in the outbox, so nothing is lost with a client.
+ */
+export function openLink(options: LinkOptions): Link {
+  const { clock, backoff = { firstMs: 500, maxMs: 60_000 } } = options;
+  const closing = new AbortController();
+  let client: MqttClient | undefined;
+
+  async function stayConnected(): Promise<void> {
+    for (let attempt = 0; !closing.signal.aborted; ) {
+      const problem = await attemptSession(() => (attempt = 0));
+      if (closing.signal.aborted) return;
+      options.onProblem(problem);
+      await clock.sleep(backoffMs(backoff, attempt), closing.signal).catch(() => undefined);
+      attempt += 1;
+    }
+  }
+  async function attemptSession(onUp: () => void): Promise<LinkError> {
+    try {
+      client = connect(options.url, clientOptions(options));
+    } catch (error) {
+      return toLinkError(error, options.url, false);
+    }
+    return session(client, options, closing.signal, onUp);
+  }
+  const running = stayConnected();
+  return {
+    isConnected: () => client?.connected ?? false,
+    async close() {
+      closing.abort();
+      await running;
+    },
+  };
+}
+
+function clientOptions({ deviceId, credential, keepaliveS = 60 }: LinkOptions): IClientOptions {
+  return {
+    protocolVersion: 4,
+    clientId: deviceId,
+    username: deviceId,
+    password: credential,
+    clean: false,
+    keepalive: keepaliveS,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    reconnectPeriod: 0,
+    resubscribe: false,
+    queueQoSZero: false,
+  };
+}
+
+/** Lives as long as one connection; resolves with the reason for its end and leaves no socket behind. */
+async function session(
+  client: MqttClient,
+  options: LinkOptions,
+  closing: AbortSignal,
+  onUp: () => void,
+): Promise<LinkError> {
+  const ended = new AbortController();
+  let reason: unknown;
+  let wasUp = false;
+  const isOver = new Promise<void>((resolve) => client.once('close', resolve));
+  client.on('error', (error) => {
+    reason ??= error;
+    client.end(true);
+  });
+  client.handleMessage = (packet, acknowledge) => {
+    const payload = Buffer.from(packet.payload);
+    if (packet.topic !== ordersTopic(options.deviceId) || payload.length > MAX_ORDER_BYTES) {
+      acknowledge();
+      return;
+    }
+    options.onOrder(payload).then(
+      () => acknowledge(),
+      (error: unknown) => {
+        // Not acknowledged (MQTT 3.1.1, section 4.4): the broker sends it again on the next connection.
+        reason ??= error;
+        client.end(true);
+      },
+    );
+  };
+  client.once('connect', () => {
+    void serve().catch((error: unknown) => {
+      reason ??= error;
+      client.end(true);
+    });
+  });
+  async function serve(): Promise<void> {
+    await client.subscribeAsync(ordersTopic(options.deviceId), { qos: 1 });
+    wasUp = true;
+    onUp();
+    options.onConnected();
+    await drain(options.outbox, ended.signal, async (bytes) => {
+      await client.publishAsync(reportsTopic(options.deviceId), Buffer.from(bytes), { qos: 1 });
+    });
+  }
+  // By force: waiting for a PUBACK could take for ever, and what was not acknowledged stays in the outbox.
+  const onClosing = () => client.end(true);
+  closing.addEventListener('abort', onClosing, { once: true });
+  await isOver;
+  closing.removeEventListener('abort', onClosing);
+  ended.abort();
+  client.end(true);
+  return toLinkError(reason, options.url, wasUp);
+}
+
+/**
+ * Sends what the queue holds, oldest first, one at a time, and waits for more until the signal ends it. A report is removed only after its
+ * PUBACK, so each arrives at least once and in order.
+ */
+export async function drain(
+  queue: ReportQueue,
+  signal: AbortSignal,
+  publish: (bytes: Uint8Array) => Promise<void>,
+): Promise<void> {
+  let wake: () => void = () => undefined;
+  const stop = queue.onAdded(() => wake());
+  const onAbort = () => wake();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    while (!signal.aborted) {
+      const added = new Promise<void>((resolve) => (wake = resolve));
+      const report = queue.head();
+      if (!report) {
+        await added;
+        continue;
+      }
+      await raceAbort(publish(report.bytes), signal);
+      queue.remove(report.sequence);
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    stop();
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+function toLinkError(reason: unknown, url: string, wasUp: boolean): LinkError {
+  const returnCode = reason instanceof Error && 'code' in reason ? reason.code : undefined;
+  const refusal = typeof returnCode === 'number' ? MQTT_CONNECT_REFUSALS[returnCode] : undefined;
+  const facts = { where: url, cause: reason };
+  if (refusal !== undefined) {
+    return new LinkError('LINK_REFUSED', `The broker refused the connection: ${refusal} (CONNACK ${String(returnCode)}).`, {
+      ...facts,
+      remedy: 'The agent goes on trying. If it stays so, check that this device is enrolled and not revoked.',
+    });
+  }
+  const detail = reason instanceof Error ? `: ${reason.message}` : '';
+  const remedy = 'The agent goes on trying and keeps its reports. If it stays so, check the network and the broker.';
+  return wasUp
+    ? new LinkError('LINK_LOST', `The connection to the broker was lost${detail}.`, { ...facts, remedy })
+    : new LinkError('LINK_UNREACHABLE', `The broker cannot be reached${detail}.`, { ...facts, remedy });
+}

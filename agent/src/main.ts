@@ -1,0 +1,34 @@
+#!/usr/bin/env node
+import { formatCodedError, toCodedErrorJson } from '@drover/shared/coded-error';
+
+/** The one place that touches the process: arguments, environment, signals, exit. */
+async function main(): Promise<number> {
+  const { runCommand } = await import('./cli/index.js');
+  return runCommand({
+    argv: process.argv,
+    environment: process.env,
+    stdout: (text) => process.stdout.write(text),
+    stderr: (text) => process.stderr.write(text),
+    untilStopped: () =>
+      new Promise((resolve) => {
+        process.once('SIGTERM', () => resolve());
+        process.once('SIGINT', () => resolve());
+      }),
+  });
+}
+
+// A promise that nobody waits for failed: the state is unknown, systemd starts the agent again.
+process.on('unhandledRejection', (reason) => {
+  process.stderr.write(`${JSON.stringify({ level: 'error', event: 'crash', ...toCodedErrorJson(reason), stack: (reason as Error | undefined)?.stack })}\n`);
+  process.exit(70);
+});
+
+main().then(
+  (status) => process.exit(status),
+  (error: unknown) => {
+    const coded = toCodedErrorJson(error);
+    process.stderr.write(`${formatCodedError(coded)}\n`);
+    if (coded.code === 'INTERNAL_ERROR') process.stderr.write(`${(error as Error | undefined)?.stack ?? ''}\n`);
+    process.exit(1);
+  },
+);

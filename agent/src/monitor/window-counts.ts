@@ -1,0 +1,87 @@
+import type { ServingCounts } from '@drover/shared/protocol';
+import { LatencyHistogram } from '../serve/latency-histogram.js';
+import type { InferenceRecord } from '../serve/recorder.js';
+
+/** A row of the table `counts`, without its key. */
+export interface CountsRow {
+  requests: number;
+  failures: number;
+  inferences: number;
+  labelled: number;
+  correct: number;
+  confidence_count: number;
+  confidence_sum: number;
+  /** JSON of a LatencyHistogram. */
+  latencies: string;
+  /** JSON object: class index to count. */
+  predictions: string;
+}
+
+/** What one reporting window has counted so far for one release or adaptation. */
+export class WindowCounts {
+  readonly #row: CountsRow;
+  readonly #latencies: LatencyHistogram;
+  readonly #predictions: Record<string, number>;
+
+  constructor(row?: CountsRow) {
+    this.#row = row ?? {
+      requests: 0,
+      failures: 0,
+      inferences: 0,
+      labelled: 0,
+      correct: 0,
+      confidence_count: 0,
+      confidence_sum: 0,
+      latencies: '{}',
+      predictions: '{}',
+    };
+    const { counts, maxUs } = JSON.parse(this.#row.latencies) as { counts?: number[]; maxUs?: number };
+    this.#latencies = new LatencyHistogram(counts, maxUs);
+    this.#predictions = JSON.parse(this.#row.predictions) as Record<string, number>;
+  }
+
+  addRecord({ failed, inferences, latencyUs, predictions }: InferenceRecord): void {
+    this.#row.requests += 1;
+    if (failed) {
+      this.#row.failures += 1;
+      return;
+    }
+    this.#row.inferences += inferences;
+    this.#latencies.add(latencyUs);
+    predictions?.classes.forEach((index, row) => {
+      this.#predictions[index] = (this.#predictions[index] ?? 0) + 1;
+      this.#row.confidence_count += 1;
+      this.#row.confidence_sum += predictions.confidences[row] ?? 0;
+    });
+  }
+
+  addLabel(isCorrect: boolean): void {
+    this.#row.labelled += 1;
+    if (isCorrect) this.#row.correct += 1;
+  }
+
+  toRow(): CountsRow {
+    return { ...this.#row, latencies: JSON.stringify(this.#latencies), predictions: JSON.stringify(this.#predictions) };
+  }
+
+  toReport(): Omit<ServingCounts, 'model' | 'release' | 'adaptation'> {
+    const {
+      requests,
+      failures,
+      inferences,
+      labelled,
+      correct,
+      confidence_count: count,
+      confidence_sum: sum,
+    } = this.#row;
+    const [p50, p99] = [this.#latencies.quantileUs(0.5), this.#latencies.quantileUs(0.99)];
+    return {
+      requests,
+      failures,
+      inferences,
+      labelled: { count: labelled, correct },
+      ...(p50 === undefined || p99 === undefined ? {} : { latencyUs: { p50, p99, max: this.#latencies.maxUs } }),
+      ...(count === 0 ? {} : { confidence: { count, mean: sum / count }, predictions: this.#predictions }),
+    };
+  }
+}

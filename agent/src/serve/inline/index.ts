@@ -1,0 +1,13 @@
+// Loads the ONNX runtime: for the inference process and the simulator, never for the supervisor.
+export {
+  InlineServing,
+  type InferenceRequest,
+  type InferenceResponse,
+  type InlineServingOptions,
+  type ServedModels,
+} from './inline-serving.js';
+export { openSession } from '../session/session.js';
+export { readGoldenVectors, selfTest, type SelfTestResult } from '../session/golden.js';
+export type { ModelSession, OpenedSession, SessionOptions } from '../session/model-session.js';
+export type { ModelTensor, ServedDatatype, TensorData, TensorMap } from '../session/tensor.js';
+export { listenInference, type InferenceServer, type InferenceServerOptions } from '../protocol/inference-server.js';

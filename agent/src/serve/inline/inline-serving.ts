@@ -1,0 +1,225 @@
+import type { ModelName, Version } from '@drover/shared/ids';
+import type { RunningModel } from '@drover/shared/protocol';
+import type { Clock } from '../../host/clock.js';
+import type { InstalledModel, Serving, ServingHealth } from '../../update/ports.js';
+import { ActivationCounts, runningModel } from '../activation.js';
+import { ServeError } from '../errors.js';
+import type { Recorder } from '../recorder.js';
+import { readGoldenVectors, selfTest } from '../session/golden.js';
+import type { ModelSession, OpenedSession } from '../session/model-session.js';
+import type { TensorMap } from '../session/tensor.js';
+import { checkInputs } from './check-inputs.js';
+import { featureRows, inferencesIn, observation, predictionsOf } from './observation.js';
+
+export interface InlineServingOptions {
+  readonly providers: readonly string[];
+  readonly hardwareClass: string;
+  readonly clock: Clock;
+  readonly recorder: Recorder;
+  /** Where sessions live; in this thread unless told otherwise. */
+  readonly open?: (model: InstalledModel) => Promise<OpenedSession>;
+  /** A session that was replaced could not be closed. */
+  readonly onIncident: (error: unknown) => void;
+}
+
+export interface InferenceRequest {
+  readonly model: ModelName;
+  readonly version?: string;
+  readonly requestId: string;
+  readonly inputs: TensorMap;
+}
+
+export interface InferenceResponse {
+  readonly version: Version;
+  readonly outputs: TensorMap;
+}
+
+/** What the protocol needs of the models that are served. */
+export interface ServedModels {
+  served(): readonly InstalledModel[];
+  /** @throws ServeError MODEL_NOT_SERVED */
+  find(model: string, version?: string): InstalledModel;
+  /** @throws ServeError MODEL_NOT_SERVED, REQUEST_INVALID, MODEL_RUN_FAILED */
+  infer(request: InferenceRequest): Promise<InferenceResponse>;
+  /** Ground truth for the rows of an earlier request: class indices. @throws ServeError MODEL_NOT_SERVED, REQUEST_INVALID */
+  feedback(model: string, requestId: string, labels: readonly number[]): void;
+}
+
+interface Activation {
+  readonly installed: InstalledModel;
+  readonly running: RunningModel;
+  readonly session: ModelSession;
+  readonly counts: ActivationCounts;
+  inFlight: number;
+  /** Set when a newer activation took over: called when the last run ended. */
+  onDrained?: () => void;
+}
+
+/** Runs that a replaced model still has to finish are waited for this long, then cut. */
+const DRAIN_TIMEOUT_MS = 10_000;
+
+/**
+ * Serves models from this process: in the simulator as the whole of serving, on a device inside the inference process.
+ *
+ * INVARIANT: a request is counted, run and recorded by one activation, the one that was current when it arrived; an activation's session closes
+ * only after its last run ended (or hung for longer than the drain's time-out).
+ */
+export class InlineServing implements Serving, ServedModels {
+  readonly #options: InlineServingOptions;
+  readonly #open: (model: InstalledModel) => Promise<OpenedSession>;
+  readonly #active = new Map<string, Activation>();
+  readonly #retiring = new Set<Promise<void>>();
+
+  constructor(options: InlineServingOptions) {
+    this.#options = options;
+    this.#open = options.open ?? ((model) => openHere(model, options.providers));
+  }
+
+  async selfTest(candidate: InstalledModel, signal: AbortSignal): ReturnType<Serving['selfTest']> {
+    signal.throwIfAborted();
+    const { session, provider } = await this.#open(candidate);
+    try {
+      signal.throwIfAborted();
+      return {
+        provider,
+        ...(await selfTest(session, candidate, await readGoldenVectors(candidate), this.#options.hardwareClass)),
+      };
+    } finally {
+      await session.close();
+    }
+  }
+
+  async activate(candidate: InstalledModel, signal: AbortSignal): Promise<RunningModel> {
+    signal.throwIfAborted();
+    const { session, provider } = await this.#open(candidate);
+    if (signal.aborted) {
+      await session.close();
+      signal.throwIfAborted();
+    }
+    const running = runningModel(candidate, provider);
+    const replaced = this.#active.get(candidate.model);
+    this.#active.set(candidate.model, {
+      installed: candidate,
+      running,
+      session,
+      counts: new ActivationCounts(),
+      inFlight: 0,
+    });
+    if (replaced) void this.#retire(replaced);
+    return running;
+  }
+
+  async deactivate(model: ModelName): Promise<void> {
+    const stopped = this.#active.get(model);
+    if (!stopped) return;
+    this.#active.delete(model);
+    await this.#retire(stopped);
+  }
+
+  running(model: ModelName): RunningModel | undefined {
+    return this.#active.get(model)?.running;
+  }
+
+  health(model: ModelName): ServingHealth {
+    return (this.#active.get(model)?.counts ?? new ActivationCounts()).health();
+  }
+
+  served(): readonly InstalledModel[] {
+    return [...this.#active.values()].map(({ installed }) => installed);
+  }
+
+  find(model: string, version?: string): InstalledModel {
+    return this.#current(model, version).installed;
+  }
+
+  async infer(request: InferenceRequest): Promise<InferenceResponse> {
+    const activation = this.#current(request.model, request.version);
+    const { installed, session, counts } = activation;
+    checkInputs(installed, request.inputs);
+    const { clock, recorder } = this.#options;
+    const atMs = clock.now();
+    const startedMs = performance.now();
+    const features = featureRows(request.inputs);
+    const inferences = inferencesIn(request.inputs);
+    const note = (outputs: TensorMap | undefined): void => {
+      const latencyUs = Math.round((performance.now() - startedMs) * 1_000);
+      const failed = outputs === undefined;
+      counts.add({ failed, latencyUs });
+      const { model, release, adaptation } = installed;
+      const servedBy = { model, release, ...(adaptation === undefined ? {} : { adaptation }) };
+      const seen = outputs ? observation(features, predictionsOf(installed, outputs)) : {};
+      recorder.record({ ...servedBy, requestId: request.requestId, atMs, latencyUs, failed, inferences, ...seen });
+    };
+    activation.inFlight += 1;
+    try {
+      const outputs = await session.run(request.inputs);
+      note(outputs);
+      return { version: installed.release.version, outputs };
+    } catch (error) {
+      note(undefined);
+      throw error;
+    } finally {
+      activation.inFlight -= 1;
+      if (activation.inFlight === 0) activation.onDrained?.();
+    }
+  }
+
+  feedback(model: string, requestId: string, labels: readonly number[]): void {
+    const { installed } = this.#current(model);
+    const { task } = installed.manifest;
+    if (task.type !== 'classification') {
+      throw new ServeError('REQUEST_INVALID', `${model} is a model for ${task.type}; labels are for classification.`, {
+        remedy: 'Send labels to classification models only.',
+      });
+    }
+    const classes = task.labels?.length ?? Infinity;
+    if (!labels.every((label) => Number.isInteger(label) && label >= 0 && label < classes)) {
+      throw new ServeError('REQUEST_INVALID', `Labels of ${model} are class indices from 0 to ${classes - 1}.`, {
+        remedy: 'Send one class index for each row of the request.',
+      });
+    }
+    this.#options.recorder.label({ model: installed.model, requestId, atMs: this.#options.clock.now(), labels });
+  }
+
+  /** Stops every model, after the runs that are under way. */
+  async close(): Promise<void> {
+    for (const { installed } of [...this.#active.values()]) await this.deactivate(installed.model);
+    await Promise.all(this.#retiring);
+  }
+
+  #current(model: string, version?: string): Activation {
+    const activation = this.#active.get(model);
+    if (activation && (version === undefined || version === activation.installed.release.version)) return activation;
+    const wanted = version === undefined ? model : `${model} ${version}`;
+    throw new ServeError('MODEL_NOT_SERVED', `${JSON.stringify(wanted.slice(0, 200))} is not served here.`, {
+      remedy: 'List what is served with POST /v2/repository/index.',
+    });
+  }
+
+  #retire(activation: Activation): Promise<void> {
+    const retired = drained(activation)
+      .then(() => activation.session.close())
+      .catch(this.#options.onIncident)
+      .finally(() => this.#retiring.delete(retired));
+    this.#retiring.add(retired);
+    return retired;
+  }
+}
+
+/** Loaded when first needed: the protocol thread of the inference process keeps its sessions elsewhere and does without the runtime. */
+async function openHere(model: InstalledModel, providers: readonly string[]): Promise<OpenedSession> {
+  const { openSession } = await import('../session/session.js');
+  return openSession(model, { providers });
+}
+
+function drained(activation: Activation): Promise<void> {
+  if (activation.inFlight === 0) return Promise.resolve();
+  return new Promise((resolve) => {
+    // Real time, not the injected clock: what is waited for is a native call of this process.
+    const timer = setTimeout(resolve, DRAIN_TIMEOUT_MS);
+    activation.onDrained = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+  });
+}

@@ -1,0 +1,62 @@
+import type { InstalledModel } from '../../update/ports.js';
+import type { FeatureRows, InferenceRecord, Predictions } from '../recorder.js';
+import type { TensorMap } from '../session/tensor.js';
+
+/** Wider rows (images fed flat, embeddings by the thousand) are counted but not kept: profiles of them need subsampling. */
+const MAX_FEATURE_WIDTH = 4_096;
+
+/** A copy of the rows of the only input, where that is a two-dimensional float tensor; taken before the run moves the buffer away. */
+export function featureRows(inputs: TensorMap): FeatureRows | undefined {
+  const [tensor, ...others] = Object.values(inputs);
+  if (!tensor || others.length > 0 || (tensor.datatype !== 'FP32' && tensor.datatype !== 'FP64')) return undefined;
+  const [count, width] = tensor.shape;
+  if (tensor.shape.length !== 2 || count === undefined || width === undefined || width > MAX_FEATURE_WIDTH)
+    return undefined;
+  return { values: Float32Array.from(tensor.data as Float32Array | Float64Array), count, width };
+}
+
+/** Rows of a batch: the first axis of the first input of rank 2 or more, else 1. */
+export function inferencesIn(inputs: TensorMap): number {
+  const [first] = Object.values(inputs);
+  return first && first.shape.length >= 2 ? Math.max(1, first.shape[0] ?? 1) : 1;
+}
+
+/** Class and confidence per row of the scores output, for classification. */
+export function predictionsOf({ manifest }: InstalledModel, outputs: TensorMap): Predictions | undefined {
+  const name = manifest.task.type === 'classification' ? manifest.task.scores : undefined;
+  const scores = name === undefined ? undefined : outputs[name];
+  if (!scores || (scores.datatype !== 'FP32' && scores.datatype !== 'FP64')) return undefined;
+  const width = scores.shape.at(-1) ?? 0;
+  if (width < 1) return undefined;
+  const data = scores.data as Float32Array | Float64Array;
+  const rows = Math.floor(data.length / width);
+  const classes = new Int32Array(rows);
+  const confidences = new Float32Array(rows);
+  for (let row = 0; row < rows; row++) {
+    const values = data.subarray(row * width, (row + 1) * width);
+    let best = 0;
+    for (let index = 1; index < width; index++) if ((values[index] ?? 0) > (values[best] ?? 0)) best = index;
+    classes[row] = best;
+    confidences[row] = confidenceOf(values, values[best] ?? 0);
+  }
+  return { classes, confidences };
+}
+
+/** Probability of the best class: its score where the row is a distribution already, else its softmax (shifted by the maximum against overflow). */
+function confidenceOf(scores: Float32Array | Float64Array, best: number): number {
+  let sum = 0;
+  let partition = 0;
+  let isDistribution = true;
+  for (const score of scores) {
+    sum += score;
+    partition += Math.exp(score - best);
+    if (!(score >= 0 && score <= 1)) isDistribution = false;
+  }
+  return isDistribution && Math.abs(sum - 1) < 1e-3 ? best : 1 / partition;
+}
+
+export type Observation = Pick<InferenceRecord, 'features' | 'predictions'>;
+
+export function observation(features: FeatureRows | undefined, predictions: Predictions | undefined): Observation {
+  return { ...(features ? { features } : {}), ...(predictions ? { predictions } : {}) };
+}

@@ -1,0 +1,20 @@
+import { toCodedErrorJson } from '@drover/shared/coded-error';
+import { readGoldenVectors, selfTest } from '../session/golden.js';
+import { openSession } from '../session/session.js';
+import type { FromProbe, ToProbe } from './messages.js';
+
+// The probe: loads one candidate, tests it, says how it went, and ends. Whatever the candidate does to this process costs nothing.
+
+const finish = (message: FromProbe): void => void process.send?.(message, () => process.exit(0));
+
+process.once('message', ({ candidate, settings }: ToProbe) => {
+  const test = async (): Promise<FromProbe> => {
+    const { session, provider } = await openSession(candidate, settings);
+    const result = await selfTest(session, candidate, await readGoldenVectors(candidate), settings.hardwareClass);
+    return { kind: 'passed', outcome: { provider, ...result } };
+  };
+  test().then(finish, (error: unknown) => finish({ kind: 'failed', error: toCodedErrorJson(error) }));
+});
+process.on('disconnect', () => process.exit(0));
+// Signals to the whole group (Ctrl-C, systemd) are the supervisor's to answer; it ends this process.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);

@@ -1,0 +1,246 @@
+import type { ModelName } from '@drover/shared/ids';
+import type { RunningModel } from '@drover/shared/protocol';
+import type { Clock } from '../../host/clock.js';
+import type { InstalledModel, Serving, ServingHealth } from '../../update/ports.js';
+import { ActivationCounts } from '../activation.js';
+import { ServeError } from '../errors.js';
+import type { InferenceRecord, Recorder } from '../recorder.js';
+import type { Batch } from './batching-recorder.js';
+import { died, launchInference, type InferenceProcess } from './inference-process.js';
+import type { ListenSettings } from './messages.js';
+import { runProbe } from './probe.js';
+
+export interface ProcessServingOptions {
+  readonly host: string;
+  /** 0 lets the system choose once; restarts keep what it chose. */
+  readonly port: number;
+  readonly providers: readonly string[];
+  readonly hardwareClass: string;
+  readonly serverVersion: string;
+  /** Flags of node for the inference process and the probe. */
+  readonly nodeFlags?: readonly string[];
+  readonly probeTimeoutMs?: number;
+  readonly clock: Clock;
+  readonly recorder: Recorder;
+  /** A crash of the inference process, a model that could not be loaded again, a port that was taken meanwhile. */
+  readonly onIncident: (error: unknown) => void;
+}
+
+/** A model that shall be served, whatever happens to the process. */
+interface Desired {
+  readonly installed: InstalledModel;
+  readonly counts: ActivationCounts;
+}
+
+const DEFAULT_PROBE_TIMEOUT_MS = 120_000;
+/** Pauses between restarts: 50 ms, then four times as long each, at most 30 s; a life of 10 s starts over. */
+const FIRST_PAUSE_MS = 50;
+const PAUSE_FACTOR = 4;
+const MAX_PAUSE_MS = 30_000;
+/** While somebody waits to activate another model, which may be the cure. */
+const MAX_AWAITED_PAUSE_MS = 1_000;
+const STABLE_LIFE_MS = 10_000;
+
+/**
+ * Serves from a child process, so that no native crash reaches the supervisor. This module and what it imports never load the ONNX runtime.
+ *
+ * INVARIANT: `#desired` is what the next life of the process loads; a model enters it only after a process loaded it once.
+ */
+export class ProcessServing implements Serving {
+  readonly #options: ProcessServingOptions;
+  readonly #settings: ListenSettings;
+  readonly #desired = new Map<ModelName, Desired>();
+  readonly #running = new Map<ModelName, RunningModel>();
+  readonly #waiters = new Set<() => void>();
+  readonly #closing = new AbortController();
+  #port: number;
+  #process: InferenceProcess | undefined;
+  #up = false;
+  #quickDeaths = 0;
+  #pause = new AbortController();
+
+  private constructor(options: ProcessServingOptions) {
+    this.#options = options;
+    const { host, port, providers, hardwareClass, serverVersion } = options;
+    this.#settings = { host, port, providers, hardwareClass, serverVersion };
+    this.#port = port;
+  }
+
+  /** Resolves when the first process listens. @throws ServeError PORT_IN_USE, SERVE_ADDRESS_UNUSABLE, INFERENCE_PROCESS_DIED */
+  static async open(options: ProcessServingOptions): Promise<ProcessServing> {
+    const serving = new ProcessServing(options);
+    const child = serving.#launch();
+    try {
+      serving.#port = (await child.started).port;
+    } catch (error) {
+      await child.exited;
+      throw error;
+    }
+    serving.#isUp();
+    void serving.#superviseFrom(child);
+    return serving;
+  }
+
+  /** Where applications send their requests; the same over all restarts. */
+  get address(): { readonly host: string; readonly port: number } {
+    return { host: this.#options.host, port: this.#port };
+  }
+
+  /** Of the inference process that lives now. */
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
+  selfTest(candidate: InstalledModel, signal: AbortSignal): ReturnType<Serving['selfTest']> {
+    const { nodeFlags = [], probeTimeoutMs = DEFAULT_PROBE_TIMEOUT_MS } = this.#options;
+    return runProbe(candidate, { settings: this.#settings, nodeFlags, timeoutMs: probeTimeoutMs }, signal);
+  }
+
+  async activate(candidate: InstalledModel, signal: AbortSignal): Promise<RunningModel> {
+    const { model } = candidate;
+    const previous = this.#desired.get(model);
+    // What this replaces may be what keeps the process from coming up: the next life does without it.
+    const replacesTheDead = !this.#up && this.#desired.delete(model);
+    try {
+      const running = await (await this.#whenUp(signal)).activate(candidate);
+      this.#desired.set(model, { installed: candidate, counts: new ActivationCounts() });
+      this.#running.set(model, running);
+      return running;
+    } catch (error) {
+      if (replacesTheDead && previous && !this.#desired.has(model)) {
+        this.#desired.set(model, previous);
+        void this.#reload(previous);
+      }
+      throw error;
+    }
+  }
+
+  async deactivate(model: ModelName): Promise<void> {
+    this.#desired.delete(model);
+    this.#running.delete(model);
+    if (this.#up) await this.#process?.deactivate(model);
+  }
+
+  /** Undefined also while the process is being started again: only its own word counts. */
+  running(model: ModelName): RunningModel | undefined {
+    return this.#running.get(model);
+  }
+
+  health(model: ModelName): ServingHealth {
+    return (this.#desired.get(model)?.counts ?? new ActivationCounts()).health();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(closed());
+    this.#pause.abort();
+    for (const wake of this.#waiters) wake();
+    await this.#process?.stop();
+  }
+
+  #launch(): InferenceProcess {
+    const child = launchInference({
+      settings: { ...this.#settings, port: this.#port },
+      models: [...this.#desired.values()].map(({ installed }) => installed),
+      nodeFlags: this.#options.nodeFlags ?? [],
+      onBatch: (batch) => this.#takeBatch(batch),
+      onIncident: this.#options.onIncident,
+    });
+    this.#process = child;
+    return child;
+  }
+
+  /** Life after life, until closed. */
+  async #superviseFrom(first: InferenceProcess): Promise<void> {
+    const { clock, onIncident } = this.#options;
+    let child = first;
+    let bornMs = clock.monotonic();
+    for (;;) {
+      const ending = await child.exited;
+      const wasUp = this.#up;
+      this.#up = false;
+      this.#running.clear();
+      if (this.#isClosing()) return;
+      for (const { counts } of this.#desired.values()) counts.crashes += 1;
+      if (wasUp) onIncident(died(ending));
+      this.#quickDeaths = clock.monotonic() - bornMs >= STABLE_LIFE_MS ? 0 : this.#quickDeaths + 1;
+      await this.#pauseBeforeRestart();
+      if (this.#isClosing()) return;
+      bornMs = clock.monotonic();
+      child = this.#launch();
+      await child.started.then(
+        ({ running, failed }) => {
+          for (const each of running) this.#running.set(each.model, each.running);
+          for (const { error } of failed) onIncident(error);
+          this.#isUp();
+        },
+        (error: unknown) => onIncident(error),
+      );
+    }
+  }
+
+  /** Exponential; jittered over its upper half, so that devices that fell together do not rise together. */
+  async #pauseBeforeRestart(): Promise<void> {
+    const capMs = this.#waiters.size > 0 ? MAX_AWAITED_PAUSE_MS : MAX_PAUSE_MS;
+    const ceilingMs = Math.min(capMs, FIRST_PAUSE_MS * PAUSE_FACTOR ** Math.max(0, this.#quickDeaths - 1));
+    this.#pause = new AbortController();
+    await this.#options.clock
+      .sleep(ceilingMs * (0.5 + Math.random() / 2), this.#pause.signal)
+      .catch((error: unknown) => {
+        if (!this.#pause.signal.aborted) throw error;
+      });
+  }
+
+  #isClosing(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
+  #isUp(): void {
+    this.#up = true;
+    for (const wake of this.#waiters) wake();
+  }
+
+  /** Whoever waits also ends the pause before the next restart. */
+  async #whenUp(signal: AbortSignal): Promise<InferenceProcess> {
+    while (!(this.#up && this.#process)) {
+      signal.throwIfAborted();
+      this.#closing.signal.throwIfAborted();
+      await new Promise<void>((resolve) => {
+        const wake = (): void => {
+          this.#waiters.delete(wake);
+          signal.removeEventListener('abort', wake);
+          resolve();
+        };
+        this.#waiters.add(wake);
+        signal.addEventListener('abort', wake, { once: true });
+        this.#pause.abort();
+      });
+    }
+    signal.throwIfAborted();
+    this.#closing.signal.throwIfAborted();
+    return this.#process;
+  }
+
+  async #reload({ installed }: Desired): Promise<void> {
+    if (!this.#up || !this.#process) return;
+    try {
+      this.#running.set(installed.model, await this.#process.activate(installed));
+    } catch (error) {
+      this.#options.onIncident(error);
+    }
+  }
+
+  #takeBatch({ records, labels }: Batch): void {
+    for (const record of records) {
+      const desired = this.#desired.get(record.model);
+      if (desired && madeBy(record, desired.installed)) desired.counts.add(record);
+      this.#options.recorder.record(record);
+    }
+    for (const label of labels) this.#options.recorder.label(label);
+  }
+}
+
+const madeBy = (record: InferenceRecord, { release, adaptation }: InstalledModel): boolean =>
+  record.release.digest === release.digest && record.adaptation === adaptation;
+
+const closed = (): ServeError =>
+  new ServeError('SERVE_CLOSED', 'Serving was stopped.', { remedy: 'Start the agent again.' });

@@ -1,0 +1,33 @@
+import { Type, type Static } from 'typebox';
+
+const MAX_NAME_LENGTH = 200;
+const name = Type.String({ minLength: 1, maxLength: MAX_NAME_LENGTH });
+const id = Type.String({ minLength: 1, maxLength: 200 });
+
+// Unknown keys pass, as the Open Inference Protocol asks of servers; `data` is checked element by element when it is read.
+
+/** `inference_request` of the Open Inference Protocol v2. */
+export const InferBody = Type.Object({
+  id: Type.Optional(id),
+  inputs: Type.Array(
+    Type.Object({
+      name,
+      shape: Type.Array(Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 }), { maxItems: 16 }),
+      datatype: Type.String({ maxLength: 32 }),
+      data: Type.Unknown(),
+    }),
+    { minItems: 1, maxItems: 64 },
+  ),
+  outputs: Type.Optional(Type.Array(Type.Object({ name }), { maxItems: 64 })),
+});
+export type InferBody = Static<typeof InferBody>;
+
+/** Our extension: ground truth for the rows of an earlier request (docs/protocol.md, section 8). */
+export const FeedbackBody = Type.Object({
+  id,
+  labels: Type.Array(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 }), { minItems: 1, maxItems: 100_000 }),
+});
+export type FeedbackBody = Static<typeof FeedbackBody>;
+
+/** `repository_index_request` of Triton's model repository extension. */
+export const IndexBody = Type.Object({ ready: Type.Optional(Type.Boolean()) });

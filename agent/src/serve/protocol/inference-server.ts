@@ -1,0 +1,146 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { toCodedErrorJson, type CodedErrorJson } from '@drover/shared/coded-error';
+import { ServeError, type ServeCode } from '../errors.js';
+import { handle, type HandlerOptions } from './inference-handlers.js';
+import { METHODS, routeOf } from './routes.js';
+
+export interface InferenceServerOptions extends Pick<HandlerOptions, 'models' | 'serverVersion'> {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  readonly maxBodyBytes?: number;
+  /** Requests that may be under way at once; more are answered 503. */
+  readonly maxPending?: number;
+}
+
+export interface InferenceServer {
+  readonly host: string;
+  readonly port: number;
+  /** Refuses new connections, lets what is under way finish (at most 5 s), then cuts. */
+  close(): Promise<void>;
+}
+
+const DEFAULT_MAX_BODY_BYTES = 16 * 1024 * 1024;
+const DEFAULT_MAX_PENDING = 256;
+const CLOSE_TIMEOUT_MS = 5_000;
+
+const STATUS: Readonly<Partial<Record<string, number>>> = {
+  REQUEST_INVALID: 400,
+  MODEL_NOT_SERVED: 404,
+  REQUEST_TOO_LARGE: 413,
+  SERVE_OVERLOADED: 503,
+} satisfies Partial<Record<ServeCode, number>>;
+
+/** Open Inference Protocol v2, REST, on plain node:http: this is the data path. @throws ServeError PORT_IN_USE, SERVE_ADDRESS_UNUSABLE */
+export async function listenInference(options: InferenceServerOptions): Promise<InferenceServer> {
+  const { maxBodyBytes = DEFAULT_MAX_BODY_BYTES, maxPending = DEFAULT_MAX_PENDING, models, serverVersion } = options;
+  const handlers: HandlerOptions = { models, serverVersion, maxBodyBytes };
+  let pending = 0;
+  const server = createServer(
+    { requestTimeout: 30_000, headersTimeout: 10_000, keepAliveTimeout: 60_000 },
+    (request, response) => {
+      if (pending >= maxPending) {
+        refuse(request, response, overloaded(maxPending).toJSON(), { 'retry-after': '1' });
+        return;
+      }
+      pending += 1;
+      void answer(request, response, handlers).finally(() => (pending -= 1));
+    },
+  );
+  await listen(server, options);
+  const { port } = server.address() as AddressInfo;
+  return { host: options.host, port, close: () => close(server) };
+}
+
+async function answer(request: IncomingMessage, response: ServerResponse, handlers: HandlerOptions): Promise<void> {
+  const route = routeOf(request.url ?? '/');
+  if (!route) {
+    refuse(request, response, wrongPath('There is nothing at this path.'), {}, 404);
+    return;
+  }
+  const method = METHODS[route.kind];
+  if (request.method !== method && !(request.method === 'HEAD' && method === 'GET')) {
+    refuse(request, response, wrongPath(`This path takes ${method}.`), { allow: method }, 405);
+    return;
+  }
+  try {
+    const { status, json } = await handle(route, request, handlers);
+    write(response, status, json);
+  } catch (error) {
+    refuse(request, response, toCodedErrorJson(error));
+  }
+}
+
+function refuse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  error: CodedErrorJson,
+  headers: Readonly<Record<string, string>> = {},
+  status = STATUS[error.code] ?? 500,
+): void {
+  // A body that is not read to its end would stand in the way of the next request on this connection.
+  if (!request.complete) {
+    response.shouldKeepAlive = false;
+    request.resume();
+  }
+  write(response, status, JSON.stringify({ error: error.what, code: error.code }), headers);
+}
+
+function write(
+  response: ServerResponse,
+  status: number,
+  json: string,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  if (response.destroyed) return;
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(json),
+    ...headers,
+  });
+  response.end(json);
+}
+
+const wrongPath = (what: string): CodedErrorJson =>
+  new ServeError('REQUEST_INVALID', what, {
+    remedy: 'Use the paths of the Open Inference Protocol v2, REST.',
+  }).toJSON();
+
+const overloaded = (maxPending: number): ServeError =>
+  new ServeError('SERVE_OVERLOADED', `${maxPending} requests are under way already.`, {
+    remedy: 'Send the request again, later or slower.',
+  });
+
+function listen(server: Server, { host, port }: InferenceServerOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const where = `${host}:${port}`;
+      reject(
+        cause.code === 'EADDRINUSE'
+          ? new ServeError('PORT_IN_USE', `Another program listens on ${where}.`, {
+              remedy: 'Stop it, or choose another serve.port.',
+              where,
+              cause,
+            })
+          : new ServeError('SERVE_ADDRESS_UNUSABLE', `${where} cannot be listened on: ${cause.message}.`, {
+              remedy: 'Set serve.host to an address of this device, and serve.port to one that its user may bind.',
+              where,
+              cause,
+            }),
+      );
+    });
+    server.listen(port, host, resolve);
+  });
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => server.closeAllConnections(), CLOSE_TIMEOUT_MS);
+    server.close(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}

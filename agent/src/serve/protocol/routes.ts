@@ -1,0 +1,59 @@
+/** A path below one model, or one version of it. */
+export interface ModelRoute {
+  readonly kind: 'model' | 'model-ready' | 'infer';
+  readonly model: string;
+  readonly version?: string;
+}
+
+/** What a path asks for (Open Inference Protocol v2 REST; Triton's repository index; our feedback extension). */
+export type Route =
+  | { readonly kind: 'server' | 'live' | 'ready' | 'index' }
+  | ModelRoute
+  | { readonly kind: 'feedback'; readonly model: string };
+
+export const METHODS: Readonly<Record<Route['kind'], 'GET' | 'POST'>> = {
+  server: 'GET',
+  live: 'GET',
+  ready: 'GET',
+  index: 'POST',
+  model: 'GET',
+  'model-ready': 'GET',
+  infer: 'POST',
+  feedback: 'POST',
+};
+
+const FIXED: Readonly<Record<string, Route>> = {
+  '/v2': { kind: 'server' },
+  '/v2/health/live': { kind: 'live' },
+  '/v2/health/ready': { kind: 'ready' },
+  '/v2/repository/index': { kind: 'index' },
+};
+
+const MODEL_PATH = /^\/v2\/models\/([^/]+)(?:\/versions\/([^/]+))?(?:\/(ready|infer|feedback))?$/;
+
+/** Undefined for a path that means nothing here. */
+export function routeOf(url: string): Route | undefined {
+  const path = url.split(/[?#]/, 1)[0]?.replace(/\/+$/, '') ?? '';
+  if (Object.hasOwn(FIXED, path)) return FIXED[path];
+  const [, model, versionText, action] = MODEL_PATH.exec(path) ?? [];
+  if (model === undefined) return undefined;
+  try {
+    const named = {
+      model: decodeURIComponent(model),
+      ...(versionText === undefined ? {} : { version: decodeURIComponent(versionText) }),
+    };
+    switch (action) {
+      case undefined:
+        return { kind: 'model', ...named };
+      case 'ready':
+        return { kind: 'model-ready', ...named };
+      case 'infer':
+        return { kind: 'infer', ...named };
+      default:
+        return versionText === undefined ? { kind: 'feedback', model: named.model } : undefined;
+    }
+  } catch {
+    // A malformed percent escape names nothing that could exist.
+    return undefined;
+  }
+}

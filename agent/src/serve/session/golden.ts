@@ -1,0 +1,137 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { decodeGoldenVectors, type GoldenTensor, type GoldenVector, type Manifest } from '@drover/shared/manifest';
+import type { InstalledModel } from '../../update/ports.js';
+import { ServeError } from '../errors.js';
+import type { ModelSession } from './model-session.js';
+import { elementsOf, isServedDatatype, viewOf, type ModelTensor, type TensorMap } from './tensor.js';
+
+/** Timed runs: as many as fit, within these bounds. */
+const MIN_TIMED_RUNS = 5;
+const MAX_TIMED_RUNS = 50;
+const TIMED_BUDGET_MS = 1_000;
+
+export interface SelfTestResult {
+  /** Largest |actual − expected| over all elements of all vectors. */
+  readonly worstDifference: number;
+  /** Median over repeated runs of the golden vectors, in this process, without any protocol. */
+  readonly latencyUs: number;
+}
+
+/** @throws ManifestError GOLDEN_VECTORS_INVALID, ServeError MODEL_UNLOADABLE */
+export async function readGoldenVectors(model: InstalledModel): Promise<GoldenVector[]> {
+  const file = join(model.directory, model.manifest.goldenVectors.path);
+  const bytes = await readFile(file).catch((cause: unknown) => {
+    throw new ServeError('MODEL_UNLOADABLE', `The golden vectors of ${model.model} cannot be read.`, {
+      remedy: 'Deploy the release again: its files on this device are incomplete.',
+      where: file,
+      cause,
+    });
+  });
+  return decodeGoldenVectors(bytes);
+}
+
+/** Fresh buffers each time: a run may move them away. @throws ServeError SELF_TEST_FAILED for a datatype that is not served */
+export function toTensors(tensors: readonly GoldenTensor[]): TensorMap {
+  return Object.fromEntries(
+    tensors.map(({ name, datatype, shape, bytes }): [string, ModelTensor] => {
+      if (!isServedDatatype(datatype))
+        throw failed(`the golden tensor "${name}" is ${datatype}, which this agent does not serve`);
+      const data = viewOf(datatype, bytes.slice());
+      if (data.length !== elementsOf(shape)) {
+        throw failed(`the golden tensor "${name}" holds ${data.length} elements for the shape [${shape.join(', ')}]`);
+      }
+      return [name, { datatype, shape, data }];
+    }),
+  );
+}
+
+/**
+ * Runs every golden vector, compares (|actual − expected| ≤ absolute + relative·|expected|, element by element; NaN never passes), then holds
+ * the median latency against the contract of the hardware class. An adaptation was tuned to answer differently: of it, the same shapes and finite
+ * numbers are asked, and the difference is reported; whether its answers are better is for the gate of fine-tuning to judge.
+ *
+ * @throws ServeError SELF_TEST_FAILED, MODEL_RUN_FAILED
+ */
+export async function selfTest(
+  session: ModelSession,
+  { manifest, adaptation }: Pick<InstalledModel, 'manifest' | 'adaptation'>,
+  vectors: readonly GoldenVector[],
+  hardwareClass: string,
+): Promise<SelfTestResult> {
+  const parity = adaptation === undefined ? manifest.contract.parity : { absolute: Infinity, relative: 0 };
+  let worstDifference = 0;
+  for (const [index, vector] of vectors.entries()) {
+    const actual = await session.run(toTensors(vector.inputs));
+    worstDifference = Math.max(worstDifference, compare(index, toTensors(vector.outputs), actual, parity));
+  }
+  const latencyUs = await medianLatencyUs(session, vectors);
+  const contracts = manifest.contract.perHardwareClass;
+  const contract =
+    contracts.find((entry) => entry.hardwareClass === hardwareClass) ??
+    contracts.find((entry) => entry.hardwareClass === '*');
+  if (contract && latencyUs > contract.maxLatencyMs * 1_000) {
+    throw failed(
+      `a run takes ${(latencyUs / 1_000).toFixed(2)} ms (median), the contract for "${hardwareClass}" allows ${contract.maxLatencyMs} ms`,
+    );
+  }
+  return { worstDifference, latencyUs };
+}
+
+function compare(
+  vector: number,
+  expected: TensorMap,
+  actual: TensorMap,
+  parity: Manifest['contract']['parity'],
+): number {
+  let worst = 0;
+  let worstExcess = 0;
+  let worstText: string | undefined;
+  for (const [name, wanted] of Object.entries(expected)) {
+    const place = `golden vector ${vector}, output "${name}"`;
+    const got = actual[name];
+    if (!got) throw failed(`${place}: the model has no such output`);
+    if (got.datatype !== wanted.datatype) throw failed(`${place}: ${got.datatype} instead of ${wanted.datatype}`);
+    if (got.shape.join() !== wanted.shape.join()) {
+      throw failed(`${place}: shape [${got.shape.join(', ')}] instead of [${wanted.shape.join(', ')}]`);
+    }
+    for (let index = 0; index < wanted.data.length; index++) {
+      const a = Number(got.data[index]);
+      const e = Number(wanted.data[index]);
+      const difference = a === e ? 0 : Math.abs(a - e);
+      const excess = difference - (parity.absolute + parity.relative * Math.abs(e));
+      // Written so that NaN, for which every comparison is false, counts as beyond any tolerance.
+      const passes = excess <= 0 && (Number.isFinite(a) || a === e);
+      if (difference > worst) worst = difference;
+      if (!passes && (worstText === undefined || !(excess <= worstExcess))) {
+        worstExcess = Number.isNaN(excess) ? Infinity : excess;
+        worstText = `${place}, element ${index}: ${a} instead of ${e} (difference ${difference}, allowed ${parity.absolute} + ${parity.relative}·|expected|)`;
+      }
+    }
+  }
+  if (worstText !== undefined) throw failed(worstText);
+  return worst;
+}
+
+async function medianLatencyUs(session: ModelSession, vectors: readonly GoldenVector[]): Promise<number> {
+  const latencies: number[] = [];
+  const started = performance.now();
+  for (let run = 0; run < MAX_TIMED_RUNS; run++) {
+    if (run >= MIN_TIMED_RUNS && performance.now() - started > TIMED_BUDGET_MS) break;
+    const vector = vectors[run % vectors.length];
+    if (!vector) break;
+    const inputs = toTensors(vector.inputs);
+    const before = performance.now();
+    await session.run(inputs);
+    latencies.push((performance.now() - before) * 1_000);
+  }
+  latencies.sort((a, b) => a - b);
+  return Math.round(latencies[Math.floor(latencies.length / 2)] ?? 0);
+}
+
+const failed = (why: string): ServeError =>
+  new ServeError('SELF_TEST_FAILED', `The self-test failed: ${why}.`, {
+    remedy:
+      'Do not roll this release out on this hardware; make golden vectors with the runtime that devices use, or widen the contract.',
+  });

@@ -1,0 +1,27 @@
+import type { ProviderReport } from '@drover/shared/protocol';
+import type { TensorMap } from './tensor.js';
+
+/** One loaded model that can be run, in this thread or another. */
+export interface ModelSession {
+  /**
+   * Runs the whole signature: all inputs in, all outputs out. The inputs' buffers may be moved away by the call; do not read them afterwards.
+   *
+   * @throws ServeError MODEL_RUN_FAILED
+   */
+  run(inputs: TensorMap): Promise<TensorMap>;
+  /** Frees the model. Runs that are still under way fail. */
+  close(): Promise<void>;
+}
+
+/** A session whose execution provider was proven by a run. */
+export interface OpenedSession {
+  readonly session: ModelSession;
+  readonly provider: ProviderReport;
+}
+
+export interface SessionOptions {
+  /** Execution providers in the order in which they are tried. */
+  readonly providers: readonly string[];
+  /** Threads inside one operator; 1 unless told otherwise, so that serving leaves the device its other cores. */
+  readonly intraOpThreads?: number;
+}

@@ -1,0 +1,180 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import * as ort from 'onnxruntime-node';
+import type { Digest } from '@drover/shared/ids';
+import type { TensorSignature } from '@drover/shared/manifest';
+import type { InstalledModel } from '../../update/ports.js';
+import { ServeError } from '../errors.js';
+import { readGoldenVectors, toTensors } from './golden.js';
+import type { ModelSession, OpenedSession, SessionOptions } from './model-session.js';
+import {
+  allocate,
+  elementsOf,
+  isServedDatatype,
+  SERVED_DATATYPES,
+  type ModelTensor,
+  type TensorData,
+  type TensorMap,
+} from './tensor.js';
+
+// The runtime's own log lines repeat what its exceptions say, and would flood the journal on machines without a GPU.
+ort.env.logLevel = 'fatal';
+
+const FATAL_ONLY = 4;
+
+/**
+ * Loads a model with the first execution provider that a real run proves (the first golden vector), in this thread.
+ *
+ * @throws ServeError MODEL_UNLOADABLE (also where the file's bytes are not those that were verified), MODEL_RUN_FAILED, PROVIDER_UNAVAILABLE;
+ *   ManifestError GOLDEN_VECTORS_INVALID
+ */
+export async function openSession(model: InstalledModel, options: SessionOptions): Promise<OpenedSession> {
+  await checkBytes(model);
+  for (const { name, datatype } of [...model.variant.signature.inputs, ...model.variant.signature.outputs]) {
+    if (!isServedDatatype(datatype))
+      throw unloadable(model, `"${name}" is ${datatype}, which this agent does not serve`);
+  }
+  const [vector] = await readGoldenVectors(model);
+  const fallbacks: string[] = [];
+  let last: ServeError | undefined;
+  for (const provider of options.providers) {
+    try {
+      const session = await create(model, provider, options.intraOpThreads ?? 1);
+      try {
+        await session.run(vector ? toTensors(vector.inputs) : zeros(model.variant.signature.inputs));
+      } catch (error) {
+        await session.close();
+        throw error;
+      }
+      const reason = fallbacks.length === 0 ? {} : { reason: fallbacks.join('; ').slice(0, 2_000) };
+      return { session, provider: { requested: [...options.providers], actual: provider, ...reason } };
+    } catch (error) {
+      if (!(error instanceof ServeError)) throw error;
+      last = error;
+      fallbacks.push(`${provider}: ${wordsOf(error.cause ?? error)}`);
+    }
+  }
+  // The CPU provider is part of the runtime: where it fails, the model is to blame.
+  if (last && options.providers.at(-1) === 'cpu') throw last;
+  throw new ServeError(
+    'PROVIDER_UNAVAILABLE',
+    `No configured execution provider works here: ${fallbacks.join('; ')}.`,
+    {
+      remedy: 'Add "cpu" to serve.providers, or install the libraries of the GPU provider (docs/operations.md).',
+      cause: last,
+    },
+  );
+}
+
+async function create(model: InstalledModel, provider: string, intraOpThreads: number): Promise<ModelSession> {
+  let native: ort.InferenceSession;
+  try {
+    native = await ort.InferenceSession.create(model.modelFile, {
+      executionProviders: [provider],
+      intraOpNumThreads: intraOpThreads,
+      interOpNumThreads: 1,
+      logSeverityLevel: FATAL_ONLY,
+    });
+  } catch (cause) {
+    throw unloadable(model, wordsOf(cause), cause);
+  }
+  const { inputs, outputs } = model.variant.signature;
+  try {
+    checkSignature(model, 'input', inputs, native.inputMetadata);
+    checkSignature(model, 'output', outputs, native.outputMetadata);
+  } catch (error) {
+    await native.release();
+    throw error;
+  }
+  return nativeSession(native, outputs);
+}
+
+function nativeSession(native: ort.InferenceSession, outputs: readonly TensorSignature[]): ModelSession {
+  const fetches = outputs.map(({ name }) => name);
+  const datatypes = new Map(outputs.map(({ name, datatype }) => [name, datatype]));
+  return {
+    async run(inputs: TensorMap): Promise<TensorMap> {
+      const feeds: Record<string, ort.Tensor> = {};
+      try {
+        for (const [name, { datatype, shape, data }] of Object.entries(inputs)) {
+          feeds[name] = new ort.Tensor(SERVED_DATATYPES[datatype].runtime as 'float32', data as Float32Array, shape);
+        }
+        const results = await native.run(feeds, fetches);
+        const tensors: Record<string, ModelTensor> = {};
+        for (const name of fetches) {
+          const result = results[name] as ort.Tensor;
+          const datatype = datatypes.get(name);
+          if (datatype === undefined || !isServedDatatype(datatype)) continue;
+          tensors[name] = { datatype, shape: result.dims, data: result.data as TensorData };
+        }
+        return tensors;
+      } catch (cause) {
+        throw new ServeError('MODEL_RUN_FAILED', `The runtime could not run the model: ${wordsOf(cause)}.`, {
+          remedy:
+            'Check that the inputs have values the model accepts; if golden vectors fail too, publish a repaired release.',
+          cause,
+        });
+      }
+    },
+    close: () => native.release(),
+  };
+}
+
+/** By name and datatype; shapes are left to the runs, since exporters declare them loosely. */
+function checkSignature(
+  model: InstalledModel,
+  side: 'input' | 'output',
+  signature: readonly TensorSignature[],
+  metadata: readonly ort.InferenceSession.ValueMetadata[],
+): void {
+  for (const { name, datatype } of signature) {
+    const found = metadata.find((value) => value.name === name);
+    if (!found) throw unloadable(model, `it has no ${side} "${name}", which its manifest signs`);
+    const wanted = isServedDatatype(datatype) ? SERVED_DATATYPES[datatype].runtime : datatype;
+    if (!found.isTensor || found.type !== wanted) {
+      throw unloadable(
+        model,
+        `its ${side} "${name}" is ${found.isTensor ? found.type : 'no tensor'}, its manifest signs ${datatype}`,
+      );
+    }
+  }
+}
+
+const zeros = (inputs: readonly TensorSignature[]): TensorMap =>
+  Object.fromEntries(
+    inputs.flatMap(({ name, datatype, shape }): [string, ModelTensor][] => {
+      if (!isServedDatatype(datatype)) return [];
+      const concrete = shape.map((axis) => (axis === -1 ? 1 : axis));
+      return [[name, { datatype, shape: concrete, data: allocate(datatype, elementsOf(concrete)) }]];
+    }),
+  );
+
+/** What is reported as loaded is what was read here, not what was written to disk some day. */
+async function checkBytes(model: InstalledModel): Promise<void> {
+  const hash = createHash('sha256');
+  try {
+    for await (const chunk of createReadStream(model.modelFile)) hash.update(chunk as Uint8Array);
+  } catch (cause) {
+    throw unloadable(model, wordsOf(cause), cause);
+  }
+  const found = `sha256:${hash.digest('hex')}` as Digest;
+  if (found !== model.loaded) throw unloadable(model, `the bytes on disk are ${found}, verified were ${model.loaded}`);
+}
+
+const unloadable = (model: InstalledModel, why: string, cause?: unknown): ServeError =>
+  new ServeError('MODEL_UNLOADABLE', `${model.model} ${model.release.version} cannot be loaded: ${why}.`, {
+    remedy: 'Run `drover model check` on the file, then publish a release that ONNX Runtime can load.',
+    where: model.modelFile,
+    cause,
+  });
+
+/** The runtime's own words on one line, without its source paths. */
+function wordsOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  const line = text
+    .replaceAll(/\s+/g, ' ')
+    .replaceAll(/\/onnxruntime_src\/\S+\s*/g, '')
+    .trim()
+    .replace(/\.$/, '');
+  return line.length > 300 ? `${line.slice(0, 300)}…` : line;
+}

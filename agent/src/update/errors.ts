@@ -1,0 +1,41 @@
+import { CodedError, type CodeTable, type ErrorFacts } from '@drover/shared/coded-error';
+
+export const UPDATE_CODES = {
+  DEPLOYMENT_WRONG_DEVICE: { fault: 'peer', retryable: false },
+  DEPLOYMENT_WRONG_HARDWARE: { fault: 'peer', retryable: false },
+  DEPLOYMENT_REPLAYED: { fault: 'peer', retryable: false },
+  DEPLOYMENT_EXPIRED: { fault: 'peer', retryable: false },
+  DEPLOYMENT_ROLLBACK_REFUSED: { fault: 'peer', retryable: false },
+  DEPLOYMENT_BELOW_REVERT_FLOOR: { fault: 'peer', retryable: false },
+  RELEASE_DIGEST_MISMATCH: { fault: 'peer', retryable: false },
+  RELEASE_NOT_AS_ORDERED: { fault: 'peer', retryable: false },
+  FETCH_DIGEST_MISMATCH: { fault: 'peer', retryable: false },
+  FETCH_TOO_LARGE: { fault: 'peer', retryable: false },
+  FETCH_UNREACHABLE: { fault: 'environment', retryable: true },
+  FETCH_STALLED: { fault: 'environment', retryable: true },
+  FETCH_INTERRUPTED: { fault: 'environment', retryable: true },
+  FETCH_UNAUTHORIZED: { fault: 'caller', retryable: false },
+  FETCH_NOT_FOUND: { fault: 'peer', retryable: false },
+  FETCH_ANSWER_INVALID: { fault: 'peer', retryable: false },
+  UPDATE_DISK_FULL: { fault: 'environment', retryable: true },
+  UPDATE_FILE_DAMAGED: { fault: 'environment', retryable: true },
+  UPDATE_STEP_TIMEOUT: { fault: 'environment', retryable: true },
+  UPDATE_SUPERSEDED: { fault: 'caller', retryable: false },
+  UPDATE_REBOOT_LOOP: { fault: 'environment', retryable: false },
+  UPDATE_UNEXPECTED_MODEL: { fault: 'bug', retryable: false },
+  UPDATE_FALLBACK_FAILED: { fault: 'environment', retryable: true },
+  UPDATE_CLOSED: { fault: 'caller', retryable: false },
+  PROBATION_CRASHED: { fault: 'peer', retryable: false },
+  PROBATION_FAILURES: { fault: 'peer', retryable: false },
+  PROBATION_NOT_RUNNING: { fault: 'environment', retryable: false },
+  ADAPTATION_NOT_POSSIBLE: { fault: 'caller', retryable: true },
+  ADAPTATION_DAMAGED: { fault: 'environment', retryable: false },
+} as const satisfies CodeTable;
+
+export type UpdateCode = keyof typeof UPDATE_CODES;
+
+export class UpdateError extends CodedError<UpdateCode> {
+  constructor(code: UpdateCode, what: string, facts: ErrorFacts) {
+    super(UPDATE_CODES, code, what, facts);
+  }
+}

@@ -1,0 +1,146 @@
+import { Type } from 'typebox';
+import { Value } from 'typebox/value';
+import { digestHex, type DeviceId, type Digest } from '@drover/shared/ids';
+import { UpdateError } from './errors.js';
+import { MAX_ENVELOPE_BYTES } from './release.js';
+
+/** Where releases come from. Nothing that it gives is believed before it was checked. */
+export interface ReleaseSource {
+  /** The signed envelope of the manifest with this digest. */
+  envelope(digest: Digest, signal: AbortSignal): Promise<Uint8Array>;
+  /** The bytes of a file from `offset` to its end. */
+  blob(digest: Digest, offset: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+}
+
+export interface HttpSourceOptions {
+  /** Without a trailing slash. */
+  readonly controlPlaneUrl: string;
+  readonly deviceId: DeviceId;
+  readonly credential: string;
+  /** Longest silence of the server, before the answer and within it. Real time, whatever clock the device keeps: it bounds real sockets. */
+  readonly idleTimeoutMs?: number;
+  readonly fetch?: typeof fetch;
+}
+
+const ServerError = Type.Object({ error: Type.Object({ code: Type.String(), what: Type.String() }) });
+const MAX_ERROR_BYTES = 16 * 1024;
+
+/**
+ * The device API of the control plane over HTTP (docs/protocol.md, section 8), with Range requests (RFC 9110, section 14).
+ *
+ * Its errors: UpdateError FETCH_UNREACHABLE, FETCH_STALLED (retryable); FETCH_UNAUTHORIZED, FETCH_NOT_FOUND, FETCH_TOO_LARGE,
+ * FETCH_ANSWER_INVALID.
+ */
+export function httpReleaseSource(options: HttpSourceOptions): ReleaseSource {
+  const { controlPlaneUrl, deviceId, credential, idleTimeoutMs = 30_000, fetch: request = fetch } = options;
+  const authorization = `Basic ${Buffer.from(`${deviceId}:${credential}`).toString('base64')}`;
+
+  async function* read(url: string, headers: Record<string, string>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const idle = new AbortController();
+    const timer = setTimeout(() => idle.abort(), idleTimeoutMs);
+    try {
+      const response = await request(url, {
+        headers: { authorization, 'accept-encoding': 'identity', ...headers },
+        signal: AbortSignal.any([signal, idle.signal]),
+      });
+      if (!response.ok) throw await toHttpError(response, url);
+      let skipBytes = bytesToSkip(response, Number(/^bytes=(\d+)-$/.exec(headers['range'] ?? '')?.[1] ?? 0), url);
+      for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+        timer.refresh();
+        if (chunk.length > skipBytes) yield chunk.subarray(skipBytes);
+        skipBytes = Math.max(0, skipBytes - chunk.length);
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof UpdateError) throw error;
+      throw idle.signal.aborted ? stalled(url, idleTimeoutMs) : unreachable(url, error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  return {
+    async envelope(digest, signal) {
+      const url = `${controlPlaneUrl}/api/v1/device/releases/${digestHex(digest)}`;
+      const parts: Uint8Array[] = [];
+      let bytes = 0;
+      for await (const part of read(url, { accept: 'application/json' }, signal)) {
+        bytes += part.length;
+        if (bytes > MAX_ENVELOPE_BYTES) throw tooLarge(url, MAX_ENVELOPE_BYTES);
+        parts.push(part);
+      }
+      return Buffer.concat(parts);
+    },
+    blob(digest, offset, signal) {
+      const url = `${controlPlaneUrl}/api/v1/device/blobs/${digestHex(digest)}`;
+      return read(url, offset === 0 ? {} : { range: `bytes=${offset}-` }, signal);
+    },
+  };
+}
+
+/** A server may ignore Range and answer 200 with everything (RFC 9110, section 14.2); one that answers with another part is wrong. */
+function bytesToSkip(response: Response, offset: number, url: string): number {
+  if (response.status !== 206) return offset;
+  const first = /^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1];
+  if (first !== undefined && Number(first) === offset) return 0;
+  throw new UpdateError('FETCH_ANSWER_INVALID', `The server was asked for bytes from ${offset} and gave "${first ?? 'none'}".`, {
+    where: url,
+    remedy: 'Check proxies and caches between the device and the control plane.',
+  });
+}
+
+async function toHttpError(response: Response, url: string): Promise<UpdateError> {
+  const { status } = response;
+  const said = await serverWords(response);
+  const facts = (remedy: string) => ({ where: url, remedy });
+  if (status === 401 || status === 403) {
+    return new UpdateError('FETCH_UNAUTHORIZED', `The control plane does not let this device in (${status}${said}).`, {
+      ...facts('Check that the device is enrolled there and not revoked; else enrol it again.'),
+    });
+  }
+  if (status === 404 || status === 410) {
+    return new UpdateError('FETCH_NOT_FOUND', `The control plane does not have what was ordered (${status}${said}).`, {
+      ...facts('Publish the release again, or check the storage of the control plane.'),
+    });
+  }
+  if (status === 408 || status === 429 || status >= 500) {
+    return new UpdateError('FETCH_UNREACHABLE', `The control plane answered ${status}${said}.`, {
+      ...facts('The device tries again by itself. If it stays so, look at the log of the control plane.'),
+    });
+  }
+  return new UpdateError('FETCH_ANSWER_INVALID', `The control plane answered ${status}${said}.`, {
+    ...facts('Check the address of the control plane and proxies on the way.'),
+  });
+}
+
+async function serverWords(response: Response): Promise<string> {
+  const text = (await response.text()).slice(0, MAX_ERROR_BYTES);
+  try {
+    const body: unknown = JSON.parse(text);
+    return Value.Check(ServerError, body) ? `, ${body.error.code}: ${body.error.what}` : '';
+  } catch (error) {
+    if (error instanceof SyntaxError) return '';
+    throw error;
+  }
+}
+
+const stalled = (url: string, idleTimeoutMs: number) =>
+  new UpdateError('FETCH_STALLED', `The server was silent for ${idleTimeoutMs} ms.`, {
+    where: url,
+    remedy: 'The device tries again by itself. If it stays so, check the network.',
+  });
+
+const tooLarge = (url: string, maxBytes: number) =>
+  new UpdateError('FETCH_TOO_LARGE', `The answer exceeds ${maxBytes} bytes.`, {
+    where: url,
+    remedy: 'Check what answers at this address; the control plane never sends that much here.',
+  });
+
+function unreachable(url: string, cause: unknown): UpdateError {
+  const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
+  return new UpdateError('FETCH_UNREACHABLE', `The connection failed: ${inner instanceof Error ? inner.message : String(inner)}.`, {
+    where: url,
+    remedy: 'The device tries again by itself. If it stays so, check the network and whether the control plane runs.',
+    cause,
+  });
+}

@@ -1,0 +1,6 @@
+export type { InstalledModel, Serving, ServingHealth } from './ports.js';
+export { createUpdater, type Adaptation, type Updater, type UpdaterOptions } from './updater.js';
+export { httpReleaseSource, type HttpSourceOptions, type ReleaseSource } from './fetch.js';
+export type { RetryBounds } from './download.js';
+export type { KillPoint } from './kill-points.js';
+export { UPDATE_CODES, UpdateError, type UpdateCode } from './errors.js';

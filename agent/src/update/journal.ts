@@ -1,0 +1,219 @@
+import { join } from 'node:path';
+import type { CodedErrorJson } from '@drover/shared/coded-error';
+import type { Digest, ModelName, Version } from '@drover/shared/ids';
+import type { Deployment, StateBody, UpdateState } from '@drover/shared/protocol';
+import { openSqlite, toDatabaseError, type DatabaseError } from '../database/index.js';
+import type { OrderNumber, ReleaseRef } from './accept.js';
+import { JOURNAL_MIGRATIONS } from './journal-schema.js';
+import { readMirror, writeMirror } from './journal-mirror.js';
+import type { WriteGate } from './kill-points.js';
+
+export type LastOutcome = NonNullable<StateBody['models'][number]['lastOutcome']>;
+
+/** What is known for good about one model. */
+export interface ModelRecord {
+  readonly accepted?: OrderNumber;
+  readonly committed?: ReleaseRef;
+  readonly previous?: ReleaseRef;
+  /** Of the committed release. */
+  readonly revertFloor?: Version;
+  readonly adaptation?: { readonly digest: Digest };
+  readonly lastOutcome?: LastOutcome;
+  readonly pending?: Deployment;
+}
+
+/** The update in progress of one model. */
+export interface UpdateRecord {
+  readonly state: Exclude<UpdateState, 'idle'>;
+  readonly deployment: Deployment;
+  readonly activated: boolean;
+  readonly interruptions: number;
+  readonly closedOrderly: boolean;
+  readonly error?: CodedErrorJson;
+}
+
+export interface TransitionRecord {
+  readonly model: ModelName;
+  readonly deployment: Deployment;
+  readonly from: UpdateState;
+  readonly to: UpdateState;
+  readonly reason: string;
+}
+
+/** Everything that one transaction changes. `undefined` leaves a part as it is; `update: null` ends the update. */
+export interface JournalChange {
+  readonly model: ModelName;
+  readonly record?: ModelRecord;
+  readonly update?: UpdateRecord | null;
+  readonly timeFloorMs?: number;
+  readonly transition?: TransitionRecord;
+}
+
+export interface Journal {
+  readonly models: ReadonlyMap<ModelName, ModelRecord>;
+  readonly updates: ReadonlyMap<ModelName, UpdateRecord>;
+  timeFloorMs(): number;
+  /** Commits the change with an fsync; what it returns from is on the disk. `name` is the kill point. */
+  write(name: string, change: JournalChange): void;
+  close(): void;
+}
+
+export interface JournalOptions {
+  readonly dataDir: string;
+  readonly gate: WriteGate;
+  readonly nowMs: () => number;
+  readonly onRebuilt: (error: DatabaseError) => void;
+}
+
+/** Transitions that are kept for `drover-agent status`. */
+const KEPT_TRANSITIONS = 1000;
+
+/**
+ * The update journal: SQLite with `synchronous=FULL`, read once at start and kept in memory. A damaged file is rebuilt from the mirror beside
+ * it, so that neither the protection against replay nor the running release is lost with it.
+ */
+export function openJournal({ dataDir, gate, nowMs, onRebuilt }: JournalOptions): Journal {
+  const file = join(dataDir, 'journal.db');
+  let rebuilt: DatabaseError | undefined;
+  const database = openSqlite({
+    file,
+    pragmas: { synchronous: 'FULL', cacheKiB: 256 },
+    migrations: JOURNAL_MIGRATIONS,
+    nowMs,
+    onRebuilt: (error) => (rebuilt = error),
+  });
+  const putModel = database.prepare<ModelRow>(
+    `INSERT INTO models VALUES (@model, @accepted, @committed, @previous, @revertFloor, @adaptation, @lastOutcome, @pending)
+     ON CONFLICT (model) DO UPDATE SET accepted = @accepted, committed = @committed, previous = @previous,
+       revert_floor = @revertFloor, adaptation = @adaptation, last_outcome = @lastOutcome, pending = @pending`,
+  );
+  const putUpdate = database.prepare<UpdateRow>(
+    `INSERT OR REPLACE INTO updates VALUES (@model, @state, @deployment, @activated, @interruptions, @closedOrderly, @error)`,
+  );
+  const endUpdate = database.prepare<[string]>('DELETE FROM updates WHERE model = ?');
+  const putFloor = database.prepare<[string]>("INSERT OR REPLACE INTO facts VALUES ('time_floor_ms', ?)");
+  const putTransition = database.prepare<[number, string, string, string, string, string]>(
+    'INSERT INTO transitions (at_ms, model, deployment_id, from_state, to_state, reason) VALUES (?, ?, ?, ?, ?, ?)',
+  );
+  const trimTransitions = database.prepare(
+    `DELETE FROM transitions WHERE id <= (SELECT max(id) FROM transitions) - ${KEPT_TRANSITIONS}`,
+  );
+
+  const modelRows = database.prepare<[], ModelRow>(
+    'SELECT model, accepted, committed, previous, revert_floor AS revertFloor, adaptation, last_outcome AS lastOutcome, pending FROM models',
+  );
+  const updateRows = database.prepare<[], UpdateRow>(
+    'SELECT model, state, deployment, activated, interruptions, closed_orderly AS closedOrderly, error FROM updates',
+  );
+  const floorRow = database.prepare<[], { value: string }>("SELECT value FROM facts WHERE name = 'time_floor_ms'");
+  const models = new Map(modelRows.all().map((row) => [row.model, toModelRecord(row)]));
+  const updates = new Map(updateRows.all().map((row) => [row.model, toUpdateRecord(row)]));
+  let timeFloorMs = Number(floorRow.get()?.value ?? 0);
+
+  const apply = (change: JournalChange) => {
+    if (change.record) putModel.run(toModelRow(change.model, change.record));
+    if (change.update) putUpdate.run(toUpdateRow(change.model, change.update));
+    else if (change.update === null) endUpdate.run(change.model);
+    if (change.timeFloorMs !== undefined) putFloor.run(String(change.timeFloorMs));
+    if (change.transition) {
+      const { model, deployment, from, to, reason } = change.transition;
+      putTransition.run(Math.trunc(nowMs()), model, deployment.deploymentId, from, to, reason);
+      trimTransitions.run();
+    }
+  };
+  const transact = database.transaction(apply);
+
+  function write(name: string, change: JournalChange): void {
+    gate.pass(`journal:${name}`);
+    try {
+      transact(change);
+    } catch (error) {
+      throw toDatabaseError(error, file);
+    }
+    if (change.record) models.set(change.model, change.record);
+    if (change.update) updates.set(change.model, change.update);
+    else if (change.update === null) updates.delete(change.model);
+    timeFloorMs = change.timeFloorMs ?? timeFloorMs;
+    if (change.record || change.timeFloorMs !== undefined) {
+      gate.pass(`mirror:${name}`);
+      writeMirror(dataDir, { timeFloorMs, models });
+    }
+  }
+
+  if (rebuilt) {
+    const mirror = readMirror(dataDir);
+    timeFloorMs = mirror.timeFloorMs;
+    database.transaction(() => {
+      putFloor.run(String(timeFloorMs));
+      for (const [model, record] of mirror.models) putModel.run(toModelRow(model, record));
+    })();
+    for (const [model, record] of mirror.models) models.set(model, record);
+    onRebuilt(rebuilt);
+  }
+
+  return { models, updates, timeFloorMs: () => timeFloorMs, write, close: () => database.close() };
+}
+
+interface ModelRow {
+  readonly model: ModelName;
+  readonly accepted: string | null;
+  readonly committed: string | null;
+  readonly previous: string | null;
+  readonly revertFloor: string | null;
+  readonly adaptation: string | null;
+  readonly lastOutcome: string | null;
+  readonly pending: string | null;
+}
+interface UpdateRow {
+  readonly model: ModelName;
+  readonly state: UpdateRecord['state'];
+  readonly deployment: string;
+  readonly activated: number;
+  readonly interruptions: number;
+  readonly closedOrderly: number;
+  readonly error: string | null;
+}
+
+const json = (value: unknown): string | null => (value === undefined ? null : JSON.stringify(value));
+
+/** Leaves out what is NULL. The texts are our own, written by `toModelRow` and `toUpdateRow` of this schema version. */
+function parsed<Key extends string>(key: Key, text: string | null): Partial<Record<Key, never>> {
+  return text === null ? {} : ({ [key]: JSON.parse(text) as unknown } as Partial<Record<Key, never>>);
+}
+
+const toModelRow = (model: ModelName, record: ModelRecord): ModelRow => ({
+  model,
+  accepted: json(record.accepted),
+  committed: json(record.committed),
+  previous: json(record.previous),
+  revertFloor: json(record.revertFloor),
+  adaptation: json(record.adaptation),
+  lastOutcome: json(record.lastOutcome),
+  pending: json(record.pending),
+});
+const toModelRecord = (row: ModelRow): ModelRecord => ({
+  ...parsed('accepted', row.accepted),
+  ...parsed('committed', row.committed),
+  ...parsed('previous', row.previous),
+  ...parsed('revertFloor', row.revertFloor),
+  ...parsed('adaptation', row.adaptation),
+  ...parsed('lastOutcome', row.lastOutcome),
+  ...parsed('pending', row.pending),
+});
+const toUpdateRow = (model: ModelName, update: UpdateRecord): UpdateRow => ({
+  model,
+  state: update.state,
+  deployment: JSON.stringify(update.deployment),
+  activated: Number(update.activated),
+  interruptions: update.interruptions,
+  closedOrderly: Number(update.closedOrderly),
+  error: json(update.error),
+});
+const toUpdateRecord = (row: UpdateRow): UpdateRecord => ({
+  state: row.state,
+  deployment: JSON.parse(row.deployment) as Deployment,
+  activated: row.activated === 1,
+  interruptions: row.interruptions,
+  closedOrderly: row.closedOrderly === 1,
+  ...parsed('error', row.error),
+});

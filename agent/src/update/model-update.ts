@@ -1,0 +1,356 @@
+import type { CodedErrorJson } from '@drover/shared/coded-error';
+import type { Digest, ModelName } from '@drover/shared/ids';
+import { MANIFEST_CODES } from '@drover/shared/manifest';
+import type { Deployment, IncidentBody, RefusalBody, StateBody, TransitionBody, UpdateState } from '@drover/shared/protocol';
+import { TRUST_CODES, type KeySet } from '@drover/shared/trust';
+import { backoffMs, type Clock } from '../host/index.js';
+import { BaseModel, notPossible } from './base-model.js';
+import { withDeadline } from './deadline.js';
+import type { RetryBounds } from './download.js';
+import { UpdateError, type UpdateCode } from './errors.js';
+import type { ReleaseSource } from './fetch.js';
+import type { Journal, JournalChange, LastOutcome, ModelRecord, UpdateRecord } from './journal.js';
+import type { WriteGate } from './kill-points.js';
+import { isSupersedable, planStep, type Step, type StepArguments, type StepKind } from './plan.js';
+import type { Serving } from './ports.js';
+import { toReportableError } from './reportable.js';
+import { nextState, stateRow, type UpdateEvent } from './states.js';
+import {
+  activateCandidate,
+  fetchRelease,
+  observeProbation,
+  selfTest,
+  stageRelease,
+  verifyRelease,
+  type StepContext,
+} from './steps.js';
+import { isSameRelease, type ReleaseStore } from './store.js';
+
+/** What all models of a device share. */
+export interface UpdateEnvironment {
+  readonly hardwareClass: string;
+  readonly publisherKeys: KeySet;
+  readonly source: ReleaseSource;
+  readonly serving: Serving;
+  readonly clock: Clock;
+  readonly store: ReleaseStore;
+  readonly journal: Journal;
+  readonly gate: WriteGate;
+  readonly retry: RetryBounds;
+  readonly deadlinesMs: Partial<Record<UpdateState, number>>;
+  readonly onTransition: (transition: TransitionBody) => void;
+  readonly onRefusal: (refusal: RefusalBody) => void;
+  readonly activationDeadlineMs: number;
+  readonly onIncident: (incident: IncidentBody) => void;
+  /** Removes from the store what no model refers to. */
+  readonly collect: () => void;
+}
+
+/** What a step has come to; `record` is journaled together with the transition. */
+interface StepResult {
+  readonly event: UpdateEvent;
+  readonly reason: string;
+  readonly error?: CodedErrorJson;
+  readonly record?: ModelRecord;
+  readonly begins?: Deployment;
+}
+
+type Executors = { [Kind in Exclude<StepKind, 'rest'>]: (args: StepArguments[Kind], context: StepContext) => Promise<StepResult> };
+
+/** Pauses after a journal that can't be written, for example on a full disk. */
+const HOLD = { firstMs: 1_000, maxMs: 60_000 };
+
+/** Errors that say that the release itself is not to be believed: the operator gets a refusal and not just a failed update. */
+const UNTRUSTED: ReadonlySet<string> = new Set<string>([
+  ...Object.keys(TRUST_CODES),
+  ...Object.keys(MANIFEST_CODES),
+  ...(['RELEASE_DIGEST_MISMATCH', 'RELEASE_NOT_AS_ORDERED', 'FETCH_DIGEST_MISMATCH', 'FETCH_TOO_LARGE'] satisfies UpdateCode[]),
+]);
+
+const failed = (error: unknown): StepResult => {
+  const reported = toReportableError(error);
+  return { event: 'failed', reason: `${reported.code}: ${reported.what}`, error: reported };
+};
+
+const newUpdate = (deployment: Deployment): Omit<UpdateRecord, 'state'> => ({
+  deployment,
+  activated: false,
+  interruptions: 0,
+  closedOrderly: false,
+});
+
+/**
+ * The update of one model: plans a step from the journaled facts, carries it out, journals the transition, until there is nothing to do.
+ *
+ * INVARIANTS: at most one step is carried out at a time; every transition is on disk before the next step begins; every step may be cut at
+ * any point and carried out again.
+ */
+export class ModelUpdate {
+  readonly model: ModelName;
+  readonly base: BaseModel;
+  readonly #environment: UpdateEnvironment;
+  readonly #closing = new AbortController();
+  #step = new AbortController();
+  #running: Promise<void> | undefined;
+
+  constructor(model: ModelName, environment: UpdateEnvironment) {
+    this.model = model;
+    this.#environment = environment;
+    this.base = new BaseModel(model, environment);
+  }
+
+  get record(): ModelRecord {
+    return this.#environment.journal.models.get(this.model) ?? {};
+  }
+  get update(): UpdateRecord | undefined {
+    return this.#environment.journal.updates.get(this.model);
+  }
+
+  /** Serves again what served before the restart, then goes on with an interrupted update. Resolves once a model serves, or none can. */
+  async resume(): Promise<void> {
+    const { update } = this;
+    const row = stateRow(update?.state ?? 'idle');
+    if (update && row.mayCrashDevice) {
+      const interruptions = update.closedOrderly ? update.interruptions : update.interruptions + 1;
+      this.#journal('resume', { update: { ...update, interruptions, closedOrderly: false } });
+    }
+    const isLoop = planStep(this.#facts()).kind === 'fail-with';
+    // Falling back re-activates by itself, as does the step of a state in which the candidate serves.
+    if (row.serves === 'committed' && !(update?.state === 'falling-back' && update.activated)) {
+      await this.base.activate(this.#closing.signal);
+    } else if (update && row.serves === 'candidate' && !isLoop) {
+      await this.#reactivateCandidate(update);
+    }
+    this.start();
+  }
+
+  /** Begins to work, or turns to a newer order within the running work. */
+  start(): void {
+    if (this.#isOver()) return;
+    if (this.update && this.record.pending && isSupersedable(this.update.state)) this.#step.abort();
+    if (!this.#running) this.#occupy(this.#work());
+  }
+
+  /** An order may arrive after the work has looked for one and before it has ended. */
+  #occupy(work: Promise<unknown>): void {
+    this.#running = work.then(
+      () => this.#vacate(),
+      () => this.#vacate(),
+    );
+  }
+  #vacate(): void {
+    this.#running = undefined;
+    if (this.record.pending) this.start();
+  }
+
+  /** Rejects without changing anything while an update is in progress: its outcome decides what there is to adapt. */
+  async adapt(modelFile: string, digest: Digest): Promise<void> {
+    await this.#alone((signal) => this.base.adapt(modelFile, digest, signal));
+  }
+  async dropAdaptation(): Promise<void> {
+    await this.#alone((signal) => this.base.dropAdaptation(signal));
+  }
+  async #alone(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    if (this.#running || this.update || this.record.pending) throw notPossible(`An update of ${this.model} is in progress.`);
+    const working = work(this.#closing.signal).then(() => this.#collectGarbage());
+    this.#occupy(working);
+    await working;
+  }
+
+  status(): StateBody['models'][number] {
+    const { accepted, lastOutcome } = this.record;
+    const { update } = this;
+    const running = this.#environment.serving.running(this.model);
+    return {
+      model: this.model,
+      ...(running && { running }),
+      update: update
+        ? { state: update.state, deploymentId: update.deployment.deploymentId, release: update.deployment.release }
+        : { state: 'idle' },
+      ...(accepted && { accepted }),
+      ...(lastOutcome && { lastOutcome }),
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(
+      new UpdateError('UPDATE_CLOSED', 'The agent stops.', { remedy: 'Nothing: the update goes on after the next start.' }),
+    );
+    this.#step.abort();
+    await this.#running;
+    const { update } = this;
+    if (update && stateRow(update.state).mayCrashDevice && this.#environment.gate.cause() === undefined) {
+      this.#journal('close', { update: { ...update, closedOrderly: true } });
+    }
+  }
+
+  async #work(): Promise<void> {
+    for (let failures = 0; !this.#isOver(); ) {
+      const step = planStep(this.#facts());
+      if (step.kind === 'rest') return;
+      try {
+        this.#advance(await this.#perform(step));
+        failures = 0;
+      } catch (error) {
+        if (this.#isOver()) return;
+        // Superseded: the next plan sees the newer order.
+        if (this.#step.signal.aborted) continue;
+        this.#environment.onIncident({ error: toReportableError(error) });
+        await this.#environment.clock.sleep(backoffMs(HOLD, failures), this.#closing.signal).catch(() => undefined);
+        failures += 1;
+      }
+    }
+  }
+
+  /** The agent stops, or the power was cut: nothing more may be done. */
+  #isOver(): boolean {
+    return this.#closing.signal.aborted || this.#environment.gate.cause() !== undefined;
+  }
+
+  #facts() {
+    const { committed, adaptation, pending } = this.record;
+    const running = this.#environment.serving.running(this.model)?.release.digest;
+    return { update: this.update, pending, committed, isAdapted: adaptation !== undefined, running };
+  }
+
+  /** A step's own failure is a result; a failure to keep the journal is thrown, for then nothing may go on. */
+  async #perform(step: Exclude<Step, { kind: 'rest' }>): Promise<StepResult> {
+    this.#step = new AbortController();
+    const superseding = this.#step.signal;
+    const state = this.update?.state ?? 'idle';
+    const deadlineMs = this.#environment.deadlinesMs[state] ?? stateRow(state).deadlineMs;
+    const signal = AbortSignal.any([superseding, this.#closing.signal]);
+    try {
+      return await withDeadline({ what: `The step "${state}"`, deadlineMs, signal }, (bounded) => this.#execute(step, bounded));
+    } catch (error) {
+      if (this.#isOver() || superseding.aborted || stateRow(state).on.failed === undefined) throw error;
+      return failed(error);
+    }
+  }
+
+  async #execute(step: Exclude<Step, { kind: 'rest' }>, signal: AbortSignal): Promise<StepResult> {
+    const { publisherKeys, source, store, serving, clock, retry } = this.#environment;
+    const deployment = step.kind === 'begin' ? step.order : this.#inProgress().deployment;
+    const context: StepContext = { deployment, publisherKeys, source, store, serving, clock, retry, signal };
+    const execute = this.#executors[step.kind] as (args: object, context: StepContext) => Promise<StepResult>;
+    return execute(step, context);
+  }
+
+  readonly #executors: Executors = {
+    begin: ({ order }) => {
+      const { pending: _begun, ...record } = this.record;
+      return Promise.resolve({ event: 'accepted', reason: `order ${order.epoch}.${order.counter}`, begins: order, record });
+    },
+    'fail-with': ({ error }) => Promise.resolve(failed(error)),
+    'recognize-running': () => Promise.resolve({ event: 'already-running', reason: 'the ordered release already serves' }),
+    'start-fetching': () => Promise.resolve({ event: 'done', reason: 'not on this device as ordered' }),
+    fetch: async (_, context) => ({ event: 'done', ...(await fetchRelease(context)) }),
+    verify: async (_, context) => ({ event: 'done', ...(await verifyRelease(context)) }),
+    stage: async (_, context) => ({ event: 'done', ...(await stageRelease(context)) }),
+    'self-test': async (_, context) => ({ event: 'done', ...(await selfTest(context)) }),
+    activate: async (_, context) => {
+      this.#journal('activate', { update: { ...this.#inProgress(), activated: true } });
+      const { candidate, reason } = await activateCandidate(context);
+      this.base.nowServes(candidate);
+      return { event: 'done', reason };
+    },
+    observe: async (_, context) => {
+      await this.#ensureCandidateServes(context);
+      return { event: 'done', ...(await observeProbation(context)) };
+    },
+    commit: (_, context) => this.#commit(context),
+    'fall-back': async ({ wasActivated }, { signal }) => {
+      const reason = wasActivated ? await this.base.activate(signal) : 'the candidate never served';
+      return { event: 'done', reason };
+    },
+    'clean-up': (_, { deployment }) => {
+      this.#collectGarbage();
+      const error = this.#inProgress().error ?? toReportableError(new Error('no error was journaled'));
+      const outcome = UNTRUSTED.has(error.code) ? 'refused' : 'fell-back';
+      const { deploymentId, release } = deployment;
+      const lastOutcome: LastOutcome = { deploymentId, release, outcome, error };
+      const record: ModelRecord = { ...this.record, lastOutcome };
+      return Promise.resolve({ event: 'done', reason: `${outcome}: ${error.code}`, error, record });
+    },
+  };
+
+  async #ensureCandidateServes(context: StepContext): Promise<void> {
+    if (isSameRelease(this.base.serving()?.release, context.deployment.release)) return;
+    this.base.nowServes((await activateCandidate(context)).candidate);
+  }
+
+  async #commit(context: StepContext): Promise<StepResult> {
+    const { deployment, publisherKeys, store } = context;
+    const { committed, previous, lastOutcome: _, adaptation: _dropped, revertFloor: _older, ...rest } = this.record;
+    const { deploymentId, release, hardwareClass, model } = deployment;
+    const { revertFloor } = (await store.load({ model, release, hardwareClass, publisherKeys })).manifest;
+    const older = isSameRelease(committed, release) ? previous : committed;
+    const record: ModelRecord = {
+      ...rest,
+      committed: release,
+      ...(older && { previous: older }),
+      ...(revertFloor !== undefined && { revertFloor }),
+      lastOutcome: { deploymentId, release, outcome: 'committed' },
+    };
+    return { event: 'done', reason: `${release.version} is committed`, record };
+  }
+
+  /** After a restart in probation: the candidate served, and it was tested; a failure now is one like any other in probation. */
+  async #reactivateCandidate({ deployment }: UpdateRecord): Promise<void> {
+    const { publisherKeys, source, store, serving, clock, retry } = this.#environment;
+    const signal = this.#closing.signal;
+    try {
+      await this.#ensureCandidateServes({ deployment, publisherKeys, source, store, serving, clock, retry, signal });
+    } catch (error) {
+      if (this.#isOver()) throw error;
+      this.#advance(failed(error));
+    }
+  }
+
+  /** The only place where the state changes: journals it, then tells. */
+  #advance({ event, reason, error, record, begins }: StepResult): void {
+    const from = this.update?.state ?? 'idle';
+    const to = nextState(from, event);
+    const deployment = begins ?? this.#inProgress().deployment;
+    const update = this.update ?? newUpdate(deployment);
+    this.#journal(`to:${to}`, {
+      ...(record && { record }),
+      update: to === 'idle' ? null : { ...update, ...(error && { error }), state: to },
+      transition: { model: this.model, deployment, from, to, reason },
+    });
+    const { deploymentId, release } = deployment;
+    this.#environment.onTransition({
+      deploymentId,
+      model: this.model,
+      release,
+      from,
+      to,
+      reason: reason.slice(0, 2000),
+      ...(error && { error }),
+    });
+    if (to === 'falling-back' && error && UNTRUSTED.has(error.code)) {
+      this.#environment.onRefusal({ subject: 'release', deploymentId, error });
+    }
+    if (from === 'committing') this.#collectGarbage();
+  }
+
+  /** Nothing depends on it, and it is done again at the next start: a failure is reported and does not hold the update up. */
+  #collectGarbage(): void {
+    try {
+      this.#environment.collect();
+    } catch (error) {
+      if (this.#environment.gate.cause() !== undefined) throw error;
+      this.#environment.onIncident({ error: toReportableError(error) });
+    }
+  }
+
+  #inProgress(): UpdateRecord {
+    const { update } = this;
+    if (!update) throw new Error(`No update of ${this.model} is in progress.`);
+    return update;
+  }
+
+  #journal(name: string, change: Omit<JournalChange, 'model'>): void {
+    this.#environment.journal.write(name, { model: this.model, ...change });
+  }
+}

@@ -1,0 +1,72 @@
+import { digestOf, type Digest, type ModelName } from '@drover/shared/ids';
+import { parseManifest, variantFor, type FileReference, type Manifest, type Variant } from '@drover/shared/manifest';
+import { RELEASE_TYPE } from '@drover/shared/protocol';
+import { decodeEnvelope, verifyEnvelope, type KeySet } from '@drover/shared/trust';
+import type { ReleaseRef } from './accept.js';
+import { UpdateError } from './errors.js';
+
+/** A release as its publisher signed it, checked against the order. */
+export interface VerifiedRelease {
+  readonly release: ReleaseRef;
+  readonly manifest: Manifest;
+  readonly variant: Variant;
+  readonly envelope: Uint8Array;
+}
+
+export interface ReleaseExpectation {
+  readonly model: ModelName;
+  readonly release: ReleaseRef;
+  readonly hardwareClass: string;
+  readonly publisherKeys: KeySet;
+}
+
+/** No release envelope is larger (docs/protocol.md, section 2). */
+export const MAX_ENVELOPE_BYTES = 2 * 1024 * 1024;
+
+/**
+ * Opens a release (docs/protocol.md, section 3): the publishers' signatures over the raw bytes first, then that these bytes are the ones that
+ * the director ordered, and only then the parser.
+ *
+ * @throws TrustError, ManifestError, UpdateError RELEASE_DIGEST_MISMATCH, RELEASE_NOT_AS_ORDERED
+ */
+export function openRelease(envelope: Uint8Array, expected: ReleaseExpectation): VerifiedRelease {
+  const { payload } = verifyEnvelope(decodeEnvelope(envelope, MAX_ENVELOPE_BYTES), RELEASE_TYPE, expected.publisherKeys);
+  const digest = digestOf(payload);
+  if (digest !== expected.release.digest) {
+    throw new UpdateError('RELEASE_DIGEST_MISMATCH', `The manifest is ${digest}; ordered was ${expected.release.digest}.`, {
+      remedy: 'The server gave out another release than the director ordered. Check the registry of the control plane.',
+    });
+  }
+  const manifest = parseManifest(payload);
+  if (manifest.model !== expected.model || manifest.version !== expected.release.version) {
+    throw notAsOrdered(
+      `The signed manifest is ${manifest.model} ${manifest.version}; ordered was ${expected.model} ${expected.release.version}.`,
+    );
+  }
+  const variant = variantFor(manifest, expected.hardwareClass);
+  verifyPaths(filesOf(manifest, variant));
+  return { release: expected.release, manifest, variant, envelope };
+}
+
+/** Every file under its own path: unlike `filesFor`, equal contents under two paths are two entries. */
+export function filesOf(manifest: Manifest, variant: Variant): FileReference[] {
+  const files = [variant.model, manifest.goldenVectors, ...manifest.assets.map(({ file }) => file)];
+  return manifest.referenceProfile ? [...files, manifest.referenceProfile] : files;
+}
+
+/** Two contents cannot lie under one path, nor a file where another one needs a folder. */
+function verifyPaths(files: readonly FileReference[]): void {
+  const digests = new Map<string, Digest>();
+  for (const { path, digest } of files) {
+    const other = digests.get(path);
+    if (other !== undefined && other !== digest) throw notAsOrdered(`The manifest names two different files "${path}".`);
+    digests.set(path, digest);
+  }
+  for (const path of digests.keys()) {
+    const parent = [...digests.keys()].find((other) => path.startsWith(`${other}/`));
+    if (parent !== undefined) throw notAsOrdered(`The manifest uses "${parent}" both as a file and as a folder.`);
+  }
+}
+
+const notAsOrdered = (what: string) =>
+  new UpdateError('RELEASE_NOT_AS_ORDERED', what, { remedy: 'Publish a correct release under a new version and roll that out.' });

@@ -1,0 +1,186 @@
+import { mkdir } from 'node:fs/promises';
+import type { DeviceId, Digest, ModelName } from '@drover/shared/ids';
+import { openDeployment, type Deployment, type IncidentBody, type RefusalBody, type StateBody, type TransitionBody, type UpdateState } from '@drover/shared/protocol';
+import type { KeySet } from '@drover/shared/trust';
+import { clockState, diskFreeBytes as systemDiskFreeBytes, HostError, timeToJudgeBy, type Clock } from '../host/index.js';
+import { verifyDeployment } from './accept.js';
+import { collectGarbage } from './collect.js';
+import type { RetryBounds } from './download.js';
+import type { ReleaseSource } from './fetch.js';
+import { openJournal, type Journal } from './journal.js';
+import { createWriteGate, type KillPoint } from './kill-points.js';
+import { ModelUpdate, type UpdateEnvironment } from './model-update.js';
+import type { InstalledModel, Serving } from './ports.js';
+import { toReportableError } from './reportable.js';
+import { ReleaseStore } from './store.js';
+
+export interface UpdaterOptions {
+  /** Absolute. Holds journal.db, its mirror, and the folders of the store. */
+  readonly dataDir: string;
+  readonly deviceId: DeviceId;
+  readonly hardwareClass: string;
+  /** Who may sign releases. */
+  readonly publisherKeys: KeySet;
+  /** Who may sign orders. */
+  readonly director: KeySet;
+  readonly source: ReleaseSource;
+  readonly serving: Serving;
+  readonly clock: Clock;
+  /** These three must not throw: a report that can't be stored must not stop an update. */
+  readonly onTransition: (transition: TransitionBody) => void;
+  readonly onRefusal: (refusal: RefusalBody) => void;
+  readonly onIncident: (incident: IncidentBody) => void;
+  readonly retry?: RetryBounds;
+  /** In place of the table's deadlines (states.ts), in real time. */
+  readonly deadlinesMs?: Partial<Record<UpdateState, number>>;
+  readonly diskFreeBytes?: (path: string) => Promise<number>;
+  readonly killPoint?: KillPoint;
+}
+
+export interface Adaptation {
+  readonly model: ModelName;
+  /** Absolute path of the fine-tuned file; it is copied. */
+  readonly modelFile: string;
+  readonly digest: Digest;
+}
+
+/** Keeps the models of one device as the director ordered them. */
+export interface Updater {
+  /**
+   * Takes one order in: checks it, journals it, begins with it. Resolves when it is on disk or refused (see `onRefusal`); rejects only when it
+   * can't be stored, and must then be delivered again.
+   */
+  receive(order: Uint8Array): Promise<void>;
+  /** Serves again what served before, and goes on with what was interrupted. Resolves when each model serves, or can't. */
+  resume(): Promise<void>;
+  state(): StateBody['models'];
+  /** What serves now: the committed release, its adaptation, or the candidate in probation. */
+  active(model: ModelName): InstalledModel | undefined;
+  /** @throws UpdateError ADAPTATION_NOT_POSSIBLE, ADAPTATION_DAMAGED; what serving throws, and then the base serves as before */
+  activateAdaptation(adaptation: Adaptation): Promise<void>;
+  /** @throws UpdateError ADAPTATION_NOT_POSSIBLE */
+  dropAdaptation(model: ModelName): Promise<void>;
+  /** Stops at the next point where nothing is lost. What serves goes on serving. */
+  close(): Promise<void>;
+}
+
+const RETRY: RetryBounds = { firstMs: 1_000, maxMs: 60_000, giveUpAfterMs: 24 * 3_600_000 };
+const ACTIVATION_DEADLINE_MS = 15 * 60_000;
+
+/** @throws DatabaseError, HostError when the data folder can't be used */
+export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
+  const { dataDir, clock, onIncident, diskFreeBytes = systemDiskFreeBytes, deadlinesMs = {}, retry = RETRY } = options;
+  await mkdir(dataDir, { recursive: true });
+  const gate = createWriteGate(options.killPoint ?? (() => undefined));
+  const store = await ReleaseStore.open({ dataDir, gate, diskFreeBytes });
+  const journal = openJournal({
+    dataDir,
+    gate,
+    nowMs: () => clock.now(),
+    onRebuilt: (error) => onIncident({ error: toReportableError(error) }),
+  });
+  const environment: UpdateEnvironment = {
+    ...options,
+    store,
+    journal,
+    gate,
+    retry,
+    deadlinesMs,
+    activationDeadlineMs: deadlinesMs.activating ?? ACTIVATION_DEADLINE_MS,
+    collect: () => collectGarbage(store, gate, keptBy(journal)),
+  };
+  const models = new Map<ModelName, ModelUpdate>();
+  const updateOf = (model: ModelName): ModelUpdate => {
+    const known = models.get(model);
+    if (known) return known;
+    const fresh = new ModelUpdate(model, environment);
+    models.set(model, fresh);
+    return fresh;
+  };
+  for (const model of journal.models.keys()) updateOf(model);
+
+  function verifyOrder(order: Deployment): void {
+    const { accepted, committed, revertFloor } = journal.models.get(order.model) ?? {};
+    verifyDeployment(order, {
+      deviceId: options.deviceId,
+      hardwareClass: options.hardwareClass,
+      accepted,
+      running: committed,
+      revertFloor,
+      nowMs: timeToJudgeBy(clock.now(), journal.timeFloorMs()),
+    });
+  }
+
+  function accept(order: Deployment): void {
+    const { model, epoch, counter } = order;
+    const record = { ...journal.models.get(model), accepted: { epoch, counter }, pending: order };
+    const timeFloorMs = Math.max(journal.timeFloorMs(), order.issuedAt);
+    journal.write('accept', { model, record, timeFloorMs });
+    updateOf(model).start();
+  }
+
+  /** Synchronous: between the check of an order and its journaling nothing may slip in. */
+  function receive(bytes: Uint8Array): void {
+    let order: Deployment | undefined;
+    try {
+      order = openDeployment(bytes, options.director);
+      if (isKnown(journal, order)) return;
+      verifyOrder(order);
+    } catch (error) {
+      const deploymentId = order?.deploymentId;
+      options.onRefusal({ subject: 'deployment', ...(deploymentId && { deploymentId }), error: toReportableError(error) });
+      return;
+    }
+    accept(order);
+  }
+
+  function reportClock(): void {
+    if (clockState(clock.now(), journal.timeFloorMs()) === 'plausible') return;
+    const error = new HostError('HOST_CLOCK_BEHIND', `The clock reads ${new Date(clock.now()).toISOString()}, which has passed.`, {
+      remedy: 'Set up time synchronization (timedatectl set-ntp true). Until then expiry is judged by the time of the last signed order.',
+    });
+    onIncident({ error: toReportableError(error) });
+  }
+
+  return {
+    receive: (bytes) => promised(() => receive(bytes)),
+    async resume() {
+      reportClock();
+      environment.collect();
+      await Promise.all([...models.values()].map((model) => model.resume()));
+    },
+    state: () => [...models.values()].map((model) => model.status()),
+    active: (model) => models.get(model)?.base.serving(),
+    activateAdaptation: ({ model, modelFile, digest }) => updateOf(model).adapt(modelFile, digest),
+    dropAdaptation: (model) => updateOf(model).dropAdaptation(),
+    async close() {
+      try {
+        await Promise.all([...models.values()].map((model) => model.close()));
+      } finally {
+        journal.close();
+      }
+    },
+  };
+}
+
+/** MQTT delivers at least once (MQTT 3.1.1, section 4.3.2): an order that is being carried out is no replay when it comes again. */
+function isKnown(journal: Journal, { model, deploymentId }: Deployment): boolean {
+  const inProgress = journal.updates.get(model)?.deployment.deploymentId;
+  return deploymentId === inProgress || deploymentId === journal.models.get(model)?.pending?.deploymentId;
+}
+
+function keptBy(journal: Journal) {
+  const releases = new Set<Digest>();
+  const adaptations = new Set<Digest>();
+  for (const { committed, previous, adaptation } of journal.models.values()) {
+    for (const release of [committed, previous]) if (release) releases.add(release.digest);
+    if (adaptation) adaptations.add(adaptation.digest);
+  }
+  for (const { state, deployment } of journal.updates.values()) {
+    if (state !== 'cleaning-up') releases.add(deployment.release.digest);
+  }
+  return { releases, adaptations };
+}
+
+/** What it throws becomes a rejection. */
+const promised = (act: () => void): Promise<void> => new Promise((resolve) => resolve(act()));

@@ -1,0 +1,297 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/host/clock.js';
+import {
+  InlineServing,
+  listenInference,
+  type InferenceServer,
+  type ServedModels,
+} from '../../src/serve/inline/index.js';
+import { dataToJson, readTensor } from '../../src/serve/protocol/tensor-json.js';
+import { CLASSES, installClassifier } from './installed-classifier.js';
+import { memoryRecorder } from './memory-recorder.js';
+
+const MAX_BODY_BYTES = 100_000;
+const directory = mkdtempSync(join(tmpdir(), 'drover-protocol-'));
+const recorder = memoryRecorder();
+const serving = new InlineServing({
+  providers: ['cpu'],
+  hardwareClass: 'generic',
+  clock: systemClock,
+  recorder,
+  onIncident: (error) => {
+    throw error;
+  },
+});
+let server: InferenceServer;
+let url: string;
+
+beforeAll(async () => {
+  await serving.activate(await installClassifier({ directory }), new AbortController().signal);
+  server = await listenInference({
+    host: '127.0.0.1',
+    port: 0,
+    models: serving,
+    serverVersion: '0.1.0',
+    maxBodyBytes: MAX_BODY_BYTES,
+  });
+  url = `http://127.0.0.1:${server.port}`;
+});
+afterAll(async () => {
+  await server.close();
+  await serving.close();
+  rmSync(directory, { recursive: true });
+});
+afterEach(() => {
+  recorder.records.length = 0;
+  recorder.labels.length = 0;
+});
+
+const post = async (path: string, body: string | object, headers: Record<string, string> = {}) => {
+  const response = await fetch(url + path, {
+    method: 'POST',
+    body: typeof body === 'string' ? body : JSON.stringify(body),
+    headers,
+  });
+  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+};
+const get = async (path: string) => {
+  const response = await fetch(url + path);
+  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+};
+const features = (shape: number[], data: unknown) => ({ name: 'features', datatype: 'FP32', shape, data });
+const INFER = '/v2/models/classifier/infer';
+
+describe('the inference protocol', () => {
+  it('when asked about itself and its models, it answers as the Open Inference Protocol says', async () => {
+    expect(await get('/v2')).toMatchObject({ status: 200, body: { name: 'drover', version: '0.1.0' } });
+    expect(await get('/v2/health/live')).toEqual({ status: 200, body: { live: true } });
+    expect(await get('/v2/health/ready/')).toEqual({ status: 200, body: { ready: true } });
+    expect(await get('/v2/models/classifier/versions/1.0.0')).toEqual({
+      status: 200,
+      body: {
+        name: 'classifier',
+        versions: ['1.0.0'],
+        platform: 'onnx_onnxv1',
+        inputs: [{ name: 'features', datatype: 'FP32', shape: [-1, 4] }],
+        outputs: [
+          { name: 'logits', datatype: 'FP32', shape: [-1, CLASSES] },
+          { name: 'probabilities', datatype: 'FP32', shape: [-1, CLASSES] },
+        ],
+      },
+    });
+    expect(await get('/v2/models/classifier/ready')).toEqual({
+      status: 200,
+      body: { name: 'classifier', ready: true },
+    });
+    expect(await post('/v2/repository/index', '')).toEqual({
+      status: 200,
+      body: [{ name: 'classifier', version: '1.0.0', state: 'READY', reason: '' }],
+    });
+  });
+
+  it('when data is flat or nested, it gives the same answer', async () => {
+    const flat = await post(INFER, { id: 'a', inputs: [features([2, 4], [1, 2, 3, 4, 5, 6, 7, 8])] });
+    const nested = await post(INFER, { id: 'a', inputs: [features([2, 4], [[1, 2, 3, 4], [5, 6, 7, 8]])] }); // prettier-ignore
+    expect(flat).toMatchObject({ status: 200, body: { id: 'a', model_name: 'classifier', model_version: '1.0.0' } });
+    expect(nested).toEqual(flat);
+  });
+
+  it('when outputs are chosen and no id is given, it answers those, with an id of its own', async () => {
+    const { body } = await post(INFER, {
+      inputs: [features([1, 4], [1, 2, 3, 4])],
+      outputs: [{ name: 'probabilities' }],
+    });
+    expect(body['id']).toMatch(/^[0-9a-f-]{36}$/);
+    expect(body['outputs']).toMatchObject([{ name: 'probabilities', shape: [1, CLASSES], datatype: 'FP32' }]);
+    expect(recorder.records).toMatchObject([{ requestId: body['id'], failed: false }]);
+  });
+
+  it('when labels follow a request, they are accepted for it', async () => {
+    expect(await post('/v2/models/classifier/feedback', { id: 'a', labels: [1] })).toEqual({
+      status: 202,
+      body: { id: 'a', labels: 1 },
+    });
+    expect(recorder.labels).toMatchObject([{ requestId: 'a', labels: [1] }]);
+  });
+
+  it.each([
+    [400, INFER, '{'],
+    [400, INFER, '[]'],
+    [400, INFER, { inputs: [] }],
+    [400, INFER, { inputs: [features([1, 4], [1, 2, 3])] }],
+    [400, INFER, { inputs: [features([1, 3], [1, 2, 3])] }],
+    [400, INFER, { inputs: [features([0, 4], [])] }],
+    [400, INFER, { inputs: [features([2 ** 31 - 1, 2 ** 31 - 1, 2 ** 31 - 1], [1])] }],
+    [400, INFER, { inputs: [features([1, 4], [1, 2, 3, 'four'])] }],
+    [400, INFER, { inputs: [features([1, 4], [1, 2, 3, 1e300])] }],
+    [400, INFER, { inputs: [features([2, 2], [[1, 2, 3], [4]])] }],
+    [400, INFER, { inputs: [features([1, 4], [[[1], 2, 3, 4]])] }],
+    [400, INFER, { inputs: [{ ...features([1, 4], [1, 2, 3, 4]), datatype: 'BYTES' }] }],
+    [400, INFER, { inputs: [{ ...features([1, 4], [1, 2, 3, 4]), name: '__proto__' }] }],
+    [400, INFER, { inputs: [features([1, 4], [1, 2, 3, 4]), features([1, 4], [1, 2, 3, 4])] }],
+    [400, INFER, { inputs: [features([1, 4], [1, 2, 3, 4])], outputs: [{ name: 'nothing' }] }],
+    [400, '/v2/models/classifier/feedback', { id: 'a', labels: [7] }],
+    [404, '/v2/models/other/infer', { inputs: [features([1, 4], [1, 2, 3, 4])] }],
+    [404, '/v2/models/classifier/versions/9.9.9/infer', { inputs: [features([1, 4], [1, 2, 3, 4])] }],
+    [404, '/v2/models/%E0%A4%A/infer', {}],
+    [404, '/nothing', {}],
+    [405, '/v2/models/classifier', {}],
+    [413, INFER, 'x'.repeat(MAX_BODY_BYTES + 1)],
+  ])('when a request is wrong, it answers %i with a reason: %s %j', async (status, path, body) => {
+    const answer = await post(path, body);
+    expect(answer).toMatchObject({ status, body: { error: expect.stringMatching(/\w{3}/) as unknown } });
+    expect(await get('/v2/health/live')).toMatchObject({ status: 200 });
+  });
+
+  it('when a chunked body grows beyond the bound, it is cut off', async () => {
+    const stream = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        controller.enqueue(new Uint8Array(10_000).fill(32));
+      },
+    });
+    const body = { method: 'POST', body: stream, duplex: 'half' } as RequestInit;
+    const outcome = await fetch(url + INFER, { ...body, signal: AbortSignal.timeout(5_000) }).then(
+      (response) => response.status,
+      (error: unknown) => (error as Error).cause,
+    );
+    // The client may see the answer, or that nobody reads on.
+    if (typeof outcome === 'number') expect(outcome).toBe(413);
+    else expect(outcome).toBeDefined();
+  });
+
+  it('when the body is compressed or binary, it says that this is not served', async () => {
+    expect(await post(INFER, '{}', { 'content-encoding': 'gzip' })).toMatchObject({ status: 400 });
+    expect(await post(INFER, '{}', { 'inference-header-content-length': '2' })).toMatchObject({ status: 400 });
+  });
+
+  it('when too many requests are under way, more are answered 503', async () => {
+    let finish: (() => void) | undefined;
+    const stuck: ServedModels = {
+      served: () => serving.served(),
+      find: (model, version) => serving.find(model, version),
+      feedback: () => undefined,
+      infer: () => new Promise((_, reject) => (finish = () => reject(new Error('stopped')))),
+    };
+    const small = await listenInference({
+      host: '127.0.0.1',
+      port: 0,
+      models: stuck,
+      serverVersion: '0',
+      maxPending: 1,
+    });
+    const base = `http://127.0.0.1:${small.port}`;
+    const body = JSON.stringify({ inputs: [features([1, 4], [1, 2, 3, 4])] });
+    const waiting = fetch(base + INFER, { method: 'POST', body });
+    while (!finish) await new Promise((resolve) => setImmediate(resolve));
+    const refused = await fetch(`${base}/v2/health/live`);
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1']);
+    finish();
+    expect((await waiting).status).toBe(500);
+    await small.close();
+  });
+
+  it('when the port is taken, it says which', async () => {
+    const again = listenInference({ host: '127.0.0.1', port: server.port, models: serving, serverVersion: '0' });
+    await expect(again).rejects.toMatchObject({ code: 'PORT_IN_USE', where: `127.0.0.1:${server.port}` });
+  });
+
+  it('when the address is not of this machine, it says so', async () => {
+    const elsewhere = listenInference({ host: '192.0.2.1', port: 0, models: serving, serverVersion: '0' });
+    await expect(elsewhere).rejects.toMatchObject({ code: 'SERVE_ADDRESS_UNUSABLE' });
+  });
+});
+
+describe('garbage', () => {
+  it('when any bytes are posted, the answer is a client error', async () => {
+    const anyPath = fc.constantFrom(INFER, '/v2/models/classifier/feedback', '/v2/models/x/infer');
+    await fc.assert(
+      fc.asyncProperty(
+        anyPath,
+        fc.oneof(
+          fc.uint8Array({ maxLength: 300 }),
+          fc.json().map((text) => Buffer.from(text)),
+        ),
+        async (path, body) => {
+          const response = await fetch(url + path, { method: 'POST', body: new Uint8Array(body) });
+          await response.arrayBuffer();
+          expect([400, 404]).toContain(response.status);
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+
+  it('when anything stands in the places of a well-formed request, the answer is 200 or a client error', async () => {
+    const place = fc.oneof(
+      fc.jsonValue({ maxDepth: 3 }),
+      fc.constant([1, 2, 3, 4]),
+      fc.constant([1, 4]),
+      fc.constant('FP32'),
+      fc.constant('INT64'),
+    );
+    const request = fc.record({
+      inputs: fc.array(fc.record({ name: fc.constant('features'), shape: place, datatype: place, data: place }), {
+        maxLength: 2,
+      }),
+      outputs: fc.option(place, { nil: undefined }),
+    });
+    await fc.assert(
+      fc.asyncProperty(request, async (body) => {
+        const { status } = await post(INFER, body);
+        expect([200, 400]).toContain(status);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('when the bytes are not even HTTP, the connection ends', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ minLength: 1, maxLength: 200 }), async (bytes) => {
+        await new Promise<void>((resolve, reject) => {
+          const socket = connect(server.port, '127.0.0.1', () => socket.end(bytes));
+          socket.on('close', () => resolve()).on('error', () => resolve());
+          socket.setTimeout(5_000, () => reject(new Error('the server kept the connection')));
+          socket.resume();
+        });
+      }),
+      { numRuns: 50 },
+    );
+    expect((await get('/v2/health/live')).status).toBe(200);
+  });
+});
+
+describe('tensors as JSON', () => {
+  it.each(['BOOL', 'UINT8', 'UINT32', 'INT8', 'INT16', 'INT64', 'UINT64', 'FP64'] as const)(
+    'when a %s tensor is written, reading it gives the same elements',
+    (datatype) => {
+      const values = datatype === 'BOOL' ? [true, false, true] : datatype.startsWith('U') ? [0, 1, 200] : [0, 1, -100];
+      const tensor = readTensor('x', datatype, [3], values);
+      expect(JSON.parse(dataToJson(tensor))).toEqual(values);
+    },
+  );
+
+  it('when a float32 tensor is written, every bit survives', () => {
+    fc.assert(
+      fc.property(fc.float32Array({ minLength: 1, noNaN: true, noDefaultInfinity: true }), (data) => {
+        const text = dataToJson({ datatype: 'FP32', shape: [data.length], data });
+        expect(readTensor('x', 'FP32', [data.length], JSON.parse(text)).data).toEqual(data.map((value) => value + 0));
+      }),
+    );
+  });
+
+  it.each([
+    ['INT8', 128],
+    ['UINT8', -1],
+    ['UINT16', 65_536],
+    ['INT32', 0.5],
+    ['INT64', 2 ** 53],
+    ['BOOL', 1],
+  ])('when an element does not fit %s, it is refused: %d', (datatype, value) => {
+    expect(() => readTensor('x', datatype, [1], [value])).toThrow(expect.objectContaining({ code: 'REQUEST_INVALID' }));
+  });
+});

@@ -1,0 +1,156 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { digestOf } from '@drover/shared/ids';
+import { decodeGoldenVectors, encodeGoldenVectors, type GoldenVector } from '@drover/shared/manifest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readGoldenVectors, selfTest, toTensors } from '../../src/serve/session/golden.js';
+import { openSession } from '../../src/serve/session/session.js';
+import type { InstalledModel } from '../../src/update/ports.js';
+import { install, installClassifier } from './installed-classifier.js';
+
+const DATA = process.env['DROVER_DATA_DIR'] ?? new URL('../../../../shared/data', import.meta.url).pathname;
+const CPU = { providers: ['cpu'] };
+
+describe('a session', () => {
+  let directory: string;
+  beforeEach(() => (directory = mkdtempSync(join(tmpdir(), 'drover-session-'))));
+  afterEach(() => rmSync(directory, { recursive: true }));
+
+  it('when the model is sound, it reports the first provider and passes its golden vectors', async () => {
+    const model = await installClassifier({ directory });
+    const { session, provider } = await openSession(model, CPU);
+    expect(provider).toEqual({ requested: ['cpu'], actual: 'cpu' });
+    const result = await selfTest(session, model, await readGoldenVectors(model), 'generic');
+    expect(result.worstDifference).toBeLessThan(1e-5);
+    expect(result.latencyUs).toBeGreaterThan(0);
+    await session.close();
+  });
+
+  it("when the machine lacks the GPU libraries, it falls back and gives the runtime's own words", async () => {
+    const model = await installClassifier({ directory });
+    const { session, provider } = await openSession(model, { providers: ['tensorrt', 'cuda', 'cpu'] });
+    await session.close();
+    if (provider.actual !== 'cpu') {
+      expect(['tensorrt', 'cuda']).toContain(provider.actual);
+      return;
+    }
+    expect(provider.reason).toMatch(/^tensorrt: .*AppendExecutionProvider_TensorRT.*; cuda: .*_Cuda.*Failed to load/);
+  });
+
+  it('when no provider of the order exists, it says so', async () => {
+    const model = await installClassifier({ directory });
+    await expect(openSession(model, { providers: ['abacus'] })).rejects.toMatchObject({
+      code: 'PROVIDER_UNAVAILABLE',
+      message: expect.stringContaining('abacus') as unknown,
+    });
+  });
+
+  it('when the file is not ONNX, it is unloadable in the words of the runtime', async () => {
+    const good = await installClassifier({ directory });
+    const bytes = Buffer.from('this is not a model');
+    writeFileSync(good.modelFile, bytes);
+    await expect(openSession({ ...good, loaded: digestOf(bytes) }, CPU)).rejects.toMatchObject({
+      code: 'MODEL_UNLOADABLE',
+      message: expect.stringContaining('Protobuf parsing failed') as unknown,
+    });
+  });
+
+  it('when the bytes on disk changed after they were verified, it is unloadable', async () => {
+    const model = await installClassifier({ directory });
+    const other = await installClassifier({ directory: join(directory, 'other'), seed: 2 });
+    writeFileSync(model.modelFile, readFileSync(other.modelFile));
+    await expect(openSession(model, CPU)).rejects.toMatchObject({ code: 'MODEL_UNLOADABLE' });
+  });
+
+  it('when the manifest signs an input that the model lacks, it is unloadable', async () => {
+    const model = await installClassifier({ directory });
+    const { outputs } = model.variant.signature;
+    const variant = {
+      ...model.variant,
+      signature: { inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, 4] }], outputs },
+    };
+    await expect(openSession({ ...model, variant } as InstalledModel, CPU)).rejects.toMatchObject({
+      code: 'MODEL_UNLOADABLE',
+      message: expect.stringContaining('no input "x"') as unknown,
+    });
+  });
+
+  const mnist = join(DATA, 'mnist/mnist.onnx');
+  it.skipIf(!existsSync(mnist))(
+    'when a real model has a fixed batch and initializers among its inputs, it runs',
+    async () => {
+      const zeros: GoldenVector = {
+        inputs: [{ name: 'Input3', datatype: 'FP32', shape: [1, 1, 28, 28], bytes: new Uint8Array(4 * 784) }],
+        outputs: [],
+      };
+      const model = install(
+        readFileSync(mnist),
+        [zeros],
+        { directory },
+        {
+          inputs: [{ name: 'Input3', datatype: 'FP32', shape: [1, 1, 28, 28] }],
+          outputs: [{ name: 'Plus214_Output_0', datatype: 'FP32', shape: [1, 10] }],
+        },
+      );
+      const { session } = await openSession(model, CPU);
+      const outputs = await session.run(toTensors(zeros.inputs));
+      expect(outputs['Plus214_Output_0']?.shape).toEqual([1, 10]);
+      await session.close();
+    },
+  );
+});
+
+describe('the self-test', () => {
+  let directory: string;
+  beforeEach(() => (directory = mkdtempSync(join(tmpdir(), 'drover-golden-'))));
+  afterEach(() => rmSync(directory, { recursive: true }));
+
+  /** Runs the self-test with one element of the expected probabilities replaced. */
+  async function testWith(value: number, overrides: Partial<InstalledModel> = {}) {
+    const model = { ...(await installClassifier({ directory })), ...overrides };
+    const [vector] = await readGoldenVectors(model);
+    if (!vector) throw new Error('no golden vector');
+    const probabilities = vector.outputs.find(({ name }) => name === 'probabilities');
+    if (!probabilities) throw new Error('no probabilities');
+    new DataView(probabilities.bytes.buffer).setFloat32(4, value, true);
+    const { session } = await openSession(model, CPU);
+    try {
+      return await selfTest(session, model, decodeGoldenVectors(encodeGoldenVectors([vector])), 'generic');
+    } finally {
+      await session.close();
+    }
+  }
+
+  it('when an output is off, it names the vector, the output and the difference', async () => {
+    await expect(testWith(7)).rejects.toMatchObject({
+      code: 'SELF_TEST_FAILED',
+      message: expect.stringMatching(/golden vector 0, output "probabilities", element 1: .* instead of 7/) as unknown,
+    });
+  });
+
+  it('when NaN is expected or seen, it never passes', async () => {
+    await expect(testWith(Number.NaN)).rejects.toMatchObject({ code: 'SELF_TEST_FAILED' });
+  });
+
+  it('when the candidate is an adaptation, it may answer differently, and the difference is reported', async () => {
+    const model = await installClassifier({ directory });
+    const result = await testWith(0.999_9, { adaptation: model.loaded });
+    expect(result.worstDifference).toBeGreaterThan(1e-3);
+  });
+
+  it('when a run takes longer than the contract of the hardware class, it fails', async () => {
+    const model = await installClassifier({ directory });
+    const contract = {
+      perHardwareClass: [{ hardwareClass: '*', maxLatencyMs: 1e-6, maxMemoryMiB: 1 }],
+      parity: { absolute: 1, relative: 1 },
+    };
+    const { session } = await openSession(model, CPU);
+    const strict = { manifest: { ...model.manifest, contract } };
+    await expect(selfTest(session, strict, await readGoldenVectors(model), 'generic')).rejects.toMatchObject({
+      code: 'SELF_TEST_FAILED',
+      message: expect.stringContaining('the contract for "generic"') as unknown,
+    });
+    await session.close();
+  });
+});

@@ -1,0 +1,73 @@
+import { describe, expect, it } from 'vitest';
+import fc from 'fast-check';
+import { compareVersions, DeviceId, digestOf, Version } from '@drover/shared/ids';
+import { verifyDeployment, type AcceptanceFacts } from '../../src/update/accept.js';
+import { device, hardwareClass, orderFor } from './fixtures/releases.js';
+
+const releaseOf = (version: string) => ({ version: Version(version), digest: digestOf(Buffer.from(version)) });
+const nowMs = Date.UTC(2026, 0, 2);
+const facts: AcceptanceFacts = {
+  deviceId: device,
+  hardwareClass,
+  nowMs,
+  accepted: { epoch: 1, counter: 5 },
+  running: releaseOf('1.1.0'),
+};
+const order = (change: Parameters<typeof orderFor>[1] = {}, version = '1.2.0') =>
+  orderFor({ release: releaseOf(version) }, { epoch: 1, counter: 6, ...change });
+const grant = { from: releaseOf('1.1.0'), to: releaseOf('1.0.0'), reason: 'bad', expiresAt: nowMs + 1, cohort: 'all' };
+
+describe('when a signed order arrives', () => {
+  it.each([
+    ['for another device', order({ deviceId: DeviceId('pump-8') }), 'DEPLOYMENT_WRONG_DEVICE'],
+    ['for other hardware', order({ hardwareClass: 'gpu' }), 'DEPLOYMENT_WRONG_HARDWARE'],
+    ['with the last number again', order({ counter: 5 }), 'DEPLOYMENT_REPLAYED'],
+    ['of an older epoch', order({ epoch: 0, counter: 99 }), 'DEPLOYMENT_REPLAYED'],
+    ['that expires now', order({ expiresAt: nowMs }), 'DEPLOYMENT_EXPIRED'],
+    ['backwards without a grant', order({}, '1.0.0'), 'DEPLOYMENT_ROLLBACK_REFUSED'],
+    ['with a grant from another release', order({ downgrade: { ...grant, from: releaseOf('1.1.1') } }, '1.0.0'), 'DEPLOYMENT_ROLLBACK_REFUSED'],
+    ['with a grant to another release', order({ downgrade: { ...grant, to: releaseOf('0.9.0') } }, '1.0.0'), 'DEPLOYMENT_ROLLBACK_REFUSED'],
+    ['with a grant that expires now', order({ downgrade: { ...grant, expiresAt: nowMs } }, '1.0.0'), 'DEPLOYMENT_ROLLBACK_REFUSED'],
+  ])('refuses one %s', (_what, refused, code) => {
+    expect(() => verifyDeployment(refused, facts)).toThrow(expect.objectContaining({ code }) as Error);
+  });
+
+  it.each([
+    ['forwards', order()],
+    ['of a higher epoch with a low counter', order({ epoch: 2, counter: 1 })],
+    ['for the running version again', order({}, '1.1.0')],
+    ['backwards with its grant', order({ downgrade: grant }, '1.0.0')],
+  ])('accepts one %s', (_what, accepted) => {
+    expect(() => verifyDeployment(accepted, facts)).not.toThrow();
+  });
+
+  it('refuses to go below the floor of the publisher, grant or not', () => {
+    const revert = order({ downgrade: grant }, '1.0.0');
+    expect(() => verifyDeployment(revert, { ...facts, revertFloor: Version('1.0.1') })).toThrow(
+      expect.objectContaining({ code: 'DEPLOYMENT_BELOW_REVERT_FLOOR' }) as Error,
+    );
+    expect(() => verifyDeployment(revert, { ...facts, revertFloor: Version('1.0.0') })).not.toThrow();
+  });
+
+  it('accepts each number at most once and never an older version without a grant, whatever arrives', () => {
+    const arbitraryOrder = fc.record({ epoch: fc.nat(3), counter: fc.integer({ min: 1, max: 9 }), version: fc.constantFrom('1.0.0', '1.1.0', '2.0.0-rc.1', '2.0.0') });
+    fc.assert(
+      fc.property(fc.array(arbitraryOrder, { maxLength: 30 }), (orders) => {
+        let known: Pick<AcceptanceFacts, 'accepted' | 'running'> = {};
+        const seen = new Set<string>();
+        for (const { version, ...number } of orders) {
+          const next = orderFor({ release: releaseOf(version) }, number);
+          try {
+            verifyDeployment(next, { deviceId: device, hardwareClass, nowMs, ...known });
+          } catch {
+            continue;
+          }
+          expect(seen).not.toContain(JSON.stringify(number));
+          seen.add(JSON.stringify(number));
+          expect(compareVersions(next.release.version, known.running?.version ?? next.release.version)).toBeGreaterThanOrEqual(0);
+          known = { accepted: number, running: next.release };
+        }
+      }),
+    );
+  });
+});

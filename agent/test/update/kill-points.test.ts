@@ -1,0 +1,103 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import fc from 'fast-check';
+import { digestOf } from '@drover/shared/ids';
+import { modelState, nextMacrotask, openBench, served, type Bench } from './fixtures/bench.js';
+import { model, orderFor, publish, signed } from './fixtures/releases.js';
+
+const first = publish('1.0.0', { bytes: 5_000 });
+const second = publish('1.1.0', { bytes: 5_000 });
+
+class PowerCut extends Error {}
+
+/** Cuts the power at the `at`th write from now (0 is the first); undefined never. Remembers the names of the writes. */
+function fuse(at: number | undefined) {
+  const names: string[] = [];
+  return {
+    names,
+    isBlown: () => at !== undefined && names.length > at,
+    killPoint(name: string) {
+      names.push(name);
+      if (names.length - 1 === at) throw new PowerCut(name);
+    },
+  };
+}
+
+type Fuse = ReturnType<typeof fuse>;
+const ignoreCut = (error: unknown) => {
+  if (!(error instanceof PowerCut)) throw error;
+};
+
+/** One life of the agent, from its start to the end of all updates or to the cut. */
+async function live(bench: Bench, order: ReturnType<typeof orderFor>, { killPoint, isBlown }: Fuse, isBad = false): Promise<void> {
+  await bench.updater.close();
+  await bench.boot({ killPoint });
+  if (isBad) bench.serving.faults.health = ({ release }) => ({ requests: 50, failures: release.version === '1.1.0' ? 50 : 0, crashes: 0 });
+  await bench.updater.resume().catch(ignoreCut);
+  // Without its PUBACK the broker delivers the order again in each life.
+  await bench.updater.receive(signed(order)).catch(ignoreCut);
+  await nextMacrotask();
+  while (!isBlown() && modelState(bench)?.update.state !== 'idle') await nextMacrotask();
+}
+
+/** The law: whatever was cut, the release that the last life serves is a whole one, and the journal and serving agree on it. */
+function expectConverged(bench: Bench, expected: 'new' | 'old'): void {
+  const release = expected === 'new' ? second : first;
+  expect(served(bench)).toBe(release.release.version);
+  expect(modelState(bench)?.update.state).toBe('idle');
+  expect(bench.serving.running(model)?.loaded).toBe(digestOf(release.modelBytes));
+  expect(bench.updater.active(model)?.release.digest).toBe(release.release.digest);
+}
+
+let bench: Bench;
+beforeEach(async () => {
+  bench = await openBench([first, second]);
+  await bench.updater.resume();
+  await bench.order(orderFor(first));
+});
+afterEach(() => bench.close());
+
+describe.each([
+  { candidate: 'a good release', isBad: false, end: 'new' as const, outcome: 'committed' },
+  { candidate: 'a release that fails in probation', isBad: true, end: 'old' as const, outcome: 'fell-back' },
+])('when the power is cut while $candidate is installed', ({ isBad, end, outcome }) => {
+  it('converges from a cut at every single write', { timeout: 60_000 }, async () => {
+    const probe = fuse(undefined);
+    await live(bench, orderFor(second), probe, isBad);
+    expect(probe.names.length).toBeGreaterThan(20);
+    for (let at = 0; at < probe.names.length; at += 1) {
+      await bench.close();
+      bench = await openBench([first, second]);
+      await bench.updater.resume();
+      await bench.order(orderFor(first));
+      const order = orderFor(second);
+      const cut = fuse(at);
+      await live(bench, order, cut, isBad);
+      expect(cut.names).toHaveLength(at + 1);
+      await live(bench, order, fuse(undefined), isBad);
+      expectConverged(bench, end);
+      expect(modelState(bench)?.lastOutcome, `cut at ${cut.names.at(-1) ?? ''}`).toMatchObject({
+        outcome,
+        deploymentId: order.deploymentId,
+      });
+    }
+  });
+
+  it('converges from any sequence of cuts', { timeout: 60_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.nat({ max: 30 }), { minLength: 1, maxLength: 5 }), async (cuts) => {
+        await bench.close();
+        bench = await openBench([first, second]);
+        await bench.updater.resume();
+        await bench.order(orderFor(first));
+        const order = orderFor(second);
+        for (const at of cuts) await live(bench, order, fuse(at), isBad);
+        await live(bench, order, fuse(undefined), isBad);
+        // Three cuts in a row while the candidate may be their cause end in its refusal by the reboot-loop breaker.
+        const isBroken = modelState(bench)?.lastOutcome?.error?.code === 'UPDATE_REBOOT_LOOP';
+        expect(isBroken).toBe(isBroken && cuts.length >= 3);
+        expectConverged(bench, isBroken ? 'old' : end);
+      }),
+      { numRuns: 12 },
+    );
+  });
+});

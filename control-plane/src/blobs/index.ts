@@ -1,0 +1,4 @@
+export { BLOB_CODES, BlobError } from './errors.js';
+export { parseRange } from './range.js';
+export { openBlobDirectory, type BlobStore, type ByteRange } from './store.js';
+export { blobRoutes } from './routes.js';

@@ -1,0 +1,10 @@
+export { SERVICE_USER } from './access.js';
+export {
+  startBroker,
+  type BrokerMetrics,
+  type BrokerOptions,
+  type BrokerPort,
+  type DeviceAccess,
+  type ReportHandler,
+} from './broker.js';
+export { BROKER_CODES, BrokerError } from './errors.js';

@@ -1,0 +1,97 @@
+import type { Fault } from '@drover/shared/coded-error';
+import { CliError, RemoteError } from './errors.js';
+
+export interface Client {
+  readonly url: string;
+  get<Answer>(path: string): Promise<Answer>;
+  send<Answer>(method: 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<Answer>;
+  /** True if the control plane has the file already. */
+  hasBlob(hex: string): Promise<boolean>;
+  putBlob(hex: string, bytes: Uint8Array): Promise<void>;
+}
+
+/** Talks to one control plane over its HTTP interface; paths are below /api/v1 unless they begin with `//`. */
+export function connect(url: string, token: string | undefined): Client {
+  const base = parseUrl(url);
+  async function call(method: string, path: string, body?: string | Blob, contentType?: string): Promise<Response> {
+    const target = path.startsWith('//') ? `${base}${path.slice(1)}` : `${base}/api/v1${path}`;
+    const headers = {
+      accept: 'application/json',
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...(contentType === undefined ? {} : { 'content-type': contentType }),
+    };
+    let response: Response;
+    try {
+      response = await fetch(target, { method, headers, redirect: 'error', ...(body === undefined ? {} : { body }) });
+    } catch (cause) {
+      throw new CliError('CLI_UNREACHABLE', `The control plane at ${base} does not answer: ${reason(cause)}.`, {
+        remedy: 'Check that it runs, the address and the network; `drover doctor` looks closer.',
+        cause,
+      });
+    }
+    if (response.ok || (method === 'HEAD' && response.status === 404)) return response;
+    throw toRemoteError(response.status, target, await response.text());
+  }
+
+  return {
+    url: base,
+    get: async <Answer>(path: string) => (await parse(await call('GET', path))) as Answer,
+    send: async <Answer>(method: string, path: string, body?: unknown) =>
+      (await parse(
+        body === undefined
+          ? await call(method, path)
+          : await call(method, path, JSON.stringify(body), 'application/json'),
+      )) as Answer,
+    hasBlob: async (hex) => (await call('HEAD', `/blobs/${hex}`)).ok,
+    putBlob: async (hex, bytes) => {
+      await parse(await call('PUT', `/blobs/${hex}`, new Blob([new Uint8Array(bytes)]), 'application/octet-stream'));
+    },
+  };
+}
+
+function parseUrl(url: string): string {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (parsed?.protocol === 'http:' || parsed?.protocol === 'https:') return parsed.href.replace(/\/+$/, '');
+  throw new CliError('CLI_USAGE', `"${url}" is no address of a control plane.`, {
+    remedy: 'Write for example http://localhost:7070.',
+  });
+}
+
+async function parse(response: Response): Promise<unknown> {
+  const text = await response.text();
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    throw new CliError('CLI_ANSWER_UNREADABLE', `The answer is not JSON: ${text.slice(0, 100)}`, {
+      where: response.url,
+      remedy: 'Check that the address is that of a control plane and not of a proxy.',
+      cause,
+    });
+  }
+}
+
+function toRemoteError(status: number, where: string, text: string): Error {
+  try {
+    const { error } = JSON.parse(text) as {
+      error: { code: string; what: string; remedy: string; where?: string; fault: Fault };
+    };
+    return new RemoteError(status, error.code, error.what, error);
+  } catch (cause) {
+    return new CliError(
+      'CLI_ANSWER_UNREADABLE',
+      `The answer has status ${status} and no coded error: ${text.slice(0, 100)}`,
+      {
+        where,
+        remedy: 'Check that the address is that of a control plane and not of a proxy.',
+        cause,
+      },
+    );
+  }
+}
+
+/** fetch hides the reason (ECONNREFUSED) in the cause of its TypeError. */
+function reason(error: unknown): string {
+  const inner = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const code = inner instanceof Error && 'code' in inner && typeof inner.code === 'string' ? inner.code : '';
+  return code !== '' ? code : inner instanceof Error ? inner.message : String(inner);
+}

@@ -1,0 +1,89 @@
+import { Command } from 'commander';
+import type { Session } from '../program.js';
+import { formatTable, formatTime } from '../terminal.js';
+import { collectPair, parseCount, parseDuration } from '../units.js';
+
+interface ListedDevice {
+  readonly id: string;
+  readonly hardwareClass: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly lastSeenAt?: number;
+  readonly connected: boolean;
+  readonly models?: readonly {
+    readonly model: string;
+    readonly running?: { readonly release: { readonly version: string } };
+  }[];
+}
+
+const formatAttributes = (attributes: Readonly<Record<string, string>>): string =>
+  Object.entries(attributes)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ');
+
+const formatModels = (device: ListedDevice): string =>
+  (device.models ?? []).map(({ model, running }) => `${model}@${running?.release.version ?? 'none'}`).join(' ');
+
+export const deviceCommands = ({ client, answer }: Session): Command => {
+  const device = new Command('device').description('Devices: list them, look at one, let new ones in.');
+
+  device
+    .command('list')
+    .description('List the enrolled devices.')
+    .option('--selector <name=value>', 'only devices with this attribute; may be repeated', collectPair)
+    .addHelpText('after', '\nExample:\n  drover device list --selector site=lab')
+    .action(async ({ selector = {} }: { selector?: Record<string, string> }) => {
+      const query = new URLSearchParams();
+      for (const [name, value] of Object.entries(selector)) query.append('attribute', `${name}=${value}`);
+      const items: ListedDevice[] = [];
+      let after: string | undefined;
+      do {
+        if (after !== undefined) query.set('after', after);
+        const page = await client().get<{ items: ListedDevice[]; next?: string }>(`/devices?${query.toString()}`);
+        items.push(...page.items);
+        after = page.next;
+      } while (after !== undefined);
+      const rows = items.map((item) => [
+        item.id,
+        item.connected ? 'connected' : 'away',
+        formatTime(item.lastSeenAt),
+        item.hardwareClass,
+        formatModels(item),
+        formatAttributes(item.attributes),
+      ]);
+      answer({ items }, formatTable(['DEVICE', 'LINK', 'LAST SEEN (UTC)', 'HARDWARE', 'RUNS', 'ATTRIBUTES'], rows));
+    });
+
+  device
+    .command('show')
+    .description('Show everything that is known about one device.')
+    .argument('<id>')
+    .addHelpText('after', '\nExample:\n  drover device show cam-01')
+    .action(async (id: string) => {
+      const found = await client().get(`/devices/${encodeURIComponent(id)}`);
+      answer(found, JSON.stringify(found, undefined, 2));
+    });
+
+  device
+    .command('token')
+    .description('Claim tokens: each lets devices enrol for a time.')
+    .command('create')
+    .description('Make a claim token. It is shown once; give it to the device that shall enrol.')
+    .option('--site <site>', 'attribute "site" of the devices that use it')
+    .option('--attribute <name=value>', 'further attribute; may be repeated', collectPair)
+    .option('--ttl <duration>', 'how long it may be used', parseDuration, parseDuration('1h'))
+    .option('--uses <count>', 'how many devices may use it', parseCount, 1)
+    .addHelpText('after', '\nExample:\n  drover device token create --site lab --ttl 1h')
+    .action(async (options: { site?: string; attribute?: Record<string, string>; ttl: number; uses: number }) => {
+      const attributes = { ...options.attribute, ...(options.site === undefined ? {} : { site: options.site }) };
+      const created = await client().send<{ claimToken: string; expiresAt: number }>('POST', '/claim-tokens', {
+        attributes,
+        ttlMs: options.ttl,
+        uses: options.uses,
+      });
+      answer(
+        created,
+        `${created.claimToken}\nuntil ${formatTime(created.expiresAt)} UTC, for ${options.uses} device(s).`,
+      );
+    });
+  return device;
+};

@@ -1,0 +1,198 @@
+import { Command, Option } from 'commander';
+import type { Digest } from '@drover/shared/ids';
+import { Recipe } from '@drover/shared/manifest';
+import { occasionalSigner, parseKeyPair } from '@drover/shared/trust';
+import { formatProblems, validate } from '@drover/shared/validation';
+import type { ModelSummary, Release } from '../../registry/index.js';
+import type { Client } from '../client.js';
+import { CliError } from '../errors.js';
+import { readJson } from '../files.js';
+import type { Session } from '../program.js';
+import type { BuildOptions } from '../release-builder/build.js';
+import type { SignedRelease } from '../release-builder/upload.js';
+import { formatTable, formatTime } from '../terminal.js';
+import { collectText, parseCount, parseNumber } from '../units.js';
+
+interface PublishOptions {
+  readonly envelope?: string;
+  readonly files?: string;
+  readonly model?: string;
+  readonly version?: string;
+  readonly key?: readonly string[];
+  readonly task?: BuildOptions['task'];
+  readonly labels?: string;
+  readonly scores?: string;
+  readonly description?: string;
+  readonly samples?: string;
+  readonly heldOut?: string;
+  readonly parent?: string;
+  readonly recipe?: string;
+  readonly revertFloor?: string;
+  readonly hardwareClass?: readonly string[];
+  readonly maxLatencyMs?: number;
+  readonly maxMemoryMib?: number;
+  readonly window: number;
+  readonly falseAlarms: number;
+}
+
+const TASKS = ['classification', 'regression', 'detection', 'segmentation', 'anomaly', 'tensors'];
+
+export const modelCommands = ({ client, answer, terminal, options: globals }: Session): Command => {
+  const model = new Command('model').description('Models and their releases.');
+
+  model
+    .command('publish')
+    .description(
+      'Check an ONNX model, make a signed release of it and publish it; or publish a release that was signed elsewhere.',
+    )
+    .argument('[onnx]', 'the model file')
+    .option('--model <name>', 'name of the model')
+    .option('--version <version>', 'version of this release, such as 1.0.0')
+    .option('--key <file>', 'signing key; repeat it where several must sign', collectText)
+    .addOption(
+      new Option('--task <task>', 'what the model does (default: classification with --labels, else tensors)').choices(
+        TASKS,
+      ),
+    )
+    .option('--labels <names>', 'names of the classes, in the order of the scores: a,b,c')
+    .option('--scores <output>', 'output that holds one score per class')
+    .option('--description <text>', 'for people')
+    .option(
+      '--samples <file>',
+      'normal inputs (.csv with heading, or .json): reference profile, drift thresholds, golden vectors',
+    )
+    .option(
+      '--held-out <file>',
+      'labelled inputs that the model never saw: accuracy in the contract, sealed anchor set',
+    )
+    .option('--parent <version>', 'release that this one continues')
+    .option('--recipe <file>', 'JSON file: how devices may fine-tune it')
+    .option('--revert-floor <version>', 'oldest release that the fleet may be sent back to')
+    .option('--hardware-class <name>', 'hardware that it is for; may be repeated (default: any)', collectText)
+    .option('--max-latency-ms <ms>', 'contract: longest inference (with --max-memory-mib)', parseNumber)
+    .option('--max-memory-mib <mib>', 'contract: most memory (with --max-latency-ms)', parseNumber)
+    .option('--window <rows>', 'rows that a device compares at once with the reference profile', parseCount, 200)
+    .option('--false-alarms <rate>', 'probability of a drift alarm per window without drift', parseNumber, 0.001)
+    .option('--envelope <file>', 'a signed release instead of a model')
+    .option('--files <dir>', 'with --envelope: folder that holds its files')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  drover model publish net.onnx --model gas-classifier --version 1.0.0 --key publisher.key --labels a,b,c --samples normal.csv' +
+        '\n  drover model publish --envelope release.json --files release/',
+    )
+    .action(async (onnx: string | undefined, options: PublishOptions) => {
+      const target = client();
+      const release =
+        options.envelope === undefined
+          ? await build(target, onnx, options)
+          : await readSigned(options.envelope, options.files);
+      const { uploadRelease } = await import('../release-builder/upload.js');
+      const progress = (line: string) => (globals().json === true ? undefined : terminal.err(line));
+      const published = await uploadRelease(target, release, progress);
+      answer(published, `Published ${published.model}@${published.version}\n${published.digest}`);
+    });
+
+  model
+    .command('list')
+    .description('List the models.')
+    .addHelpText('after', '\nExample:\n  drover model list')
+    .action(async () => {
+      const list = await client().get<{ items: ModelSummary[] }>('/models');
+      const rows = list.items.map((item) => [item.model, item.releases, item.newest, formatTime(item.lastPublishedAt)]);
+      answer(list, formatTable(['MODEL', 'RELEASES', 'NEWEST', 'LAST PUBLISHED (UTC)'], rows));
+    });
+
+  model
+    .command('show')
+    .description('List the releases of a model, or show one of them with its manifest.')
+    .argument('<model[@version]>')
+    .addHelpText('after', '\nExample:\n  drover model show gas-classifier@1.0.0')
+    .action(async (name: string) => {
+      const [modelName = '', version] = name.split('@');
+      const path = `/models/${encodeURIComponent(modelName)}/releases`;
+      if (version !== undefined) {
+        const release = await client().get<Release>(`${path}/${encodeURIComponent(version)}`);
+        answer(release, JSON.stringify(release, undefined, 2));
+        return;
+      }
+      const list = await client().get<{ items: Release[] }>(path);
+      const rows = list.items.map((item) => [
+        item.version,
+        formatTime(item.publishedAt),
+        item.publishedBy,
+        item.digest,
+      ]);
+      answer(list, formatTable(['VERSION', 'PUBLISHED (UTC)', 'BY', 'DIGEST'], rows));
+    });
+  return model;
+};
+
+const usage = (what: string, remedy: string) => new CliError('CLI_USAGE', what, { remedy });
+
+async function readSigned(envelope: string, files: string | undefined): Promise<SignedRelease> {
+  if (files === undefined)
+    throw usage('--envelope needs --files.', 'Name the folder that holds the files of the release.');
+  const { readSignedRelease } = await import('../release-builder/upload.js');
+  return readSignedRelease(envelope, files);
+}
+
+async function build(client: Client, onnx: string | undefined, options: PublishOptions): Promise<SignedRelease> {
+  const { model, version, key } = options;
+  if (onnx === undefined || model === undefined || version === undefined || key === undefined) {
+    throw usage(
+      'A model file, --model, --version and --key are needed.',
+      'See `drover model publish --help` for an example.',
+    );
+  }
+  const labels = options.labels?.split(',').map((label) => label.trim());
+  // Loaded only when a release is built: it brings the ONNX reader and, on the first run, ONNX Runtime.
+  const { buildRelease } = await import('../release-builder/build.js');
+  const given = {
+    labels,
+    scores: options.scores,
+    description: options.description,
+    samplesFile: options.samples,
+    heldOutFile: options.heldOut,
+    parent: options.parent === undefined ? undefined : await digestOfRelease(client, model, options.parent),
+    recipe: options.recipe === undefined ? undefined : readRecipe(options.recipe),
+    revertFloor: options.revertFloor,
+    maxLatencyMs: options.maxLatencyMs,
+    maxMemoryMiB: options.maxMemoryMib,
+  };
+  return buildRelease({
+    modelFile: onnx,
+    model,
+    version,
+    signers: key.map((file) => occasionalSigner(parseKeyPair(readJson(file)))),
+    createdAt: new Date(),
+    task: options.task ?? (labels ? 'classification' : 'tensors'),
+    hardwareClasses: options.hardwareClass ?? ['*'],
+    parity: { absolute: 1e-3, relative: 1e-3 },
+    drift: { windowSize: options.window, falseAlarmsPerWindow: options.falseAlarms, seed: 1 },
+    ...withoutAbsent(given),
+  });
+}
+
+type Present<Given> = { [Key in keyof Given]?: Exclude<Given[Key], undefined> };
+
+function withoutAbsent<Given extends object>(given: Given): Present<Given> {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as Present<Given>;
+}
+
+async function digestOfRelease(client: Client, model: string, version: string): Promise<Digest> {
+  const release = await client.get<Release>(
+    `/models/${encodeURIComponent(model)}/releases/${encodeURIComponent(version)}`,
+  );
+  return release.digest;
+}
+
+const readRecipe = (file: string): Recipe =>
+  validate(
+    Recipe,
+    readJson(file),
+    (problems) =>
+      new CliError('CLI_FILE_UNREADABLE', `This is no training recipe: ${formatProblems(problems)}.`, {
+        where: file,
+        remedy: 'Mend the named keys.',
+      }),
+  );

@@ -1,0 +1,42 @@
+import { CodedError, type CodeTable, type ErrorFacts, type Fault } from '@drover/shared/coded-error';
+
+export const CLI_CODES = {
+  CLI_USAGE: { fault: 'caller', retryable: false },
+  CLI_NOT_LOGGED_IN: { fault: 'caller', retryable: false },
+  CLI_UNREACHABLE: { fault: 'environment', retryable: true },
+  CLI_ANSWER_UNREADABLE: { fault: 'peer', retryable: false },
+  CLI_FILE_UNREADABLE: { fault: 'caller', retryable: false },
+  CLI_FILE_EXISTS: { fault: 'caller', retryable: false },
+  CLI_NEEDS_CONSENT: { fault: 'caller', retryable: false },
+  CLI_ROLLOUT_NOT_COMPLETED: { fault: 'peer', retryable: false },
+  CLI_AUDIT_BROKEN: { fault: 'environment', retryable: false },
+  CLI_DOCTOR_FAILED: { fault: 'environment', retryable: false },
+  CLI_RUNTIME_MISSING: { fault: 'environment', retryable: false },
+  CLI_MODEL_FAILED: { fault: 'caller', retryable: false },
+  CLI_MODEL_AXES_VARIABLE: { fault: 'caller', retryable: false },
+  CLI_SAMPLES_UNFIT: { fault: 'caller', retryable: false },
+} as const satisfies CodeTable;
+
+export class CliError extends CodedError<keyof typeof CLI_CODES> {
+  constructor(code: keyof typeof CLI_CODES, what: string, facts: ErrorFacts) {
+    super(CLI_CODES, code, what, facts);
+  }
+}
+
+/** An error that the control plane answered with: shown as it came. */
+export class RemoteError extends CodedError {
+  readonly status: number;
+
+  constructor(status: number, code: string, what: string, facts: ErrorFacts & { fault: Fault }) {
+    super(
+      { [code]: { fault: facts.fault, retryable: status >= 500 } } as Record<
+        string,
+        { fault: Fault; retryable: boolean }
+      >,
+      code,
+      what,
+      facts,
+    );
+    this.status = status;
+  }
+}

@@ -1,0 +1,32 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { createInterface } from 'node:readline/promises';
+import { setTimeout as wait } from 'node:timers/promises';
+import { runDrover } from './program.js';
+import type { Terminal } from './terminal.js';
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+const terminal: Terminal = {
+  environment: process.env,
+  homeDirectory: homedir(),
+  interactive: process.stdin.isTTY && process.stderr.isTTY,
+  out: (text) => void process.stdout.write(`${text}\n`),
+  err: (text) => void process.stderr.write(`${text}\n`),
+  async ask(question) {
+    const readline = createInterface({ input: process.stdin, output: process.stderr });
+    try {
+      return await readline.question(question);
+    } finally {
+      readline.close();
+    }
+  },
+  sleep: async (ms) => {
+    await wait(ms);
+  },
+};
+
+process.exitCode = await runDrover(process.argv.slice(2), terminal, version);

@@ -1,0 +1,127 @@
+import { basename } from 'node:path';
+import { digestOf, Digest, ModelName, Version } from '@drover/shared/ids';
+import type { LabelledSamples, Manifest, Recipe } from '@drover/shared/manifest';
+import { assembleRelease, type AssembledRelease } from '@drover/shared/release';
+import type { Signer } from '@drover/shared/trust';
+import { readFile } from '../files.js';
+import { makeGoldenVectors } from './golden.js';
+import { loadModel, type LoadedModel } from './model-run.js';
+import { buildProfile, calibrate, predict, type ReferenceOptions } from './reference.js';
+import { classesOf, readSamples, type Samples } from './samples.js';
+
+export interface BuildOptions {
+  readonly modelFile: string;
+  readonly model: string;
+  readonly version: string;
+  readonly signers: readonly Signer[];
+  readonly createdAt: Date;
+  readonly task: Manifest['task']['type'];
+  readonly labels?: readonly string[];
+  /** Name of the output with class scores; guessed where there is one candidate. */
+  readonly scores?: string;
+  readonly description?: string;
+  /** Inputs as the model meets them in normal operation: reference profile, thresholds, golden vectors; with labels also replay samples. */
+  readonly samplesFile?: string;
+  /** Labelled rows that the model never saw: its accuracy in the contract, and the sealed anchor set. */
+  readonly heldOutFile?: string;
+  readonly parent?: Digest;
+  readonly recipe?: Recipe;
+  readonly revertFloor?: string;
+  readonly hardwareClasses: readonly string[];
+  readonly maxLatencyMs?: number;
+  readonly maxMemoryMiB?: number;
+  readonly parity: Manifest['contract']['parity'];
+  readonly drift: ReferenceOptions;
+}
+
+/** Checks and runs the model, and makes a signed release of it. @throws OnnxError, CliError, StatisticsError, ManifestError, IdError */
+export async function buildRelease(options: BuildOptions): Promise<AssembledRelease> {
+  const bytes = readFile(options.modelFile);
+  const model = await loadModel(bytes);
+  try {
+    return assembleRelease(await draftOf(options, bytes, model), options.signers);
+  } finally {
+    await model.close();
+  }
+}
+
+async function draftOf(options: BuildOptions, bytes: Uint8Array, model: LoadedModel) {
+  const { labels, samplesFile, heldOutFile } = options;
+  const samples = samplesFile === undefined ? undefined : readSamples(samplesFile);
+  const heldOut = heldOutFile === undefined ? undefined : readSamples(heldOutFile);
+  const scores = labels && (options.scores ?? scoresOutput(model, labels.length));
+  const predicted = samples && scores !== undefined ? await predict(model, samples, scores) : undefined;
+  return {
+    model: ModelName(options.model),
+    version: Version(options.version),
+    createdAt: options.createdAt,
+    description: options.description,
+    task: {
+      type: options.task,
+      ...(scores === undefined ? {} : { scores }),
+      ...(labels ? { labels: [...labels] } : {}),
+    },
+    variants: [
+      {
+        name: 'default',
+        hardwareClasses: [...options.hardwareClasses],
+        precision: 'fp32' as const,
+        signature: model.signature,
+        model: bytes,
+      },
+    ],
+    goldenVectors: await makeGoldenVectors(model, samples ?? heldOut),
+    contract: {
+      perHardwareClass: limitsOf(options),
+      parity: options.parity,
+      ...(heldOut && labels && scores !== undefined
+        ? { heldOut: await accuracyOn(model, heldOut, classesOf(heldOut, labels, heldOutFile ?? ''), scores) }
+        : {}),
+    },
+    reference: samples && {
+      profile: buildProfile(samples, labels, predicted),
+      thresholds: calibrate(samples, options.drift),
+    },
+    anchor: heldOut && labels && labelled(heldOut, labels, heldOutFile ?? ''),
+    replay: samples?.labels && labels && labelled(samples, labels, samplesFile ?? ''),
+    recipe: options.recipe,
+    revertFloor: options.revertFloor === undefined ? undefined : Version(options.revertFloor),
+    lineage: {
+      ...(options.parent === undefined ? {} : { parent: options.parent }),
+      data: [samplesFile, heldOutFile].flatMap((file, index) => {
+        const rows = (index === 0 ? samples : heldOut)?.count;
+        return file === undefined || rows === undefined
+          ? []
+          : [{ name: basename(file), digest: digestOf(readFile(file)), rows }];
+      }),
+    },
+  };
+}
+
+/** The first float output whose last axis has one element per label. */
+function scoresOutput({ signature }: LoadedModel, classes: number): string | undefined {
+  const fits = signature.outputs.filter(({ datatype, shape }) => datatype === 'FP32' && shape.at(-1) === classes);
+  return (fits.find(({ name }) => name === 'probabilities') ?? fits[0])?.name;
+}
+
+function limitsOf({
+  hardwareClasses,
+  maxLatencyMs,
+  maxMemoryMiB,
+}: BuildOptions): Manifest['contract']['perHardwareClass'] {
+  if (maxLatencyMs === undefined || maxMemoryMiB === undefined) return [];
+  return hardwareClasses.map((hardwareClass) => ({ hardwareClass, maxLatencyMs, maxMemoryMiB }));
+}
+
+async function accuracyOn(model: LoadedModel, samples: Samples, truth: Int32Array, scores: string) {
+  const { classes } = await predict(model, samples, scores);
+  const right = classes.reduce((sum, predicted, row) => sum + (predicted === truth[row] ? 1 : 0), 0);
+  return { accuracy: right / samples.count, rows: samples.count };
+}
+
+const labelled = (samples: Samples, labels: readonly string[], file: string): LabelledSamples => ({
+  features: samples.values,
+  labels: classesOf(samples, labels, file),
+  count: samples.count,
+  width: samples.width,
+});

@@ -1,0 +1,120 @@
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { Datatype, GoldenTensor, Variant } from '@drover/shared/manifest';
+import { checkOnnx, decodeOnnx, describeModel } from '@drover/shared/onnx';
+import { CliError } from '../errors.js';
+
+export type Signature = Variant['signature'];
+export type NamedTensors = readonly GoldenTensor[];
+
+/** A model that has been checked and loaded by the runtime that will serve it. */
+export interface LoadedModel {
+  readonly signature: Signature;
+  /** Tensors as little-endian bytes, row-major. @throws CliError CLI_MODEL_FAILED */
+  run(inputs: NamedTensors): Promise<GoldenTensor[]>;
+  close(): Promise<void>;
+}
+
+/** ONNX Runtime's tensor type by protocol datatype; the others have no golden vectors yet. */
+const RUNTIME_TYPES = {
+  FP32: { type: 'float32', view: Float32Array },
+  FP64: { type: 'float64', view: Float64Array },
+  INT8: { type: 'int8', view: Int8Array },
+  UINT8: { type: 'uint8', view: Uint8Array },
+  BOOL: { type: 'bool', view: Uint8Array },
+  INT16: { type: 'int16', view: Int16Array },
+  UINT16: { type: 'uint16', view: Uint16Array },
+  INT32: { type: 'int32', view: Int32Array },
+  UINT32: { type: 'uint32', view: Uint32Array },
+  INT64: { type: 'int64', view: BigInt64Array },
+  UINT64: { type: 'uint64', view: BigUint64Array },
+} as const satisfies Partial<Record<Datatype, unknown>>;
+export type RunnableDatatype = keyof typeof RUNTIME_TYPES;
+
+export const isRunnable = (datatype: Datatype): datatype is RunnableDatatype => Object.hasOwn(RUNTIME_TYPES, datatype);
+
+/** @throws OnnxError for what is no usable ONNX; CliError CLI_RUNTIME_MISSING, CLI_MODEL_FAILED */
+export async function loadModel(bytes: Uint8Array): Promise<LoadedModel> {
+  const model = decodeOnnx(bytes);
+  checkOnnx(model);
+  const { inputs, outputs } = describeModel(model);
+  const toSignature = (tensors: typeof inputs) =>
+    tensors.map(({ name, dtype, shape }) => ({ name, datatype: dtype, shape: [...shape] }));
+  const runtime = await importRuntime();
+  const session = await openSession(runtime, bytes);
+  return {
+    signature: { inputs: toSignature(inputs), outputs: toSignature(outputs) },
+    run: async (tensors) => {
+      const feeds = Object.fromEntries(tensors.map((tensor) => [tensor.name, toRuntime(runtime, tensor)]));
+      try {
+        return fromRuntime(await session.run(feeds), outputs);
+      } catch (cause) {
+        throw modelFailed('run', cause);
+      }
+    },
+    close: () => session.release(),
+  };
+}
+
+type Runtime = typeof import('onnxruntime-node');
+
+/** Loaded only here: every other command works without it. */
+async function importRuntime(): Promise<Runtime> {
+  try {
+    return await import('onnxruntime-node');
+  } catch (cause) {
+    throw new CliError(
+      'CLI_RUNTIME_MISSING',
+      'ONNX Runtime cannot be loaded; golden vectors are made by running the model.',
+      {
+        remedy:
+          'Install it beside drover (`npm install onnxruntime-node`), or publish a signed release with --envelope.',
+        cause,
+      },
+    );
+  }
+}
+
+async function openSession(runtime: Runtime, bytes: Uint8Array): Promise<InferenceSession> {
+  try {
+    return await runtime.InferenceSession.create(bytes, { executionProviders: ['cpu'], logSeverityLevel: 3 });
+  } catch (cause) {
+    throw modelFailed('load', cause);
+  }
+}
+
+const modelFailed = (verb: string, cause: unknown) =>
+  new CliError(
+    'CLI_MODEL_FAILED',
+    `ONNX Runtime does not ${verb} this model: ${cause instanceof Error ? cause.message : String(cause)}`,
+    {
+      remedy: 'Export the model again with operators and an operator set that ONNX Runtime supports.',
+      cause,
+    },
+  );
+
+function toRuntime(runtime: Runtime, { name, datatype, shape, bytes }: GoldenTensor): Tensor {
+  if (!isRunnable(datatype))
+    throw new CliError('CLI_MODEL_FAILED', `Inputs of type ${datatype} ("${name}") cannot be made yet.`, {
+      remedy: 'Build the release by program and publish it with --envelope.',
+    });
+  const { type, view } = RUNTIME_TYPES[datatype];
+  const aligned = new Uint8Array(bytes).buffer;
+  return new runtime.Tensor(type, new view(aligned) as Float32Array, [...shape]);
+}
+
+function fromRuntime(
+  results: InferenceSession.ReturnType,
+  outputs: readonly { readonly name: string; readonly dtype: Datatype }[],
+): GoldenTensor[] {
+  return outputs.map(({ name, dtype }) => {
+    const tensor = results[name];
+    if (!tensor || !ArrayBuffer.isView(tensor.data)) throw new Error(`the output "${name}" has no numeric data`);
+    const { buffer, byteOffset, byteLength } = tensor.data;
+    return {
+      name,
+      datatype: dtype,
+      shape: [...tensor.dims],
+      bytes: new Uint8Array(buffer.slice(byteOffset, byteOffset + byteLength)),
+    };
+  });
+}

@@ -1,0 +1,47 @@
+import { Type, type Static } from 'typebox';
+import { readConfiguration } from '@drover/shared/configuration';
+
+const strict = { additionalProperties: false } as const;
+const port = (fallback: number) => Type.Integer({ minimum: 0, maximum: 65_535, default: fallback });
+const GIBIBYTE = 1024 ** 3;
+
+/** The whole configuration; `http.port` is `DROVER_HTTP_PORT` in the environment. docs/operations.md explains each key. */
+export const ControlPlaneConfiguration = Type.Object(
+  {
+    /** Database, files of releases, and the director's key. Back it up as a whole. */
+    dataDir: Type.String({ minLength: 1, default: 'drover-data' }),
+    http: Type.Object(
+      { host: Type.String({ minLength: 1, default: '127.0.0.1' }), port: port(7070) },
+      { ...strict, default: {} },
+    ),
+    mqtt: Type.Object(
+      { host: Type.String({ minLength: 1, default: '127.0.0.1' }), port: port(1883) },
+      { ...strict, default: {} },
+    ),
+    /** Token of the first administrator. Without it one is made at the first start and shown once. */
+    adminToken: Type.Optional(Type.String({ minLength: 16, maxLength: 500 })),
+    /** Password of the MQTT user `service`. Without it nobody can log in as that user. */
+    brokerServicePassword: Type.Optional(Type.String({ minLength: 16, maxLength: 500 })),
+    /** What devices are told to connect to, where it is not the address that the broker listens on. */
+    publicBrokerUrl: Type.Optional(Type.String({ pattern: '^(mqtts?|wss?)://', maxLength: 500 })),
+    /** Epoch of orders. Raise it by one after a backup was restored, so that devices tell new orders from those they know. */
+    epoch: Type.Integer({ minimum: 1, default: 1 }),
+    logLevel: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], { default: 'warn' }),
+    /** Largest file of a release. */
+    maxBlobBytes: Type.Integer({ minimum: 1024, default: 16 * GIBIBYTE }),
+  },
+  strict,
+);
+export type ControlPlaneConfiguration = Static<typeof ControlPlaneConfiguration>;
+
+/** Variables with the same prefix that other programs of Drover read. */
+const FOREIGN = /^DROVER_(AGENT_|URL$|TOKEN$)/;
+
+/** @throws ConfigurationError CONFIG_UNREADABLE, CONFIG_INVALID, naming all bad places at once */
+export function readControlPlaneConfiguration(
+  file: string | undefined,
+  environment: Readonly<Record<string, string | undefined>>,
+): ControlPlaneConfiguration {
+  const own = Object.fromEntries(Object.entries(environment).filter(([name]) => !FOREIGN.test(name)));
+  return readConfiguration(ControlPlaneConfiguration, { file, environment: own, prefix: 'DROVER_' });
+}

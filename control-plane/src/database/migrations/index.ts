@@ -1,0 +1,6 @@
+import type { Migration } from '../migrate.js';
+import { foundation } from './0001-foundation.js';
+import { deliveries } from './0002-deliveries.js';
+
+/** In order, append-only: a migration that was released never changes. */
+export const MIGRATIONS: readonly Migration[] = [foundation, deliveries];

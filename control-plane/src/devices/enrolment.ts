@@ -1,0 +1,150 @@
+import type { EnrolmentGrant, EnrolmentRequest } from '@drover/shared/protocol';
+import { openEnrolment } from '@drover/shared/protocol';
+import type { KeySet } from '@drover/shared/trust';
+import type { Db } from '../database/index.js';
+import { audit, hashSecret, newSecret } from '../governance/index.js';
+import { DeviceError } from './errors.js';
+
+/** What every new device is told about its control plane. */
+export interface EnrolmentFacts {
+  readonly director: KeySet;
+  readonly brokerUrl: string;
+  /** The epoch of orders in force; see docs/protocol.md, section 4. */
+  readonly epoch: number;
+}
+
+export interface NewClaimToken {
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly ttlMs: number;
+  readonly uses: number;
+  readonly createdBy: string;
+  readonly at: number;
+}
+
+/** A token that lets `uses` devices enrol until it expires, and gives them its attributes. Shown once; only its hash is stored. */
+export async function createClaimToken(
+  db: Db,
+  token: NewClaimToken,
+): Promise<{ claimToken: string; expiresAt: number }> {
+  const claimToken = newSecret('claim');
+  const expiresAt = token.at + token.ttlMs;
+  await db.transaction().execute(async (trx) => {
+    await trx
+      .insertInto('claim_tokens')
+      .values({
+        token_hash: hashSecret(claimToken),
+        attributes: JSON.stringify(token.attributes),
+        expires_at: expiresAt,
+        uses_left: token.uses,
+        created_at: token.at,
+        created_by: token.createdBy,
+      })
+      .execute();
+    await audit(trx).append({
+      actor: token.createdBy,
+      action: 'claim-token.create',
+      subject: hashSecret(claimToken).slice(0, 12),
+      detail: { attributes: token.attributes, expiresAt, uses: token.uses },
+      at: token.at,
+    });
+  });
+  return { claimToken, expiresAt };
+}
+
+/**
+ * Enrols a device against a claim token (docs/protocol.md, section 5). The envelope is signed with the key that it presents. A device that
+ * enrols again under its id must hold the same key; its old credential ends. The claim token's attributes win over the device's own words.
+ *
+ * @throws TrustError, ProtocolError if the proof does not hold; DeviceError CLAIM_TOKEN_UNKNOWN, CLAIM_TOKEN_EXPIRED, CLAIM_TOKEN_SPENT, DEVICE_ID_TAKEN
+ */
+export async function enrolDevice(
+  db: Db,
+  envelope: Uint8Array,
+  facts: EnrolmentFacts,
+  at: number,
+): Promise<EnrolmentGrant> {
+  const request = openEnrolment(envelope);
+  const credential = newSecret('device');
+  await db.transaction().execute(async (trx) => {
+    const claimed = await spendClaimToken(trx, request, at);
+    await storeDevice(trx, request, { ...request.attributes, ...claimed }, credential, at);
+    await audit(trx).append({
+      actor: request.deviceId,
+      action: 'device.enrol',
+      subject: request.deviceId,
+      detail: {
+        keyId: request.publicKey.keyId,
+        hardwareClass: request.hardwareClass,
+        agentVersion: request.agentVersion,
+      },
+      at,
+    });
+  });
+  const { director, brokerUrl, epoch } = facts;
+  return { protocol: 1, deviceId: request.deviceId, credential, director, brokerUrl, epoch };
+}
+
+async function spendClaimToken(
+  db: Db,
+  { claimToken, deviceId }: EnrolmentRequest,
+  at: number,
+): Promise<Record<string, string>> {
+  const another = { remedy: 'Get a new one with `drover device token create` and enrol again.' };
+  const hash = hashSecret(claimToken);
+  const token = await db.selectFrom('claim_tokens').selectAll().where('token_hash', '=', hash).executeTakeFirst();
+  if (!token) throw new DeviceError('CLAIM_TOKEN_UNKNOWN', 'This claim token is not known here.', another);
+  if (at >= token.expires_at) {
+    throw new DeviceError(
+      'CLAIM_TOKEN_EXPIRED',
+      `This claim token ended at ${new Date(token.expires_at).toISOString()}.`,
+      another,
+    );
+  }
+  const used = await db
+    .selectFrom('claim_token_uses')
+    .select('used_at')
+    .where('token_hash', '=', hash)
+    .where('device_id', '=', deviceId)
+    .executeTakeFirst();
+  if (used || token.uses_left <= 0)
+    throw new DeviceError('CLAIM_TOKEN_SPENT', 'This claim token has been used up.', another);
+  await db
+    .updateTable('claim_tokens')
+    .set({ uses_left: token.uses_left - 1 })
+    .where('token_hash', '=', hash)
+    .execute();
+  await db.insertInto('claim_token_uses').values({ token_hash: hash, device_id: deviceId, used_at: at }).execute();
+  return JSON.parse(token.attributes) as Record<string, string>;
+}
+
+async function storeDevice(
+  db: Db,
+  { deviceId, publicKey, hardwareClass, agentVersion }: EnrolmentRequest,
+  attributes: Readonly<Record<string, string>>,
+  credential: string,
+  at: number,
+): Promise<void> {
+  const known = await db.selectFrom('devices').select('key_id').where('id', '=', deviceId).executeTakeFirst();
+  if (known && known.key_id !== publicKey.keyId) {
+    throw new DeviceError('DEVICE_ID_TAKEN', `Another device has enrolled as "${deviceId}", with another key.`, {
+      remedy: 'Give this device another id, or restore the identity key that it enrolled with.',
+    });
+  }
+  const facts = {
+    credential_hash: hashSecret(credential),
+    hardware_class: hardwareClass,
+    agent_version: agentVersion,
+    enrolled_at: at,
+  };
+  if (known) {
+    await db.updateTable('devices').set(facts).where('id', '=', deviceId).execute();
+    await db.deleteFrom('device_attributes').where('device_id', '=', deviceId).execute();
+  } else {
+    await db
+      .insertInto('devices')
+      .values({ id: deviceId, public_key: publicKey.publicKey, key_id: publicKey.keyId, ...facts, connected: 0 })
+      .execute();
+  }
+  const rows = Object.entries(attributes).map(([name, value]) => ({ device_id: deviceId, name, value }));
+  if (rows.length > 0) await db.insertInto('device_attributes').values(rows).execute();
+}

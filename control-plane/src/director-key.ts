@@ -1,0 +1,27 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { createKeyPair, parseKeyPair, type KeyPair } from '@drover/shared/trust';
+import { createSecretFile } from './secret-file.js';
+import { StartError } from './start-errors.js';
+
+/**
+ * The director's signing key, made at the first start. Devices pin its public half at enrolment: a new key would strand every one of them, so
+ * it is never replaced silently.
+ *
+ * @throws StartError DIRECTOR_KEY_MISSING when devices have enrolled already; TrustError KEY_MALFORMED
+ */
+export function loadDirectorKey(file: string, enrolledDevices: number): KeyPair {
+  if (existsSync(file)) return parseKeyPair(JSON.parse(readFileSync(file, 'utf8')));
+  if (enrolledDevices > 0) {
+    throw new StartError(
+      'DIRECTOR_KEY_MISSING',
+      `The director's key is gone, and ${enrolledDevices} devices trust no other.`,
+      {
+        where: file,
+        remedy: 'Restore the whole data directory from one backup: database, files and key belong together.',
+      },
+    );
+  }
+  const key = createKeyPair('director');
+  createSecretFile(file, `${JSON.stringify(key, undefined, 2)}\n`);
+  return key;
+}

@@ -1,0 +1,156 @@
+import type { DeviceId, Digest, ModelName, Version } from '@drover/shared/ids';
+import { ordersTopic, type DowngradeGrant, type Probation } from '@drover/shared/protocol';
+import type { Signer } from '@drover/shared/trust';
+import type { Db } from '../database/index.js';
+import { audit } from '../governance/index.js';
+import { reportedModels } from '../telemetry/reported.js';
+import { newestOrders, storeOrder, type OrderRequest } from './order.js';
+import { reconcile } from './reconcile.js';
+import type { OrderTable, Outcome } from './tables.js';
+
+/** How orders get to devices. */
+export interface Publisher {
+  publish(topic: string, payload: Uint8Array): Promise<void>;
+}
+
+export interface DirectorOptions {
+  readonly db: Db;
+  readonly signer: Signer;
+  readonly publisher: Publisher;
+  readonly now: () => number;
+  /** Raised after a restored backup, so that devices tell new orders from old ones. */
+  readonly epoch: number;
+  /** How long an order holds; an older one is signed anew when its device comes back. */
+  readonly orderTtlMs?: number;
+  /** The same order is not sent twice within this time. */
+  readonly resendMs?: number;
+}
+
+const DEFAULT_ORDER_TTL_MS = 24 * 3_600_000;
+const DEFAULT_RESEND_MS = 3000;
+
+export interface DesiredRelease {
+  readonly model: ModelName;
+  readonly release: { readonly version: Version; readonly digest: Digest };
+  readonly deploymentId: string;
+  readonly counter: number;
+  readonly issuedAt: number;
+  readonly outcome: Outcome | undefined;
+}
+
+export interface Director {
+  /** Signs and stores; to be called inside the caller's transaction, so that the reason for the order and the order are one. */
+  issue(trx: Db, request: OrderRequest): Promise<OrderTable>;
+  /** Publishes a stored order with QoS 1. A device that is away gets it when it states what it runs (`settle`). */
+  send(order: OrderTable): Promise<void>;
+  /** Compares what a device says with what is desired, and sends or reissues what differs. Call it when a device subscribes or reports state. */
+  settle(device: DeviceId): Promise<void>;
+}
+
+/** Uptane's director: it chooses among published releases, one signed order per device and model. */
+export function createDirector(options: DirectorOptions): Director {
+  const {
+    db,
+    signer,
+    publisher,
+    now,
+    epoch,
+    orderTtlMs = DEFAULT_ORDER_TTL_MS,
+    resendMs = DEFAULT_RESEND_MS,
+  } = options;
+  /** When each device's newest order went out, by device and model: at most one entry for each. */
+  const sentAt = new Map<string, { deploymentId: string; at: number }>();
+
+  const issue = (trx: Db, request: OrderRequest) => {
+    const issuedAt = now();
+    return storeOrder(trx, request, { signer, epoch, issuedAt, expiresAt: issuedAt + orderTtlMs });
+  };
+
+  const send = async (order: OrderTable): Promise<void> => {
+    sentAt.set(`${order.device_id}/${order.model}`, { deploymentId: order.deployment_id, at: now() });
+    await publisher.publish(ordersTopic(order.device_id), Buffer.from(order.envelope, 'utf8'));
+  };
+
+  /** The same order under a new number. The transaction looks again: two reports of one device must not reissue twice. */
+  const reissue = (order: OrderTable): Promise<OrderTable | undefined> =>
+    db.transaction().execute(async (trx) => {
+      const newest = await newestOrders(trx, order.device_id);
+      if (!newest.some(({ deployment_id }) => deployment_id === order.deployment_id)) return undefined;
+      const device = await trx
+        .selectFrom('devices')
+        .select('hardware_class')
+        .where('id', '=', order.device_id)
+        .executeTakeFirst();
+      if (!device) return undefined;
+      const grant = order.downgrade === null ? undefined : (JSON.parse(order.downgrade) as DowngradeGrant);
+      const again = await issue(trx, {
+        device: { id: order.device_id, hardwareClass: device.hardware_class },
+        model: order.model,
+        release: { version: order.version, digest: order.digest },
+        probation: JSON.parse(order.probation) as Probation,
+        rolloutId: order.rollout_id ?? undefined,
+        downgrade: grant && { from: grant.from, to: grant.to, reason: grant.reason, cohort: grant.cohort },
+      });
+      await audit(trx).append({
+        actor: 'control-plane',
+        action: 'order.reissue',
+        subject: order.device_id,
+        detail: { model: order.model, version: order.version, counter: again.counter, instead: order.deployment_id },
+        at: again.issued_at,
+      });
+      return again;
+    });
+
+  return {
+    issue,
+    send,
+    async settle(device) {
+      const orders = await newestOrders(db, device);
+      if (orders.length === 0) return;
+      const reported = await reportedModels(db, { device });
+      for (const order of orders) {
+        if (await isHeld(db, order)) continue;
+        const verdict = reconcile(
+          order,
+          reported.find(({ model }) => model === order.model),
+          now(),
+        );
+        if (verdict === 'reissue') {
+          const again = await reissue(order);
+          if (again) await send(again);
+        }
+        if (verdict === 'send') {
+          const last = sentAt.get(`${device}/${order.model}`);
+          if (last?.deploymentId !== order.deployment_id || now() - last.at >= resendMs) await send(order);
+        }
+      }
+    },
+  };
+}
+
+/**
+ * A rollout that was paused, halted or given up gives its release to nobody any more, also not to a device that was away when the order was
+ * signed. Its orders back go out in any case.
+ */
+async function isHeld(db: Db, order: OrderTable): Promise<boolean> {
+  if (order.rollout_id === null) return false;
+  const rollout = await db
+    .selectFrom('rollouts')
+    .select(['state', 'digest'])
+    .where('id', '=', order.rollout_id)
+    .executeTakeFirst();
+  if (rollout?.digest !== order.digest) return false;
+  return rollout.state !== 'running' && rollout.state !== 'completed';
+}
+
+/** What each model of a device should be, by its newest order. */
+export async function desiredReleases(db: Db, device: DeviceId): Promise<DesiredRelease[]> {
+  return (await newestOrders(db, device)).map((order) => ({
+    model: order.model,
+    release: { version: order.version, digest: order.digest },
+    deploymentId: order.deployment_id,
+    counter: order.counter,
+    issuedAt: order.issued_at,
+    outcome: order.outcome ?? undefined,
+  }));
+}

@@ -1,0 +1,11 @@
+export {
+  createDirector,
+  desiredReleases,
+  type DesiredRelease,
+  type Director,
+  type DirectorOptions,
+  type Publisher,
+} from './director.js';
+export type { OrderRequest } from './order.js';
+export { reconcile, type Reconciliation } from './reconcile.js';
+export type { OrderTable, Outcome } from './tables.js';

@@ -1,0 +1,19 @@
+export { ADMIN, DEVICE, OPERATOR, PUBLIC, PUBLISHER, VIEWER, type Access, type Caller } from './access.js';
+export { actorOf, deviceOf, holderOf } from './caller.js';
+export {
+  countText,
+  deviceIdText,
+  digestHexText,
+  digestText,
+  ErrorDocument,
+  listOf,
+  modelNameText,
+  pageQuery,
+  responses,
+  strict,
+  toDigest,
+  toPage,
+  versionText,
+} from './documents.js';
+export { HTTP_CODES, HttpError } from './errors.js';
+export type { MetricsSource } from './metrics.js';

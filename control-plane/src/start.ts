@@ -1,0 +1,163 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { FastifyBaseLogger } from 'fastify';
+import { toCodedErrorJson } from '@drover/shared/coded-error';
+import { bulkSigner, publicKeyOf } from '@drover/shared/trust';
+import { createApp } from './app.js';
+import { openBlobDirectory } from './blobs/index.js';
+import { startBroker } from './broker/index.js';
+import type { ControlPlaneConfiguration } from './config.js';
+import { openDatabase, type DatabaseError } from './database/index.js';
+import { deviceDirectory } from './devices/index.js';
+import { createDirector } from './director/index.js';
+import { loadDirectorKey } from './director-key.js';
+import { ensureAdministrator } from './first-administrator.js';
+import { audit } from './governance/index.js';
+import { rolloutMetrics, rolloutRoutes, startEngine } from './rollouts/index.js';
+import { StartError, toListenError } from './start-errors.js';
+import { createIngest, deviceViews, telemetryMetrics, telemetryRoutes } from './telemetry/index.js';
+
+export interface StartOptions {
+  readonly configuration: ControlPlaneConfiguration;
+  readonly version: string;
+  readonly log: FastifyBaseLogger;
+  /** Begin with an empty database if the present one is damaged; the damaged file is kept. */
+  readonly rebuildDatabase: boolean;
+  readonly now?: () => number;
+}
+
+export interface ControlPlane {
+  readonly httpUrl: string;
+  readonly mqttUrl: string;
+  /** Token of the first administrator, only when it was made by this start. */
+  readonly adminToken: string | undefined;
+  /** What was lost and rebuilt; a person must see it. */
+  readonly incidents: readonly DatabaseError[];
+  /** Ends everything in reverse order; requests in progress are answered. Once. */
+  close(): Promise<void>;
+}
+
+const PRUNE_EVERY_MS = 10 * 60_000;
+
+/**
+ * Starts every part in the order of dependence. If one of them fails, those before it are closed again.
+ *
+ * @throws StartError, DatabaseError, BlobError, BrokerError, TrustError
+ */
+export async function startControlPlane(options: StartOptions): Promise<ControlPlane> {
+  const opened: (() => Promise<void>)[] = [];
+  let closing: Promise<void> | undefined;
+  const closeAll = async (): Promise<void> => {
+    for (let close = opened.pop(); close; close = opened.pop()) await close();
+  };
+  try {
+    const parts = await open(options, opened);
+    return { ...parts, close: () => (closing ??= closeAll()) };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}
+
+async function open(
+  { configuration, version, log, rebuildDatabase, now = Date.now }: StartOptions,
+  opened: (() => Promise<void>)[],
+): Promise<Omit<ControlPlane, 'close'>> {
+  const { dataDir, http, mqtt, maxBlobBytes, epoch } = configuration;
+  const reportError = (error: unknown) =>
+    log.error({ error: toCodedErrorJson(error), err: error }, 'something failed in the background');
+  const incidents: DatabaseError[] = [];
+
+  makeDataDirectory(dataDir);
+  const db = await openDatabase({
+    file: join(dataDir, 'control-plane.sqlite'),
+    rebuild: rebuildDatabase,
+    onIncident: (incident) => incidents.push(incident),
+    now,
+  });
+  opened.push(() => db.destroy());
+  for (const incident of incidents) {
+    await audit(db).append({
+      actor: 'control-plane',
+      action: 'database.rebuild',
+      subject: 'database',
+      detail: { ...incident.toJSON() },
+      at: now(),
+    });
+  }
+  const blobs = await openBlobDirectory({ directory: join(dataDir, 'blobs'), maxBytes: maxBlobBytes });
+  const devices = deviceDirectory(db);
+  await devices.forgetConnections();
+  const { connected, disconnected } = await devices.countByConnection();
+  const directorKey = loadDirectorKey(join(dataDir, 'director.key'), connected + disconnected);
+  const adminToken = await ensureAdministrator(db, configuration.adminToken, now());
+
+  const broker = await startBroker({
+    ...mqtt,
+    devices,
+    servicePassword: configuration.brokerServicePassword,
+    now,
+    onIncident: ({ peer, error }) => log.warn({ peer, error: toCodedErrorJson(error) }, 'the broker refused something'),
+    // Devices cannot subscribe before they connect, and by then the director below exists.
+    onSubscribed: (device) => director.settle(device),
+  });
+  opened.push(() => broker.close());
+  const director = createDirector({ db, signer: bulkSigner(directorKey), publisher: broker, now, epoch });
+  const engine = startEngine({ db, director, now, onError: reportError });
+  opened.push(() => engine.close());
+  const ingest = createIngest({
+    db,
+    devices,
+    now,
+    onReport: async (report) => {
+      await devices.touch(report.deviceId, { lastSeenAt: now() });
+      if (report.kind === 'state') await director.settle(report.deviceId);
+      engine.nudge();
+    },
+    onListenerError: reportError,
+  });
+  broker.onReports(async (topic, payload) => {
+    await ingest.receive(topic, payload);
+  });
+  const pruning = setInterval(() => void ingest.prune().catch(reportError), PRUNE_EVERY_MS);
+  opened.push(() => Promise.resolve(clearInterval(pruning)));
+
+  const app = createApp({
+    db,
+    blobs,
+    log,
+    version,
+    now,
+    enrolment: {
+      director: { threshold: 1, keys: [publicKeyOf(directorKey)] },
+      brokerUrl: configuration.publicBrokerUrl ?? broker.url,
+      epoch,
+    },
+    reported: deviceViews(db),
+    routes: [rolloutRoutes({ db, engine }), telemetryRoutes({ db })],
+    metrics: [rolloutMetrics(db), telemetryMetrics(db)],
+  });
+  opened.push(() => app.close());
+  const address = `${http.host}:${http.port}`;
+  const httpUrl = await app.listen(http).catch((error: unknown) => {
+    throw toListenError(error, address);
+  });
+  return { httpUrl, mqttUrl: broker.url, adminToken, incidents };
+}
+
+function makeDataDirectory(dataDir: string): void {
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new StartError(
+      'DATA_DIR_UNAVAILABLE',
+      `The data directory cannot be made: ${cause instanceof Error ? cause.message : String(cause)}.`,
+      {
+        where: dataDir,
+        remedy:
+          'Choose another with "dataDir" or DROVER_DATA_DIR, or give its parent to the user of the control plane.',
+        cause,
+      },
+    );
+  }
+}

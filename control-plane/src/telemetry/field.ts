@@ -1,0 +1,93 @@
+import type { DeviceId, Digest, ModelName, Version } from '@drover/shared/ids';
+import type { ReportKind } from '@drover/shared/protocol';
+import type { Db } from '../database/index.js';
+
+export interface FieldCounts {
+  readonly release: { readonly version: Version; readonly digest: Digest };
+  readonly devices: number;
+  readonly requests: number;
+  readonly failures: number;
+  readonly labelled: number;
+  readonly correct: number;
+  /** correct / labelled; undefined without labels. */
+  readonly accuracy: number | undefined;
+}
+
+export interface FieldQuery {
+  readonly model: ModelName;
+  /** Milliseconds since 1970, by the control plane's clock at arrival; `since` is included, `until` is not. */
+  readonly since?: number | undefined;
+  readonly until?: number | undefined;
+}
+
+/** What the fleet served and how well, by release, oldest first. */
+export async function fieldAccuracy(db: Db, { model, since, until }: FieldQuery): Promise<FieldCounts[]> {
+  let query = db
+    .selectFrom('serving_counts')
+    .select(({ fn }) => [
+      'version',
+      'digest',
+      fn.count<number | string>('device_id').distinct().as('devices'),
+      fn.sum<number | string>('requests').as('requests'),
+      fn.sum<number | string>('failures').as('failures'),
+      fn.sum<number | string>('labelled').as('labelled'),
+      fn.sum<number | string>('correct').as('correct'),
+      fn.min('report_id').as('first'),
+    ])
+    .where('model', '=', model)
+    .groupBy(['version', 'digest'])
+    .orderBy('first');
+  if (since !== undefined) query = query.where('received_at', '>=', since);
+  if (until !== undefined) query = query.where('received_at', '<', until);
+  return (await query.execute()).map((row) => ({
+    release: { version: row.version, digest: row.digest },
+    devices: Number(row.devices),
+    requests: Number(row.requests),
+    failures: Number(row.failures),
+    labelled: Number(row.labelled),
+    correct: Number(row.correct),
+    accuracy: Number(row.labelled) > 0 ? Number(row.correct) / Number(row.labelled) : undefined,
+  }));
+}
+
+export interface StoredReport {
+  readonly id: number;
+  readonly deviceId: DeviceId;
+  readonly sequence: number;
+  readonly kind: ReportKind;
+  readonly at: number;
+  readonly receivedAt: number;
+  readonly body: unknown;
+}
+
+export interface ReportQuery {
+  readonly kind?: ReportKind | undefined;
+  readonly device?: DeviceId | undefined;
+  readonly after?: number | undefined;
+  readonly limit?: number | undefined;
+  /** Newest first instead of oldest first. */
+  readonly newestFirst?: boolean;
+}
+
+export async function listReports(
+  db: Db,
+  { kind, device, after, limit = 100, newestFirst = false }: ReportQuery,
+): Promise<StoredReport[]> {
+  let query = db
+    .selectFrom('reports')
+    .selectAll()
+    .orderBy('id', newestFirst ? 'desc' : 'asc')
+    .limit(limit);
+  if (kind !== undefined) query = query.where('kind', '=', kind);
+  if (device !== undefined) query = query.where('device_id', '=', device);
+  if (after !== undefined) query = query.where('id', '>', after);
+  return (await query.execute()).map((row) => ({
+    id: row.id,
+    deviceId: row.device_id,
+    sequence: row.sequence,
+    kind: row.kind,
+    at: row.at,
+    receivedAt: row.received_at,
+    body: JSON.parse(row.body) as unknown,
+  }));
+}

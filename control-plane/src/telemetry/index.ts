@@ -1,0 +1,15 @@
+export { deviceViews } from './device-view.js';
+export { TELEMETRY_CODES, TelemetryError } from './errors.js';
+export {
+  fieldAccuracy,
+  listReports,
+  type FieldCounts,
+  type FieldQuery,
+  type ReportQuery,
+  type StoredReport,
+} from './field.js';
+export { createIngest, type DeviceKeys, type Ingest, type IngestOptions } from './ingest.js';
+export { telemetryMetrics } from './metrics.js';
+export { reportedModels, type ReportedModel } from './reported.js';
+export { pruneReports, REPORT_LIMITS, SERVING_COUNT_LIMIT, type Limit } from './retention.js';
+export { telemetryRoutes } from './routes.js';

@@ -1,0 +1,92 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { REPORT_BODIES, type ReportKind } from '@drover/shared/protocol';
+import type { Db } from '../database/index.js';
+import {
+  countText,
+  deviceIdText,
+  digestText,
+  listOf,
+  modelNameText,
+  pageQuery,
+  responses,
+  strict,
+  toPage,
+  versionText,
+  VIEWER,
+} from '../http/index.js';
+import { fieldAccuracy, listReports } from './field.js';
+
+const kind = Type.Unsafe<ReportKind>(Type.String({ enum: Object.keys(REPORT_BODIES) }));
+
+const ReportDocument = Type.Object({
+  id: Type.Integer({ description: 'Grows in the order of arrival; pass the last one as `after`.' }),
+  deviceId: deviceIdText,
+  sequence: Type.Integer(),
+  kind,
+  at: Type.Integer({ description: "By the device's clock." }),
+  receivedAt: Type.Integer(),
+  body: Type.Unknown({ description: 'As the device signed it (docs/protocol.md, section 5).' }),
+});
+
+const FieldDocument = Type.Object({
+  release: Type.Object({ version: versionText, digest: digestText }),
+  devices: Type.Integer(),
+  requests: Type.Integer(),
+  failures: Type.Integer(),
+  labelled: Type.Integer(),
+  correct: Type.Integer(),
+  accuracy: Type.Optional(Type.Number({ description: 'correct / labelled; absent without labels.' })),
+});
+
+const toNumber = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
+
+/** Reports of the devices, and what they say together about each release. */
+export const telemetryRoutes =
+  ({ db }: { readonly db: Db }): FastifyPluginAsyncTypebox =>
+  (app) => {
+    app.get(
+      '/reports',
+      {
+        config: { access: VIEWER },
+        schema: {
+          tags: ['telemetry'],
+          querystring: Type.Object(
+            { kind: Type.Optional(kind), device: Type.Optional(deviceIdText), ...pageQuery },
+            strict,
+          ),
+          response: responses({ 200: listOf(ReportDocument) }),
+        },
+      },
+      async ({ query }) => {
+        const { after, limit } = toPage(query);
+        const items = await listReports(db, { kind: query.kind, device: query.device, after, limit });
+        const last = items.at(-1);
+        return last && items.length === limit ? { items, next: last.id } : { items };
+      },
+    );
+
+    app.get(
+      '/models/:model/field',
+      {
+        config: { access: VIEWER },
+        schema: {
+          tags: ['telemetry'],
+          params: Type.Object({ model: modelNameText }, strict),
+          querystring: Type.Object({ since: Type.Optional(countText), until: Type.Optional(countText) }, strict),
+          response: responses({ 200: listOf(FieldDocument) }),
+        },
+      },
+      async ({ params, query }) => {
+        const field = await fieldAccuracy(db, {
+          model: params.model,
+          since: toNumber(query.since),
+          until: toNumber(query.until),
+        });
+        return {
+          items: field.map(({ accuracy, ...counts }) => (accuracy === undefined ? counts : { ...counts, accuracy })),
+        };
+      },
+    );
+    return Promise.resolve();
+  };

@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto';
+import type { Report, ReportBody } from '@drover/shared/protocol';
+import type { Db } from '../database/index.js';
+
+type Trx = Db;
+
+/**
+ * Stores a verified report and all that follows from it, in one transaction. Delivery is at least once, so the same envelope comes again;
+ * it is recognized by its own bytes, because a device that lost its outbox counts from 1 again and must not go unheard.
+ *
+ * @returns the new row's id, or undefined for a repetition.
+ */
+export async function storeReport(
+  db: Db,
+  report: Report,
+  envelope: Uint8Array,
+  receivedAt: number,
+): Promise<number | undefined> {
+  return db.transaction().execute(async (trx) => {
+    const floor = await trx
+      .selectFrom('report_floors')
+      .selectAll()
+      .where('device_id', '=', report.deviceId)
+      .executeTakeFirst();
+    if (floor && report.sequence <= floor.sequence && report.at <= floor.at) return undefined;
+    const inserted = await trx
+      .insertInto('reports')
+      .values({
+        device_id: report.deviceId,
+        sequence: report.sequence,
+        envelope_hash: createHash('sha256').update(envelope).digest('hex'),
+        kind: report.kind,
+        at: report.at,
+        received_at: receivedAt,
+        body: JSON.stringify(report.body),
+      })
+      .onConflict((conflict) => conflict.columns(['device_id', 'sequence', 'envelope_hash']).doNothing())
+      .returning('id')
+      .executeTakeFirst();
+    if (!inserted) return undefined;
+    if (report.kind === 'state') await storeState(trx, report, report.body, receivedAt);
+    if (report.kind === 'telemetry') await storeCounts(trx, report, report.body, inserted.id, receivedAt);
+    return inserted.id;
+  });
+}
+
+/** An outbox may deliver late: what is older by both numbering and clock does not replace what is newer. */
+async function storeState(trx: Trx, report: Report, body: ReportBody<'state'>, receivedAt: number): Promise<void> {
+  const { deviceId, sequence, at } = report;
+  const known = await trx
+    .selectFrom('device_states')
+    .select(['sequence', 'at'])
+    .where('device_id', '=', deviceId)
+    .executeTakeFirst();
+  if (known && sequence < known.sequence && at <= known.at) return;
+  const state = {
+    device_id: deviceId,
+    sequence,
+    at,
+    received_at: receivedAt,
+    agent_version: body.agentVersion,
+    hardware_class: body.hardwareClass,
+    attributes: JSON.stringify(body.attributes),
+  };
+  await trx
+    .insertInto('device_states')
+    .values(state)
+    .onConflict((conflict) => conflict.column('device_id').doUpdateSet(state))
+    .execute();
+  // The report names all models: one that is not in it is not there any more.
+  await trx.deleteFrom('device_models').where('device_id', '=', deviceId).execute();
+  const models = new Map(body.models.map((model) => [model.model, model]));
+  for (const { model, running, update, accepted, lastOutcome } of models.values()) {
+    await trx
+      .insertInto('device_models')
+      .values({
+        device_id: deviceId,
+        model,
+        running_version: running?.release.version ?? null,
+        running_digest: running?.release.digest ?? null,
+        running: running ? JSON.stringify(running) : null,
+        update_state: update.state,
+        update_deployment_id: update.deploymentId ?? null,
+        accepted_epoch: accepted?.epoch ?? null,
+        accepted_counter: accepted?.counter ?? null,
+        outcome: lastOutcome?.outcome ?? null,
+        outcome_deployment_id: lastOutcome?.deploymentId ?? null,
+        outcome_digest: lastOutcome?.release.digest ?? null,
+        outcome_error: lastOutcome?.error ? JSON.stringify(lastOutcome.error) : null,
+        received_at: receivedAt,
+      })
+      .execute();
+    if (lastOutcome) {
+      await trx
+        .updateTable('orders')
+        .set({
+          outcome: lastOutcome.outcome,
+          outcome_error: lastOutcome.error ? JSON.stringify(lastOutcome.error) : null,
+          outcome_at: receivedAt,
+        })
+        .where('deployment_id', '=', lastOutcome.deploymentId)
+        .where('device_id', '=', deviceId)
+        .where('outcome', 'is', null)
+        .execute();
+    }
+  }
+}
+
+async function storeCounts(
+  trx: Trx,
+  report: Report,
+  body: ReportBody<'telemetry'>,
+  reportId: number,
+  receivedAt: number,
+): Promise<void> {
+  const rows = body.models.map((counts) => ({
+    report_id: reportId,
+    device_id: report.deviceId,
+    model: counts.model,
+    version: counts.release.version,
+    digest: counts.release.digest,
+    window_ms: body.windowMs,
+    received_at: receivedAt,
+    requests: counts.requests,
+    failures: counts.failures,
+    labelled: counts.labelled.count,
+    // More right answers than answers is no accuracy; counting them all as answers keeps it within [0, 1].
+    correct: Math.min(counts.labelled.correct, counts.labelled.count),
+  }));
+  if (rows.length > 0) await trx.insertInto('serving_counts').values(rows).execute();
+}

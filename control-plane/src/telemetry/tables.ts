@@ -1,0 +1,91 @@
+import type { DeploymentId, DeviceId, Digest, ModelName, Version } from '@drover/shared/ids';
+import type { ReportKind, UpdateState } from '@drover/shared/protocol';
+import type { Generated } from 'kysely';
+import type { Outcome } from '../director/tables.js';
+
+/** Verified reports; old ones are pruned per kind (retention.ts). `id` grows in the order of arrival. */
+export interface ReportTable {
+  readonly id: Generated<number>;
+  readonly device_id: DeviceId;
+  readonly sequence: number;
+  /** SHA-256 of the envelope in hex: tells a repeated delivery from a device whose numbering began anew. */
+  readonly envelope_hash: string;
+  readonly kind: ReportKind;
+  /** By the device's clock, which may be wrong. */
+  readonly at: number;
+  readonly received_at: number;
+  /** JSON. */
+  readonly body: string;
+}
+
+/** Up to where a device's reports were pruned: what lies below was counted once already. */
+export interface ReportFloorTable {
+  readonly device_id: DeviceId;
+  readonly sequence: number;
+  readonly at: number;
+}
+
+/** The newest signed `state` report of a device, without its models. */
+export interface DeviceStateTable {
+  readonly device_id: DeviceId;
+  readonly sequence: number;
+  readonly at: number;
+  readonly received_at: number;
+  readonly agent_version: string;
+  readonly hardware_class: string;
+  /** JSON. */
+  readonly attributes: string;
+}
+
+/** What a device says, signed, about one model. */
+export interface DeviceModelTable {
+  readonly device_id: DeviceId;
+  readonly model: ModelName;
+  readonly running_version: Version | null;
+  readonly running_digest: Digest | null;
+  /** JSON of a RunningModel. */
+  readonly running: string | null;
+  readonly update_state: UpdateState;
+  readonly update_deployment_id: DeploymentId | null;
+  readonly accepted_epoch: number | null;
+  readonly accepted_counter: number | null;
+  readonly outcome: Outcome | null;
+  readonly outcome_deployment_id: DeploymentId | null;
+  readonly outcome_digest: Digest | null;
+  /** JSON of a coded error. */
+  readonly outcome_error: string | null;
+  readonly received_at: number;
+}
+
+/** Counts of one reporting window of one device, split by the release that served. */
+export interface ServingCountTable {
+  /** Row of `reports` that these counts came with. */
+  readonly report_id: number;
+  readonly device_id: DeviceId;
+  readonly model: ModelName;
+  readonly version: Version;
+  readonly digest: Digest;
+  readonly window_ms: number;
+  readonly received_at: number;
+  readonly requests: number;
+  readonly failures: number;
+  readonly labelled: number;
+  readonly correct: number;
+}
+
+/** How many documents of a device were refused, by code: kept as a count, because whoever sends bad ones can send many. */
+export interface ReportRefusalTable {
+  readonly device_id: DeviceId;
+  readonly code: string;
+  readonly count: number;
+  readonly last_at: number;
+}
+
+export interface TelemetryTables {
+  reports: ReportTable;
+  report_floors: ReportFloorTable;
+  device_states: DeviceStateTable;
+  device_models: DeviceModelTable;
+  serving_counts: ServingCountTable;
+  report_refusals: ReportRefusalTable;
+}

@@ -1,0 +1,219 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { FastifyInstance, RouteOptions } from 'fastify';
+import { pino } from 'pino';
+import { digestHex, digestOf, type DeviceId, type Digest, type ModelName, type Version } from '@drover/shared/ids';
+import type { Manifest } from '@drover/shared/manifest';
+import { RELEASE_TYPE, signEnrolment, type EnrolmentRequest } from '@drover/shared/protocol';
+import {
+  bulkSigner,
+  createKeyPair,
+  occasionalSigner,
+  publicKeyOf,
+  signEnvelope,
+  type Envelope,
+  type KeyPair,
+} from '@drover/shared/trust';
+import { createApp } from '../src/app.js';
+import { openBlobDirectory, type BlobStore } from '../src/blobs/index.js';
+import { startBroker } from '../src/broker/index.js';
+import { openDatabase, type Db } from '../src/database/index.js';
+import { deviceDirectory } from '../src/devices/index.js';
+import { createDirector } from '../src/director/index.js';
+import { tokens, type Role } from '../src/governance/index.js';
+import { rolloutMetrics, rolloutRoutes, startEngine } from '../src/rollouts/index.js';
+import { deviceViews, telemetryMetrics, telemetryRoutes } from '../src/telemetry/index.js';
+
+/** Real database, real files, real HTTP stack; only the clock is held still. */
+export interface ControlPlaneFixture {
+  readonly app: FastifyInstance;
+  /** Every route that was registered. */
+  readonly routes: readonly RouteOptions[];
+  readonly db: Db;
+  readonly blobs: BlobStore;
+  readonly directory: string;
+  readonly clock: { at: number };
+  readonly publisher: KeyPair;
+  token(role: Role): Promise<Record<string, string>>;
+  close(): Promise<void>;
+}
+
+const MAX_BLOB_BYTES = 1024 * 1024;
+
+export async function startFixture(): Promise<ControlPlaneFixture> {
+  const directory = mkdtempSync(join(tmpdir(), 'drover-control-plane-'));
+  const clock = { at: 1_800_000_000_000 };
+  const now = () => clock.at;
+  const db = await openDatabase({ file: join(directory, 'control-plane.sqlite'), now });
+  const blobs = await openBlobDirectory({ directory: join(directory, 'blobs'), maxBytes: MAX_BLOB_BYTES });
+  const directorKey = createKeyPair('director');
+  const broker = await startBroker({
+    host: '127.0.0.1',
+    port: 0,
+    devices: deviceDirectory(db),
+    now,
+    onIncident: () => undefined,
+  });
+  const errors: unknown[] = [];
+  const engine = startEngine({
+    db,
+    director: createDirector({ db, signer: bulkSigner(directorKey), publisher: broker, now, epoch: 1 }),
+    now,
+    onError: (error) => errors.push(error),
+    intervalMs: 60_000,
+  });
+  const app = createApp({
+    db,
+    blobs,
+    now,
+    log: pino({ level: 'silent' }),
+    version: '0.0.0-test',
+    enrolment: {
+      director: { threshold: 1, keys: [publicKeyOf(directorKey)] },
+      brokerUrl: 'mqtt://127.0.0.1:1883',
+      epoch: 1,
+    },
+    reported: deviceViews(db),
+    routes: [rolloutRoutes({ db, engine }), telemetryRoutes({ db })],
+    metrics: [rolloutMetrics(db), telemetryMetrics(db)],
+  });
+  const declared: RouteOptions[] = [];
+  app.addHook('onRoute', (route) => {
+    declared.push(route);
+  });
+  await app.ready();
+  const made = new Map<Role, string>();
+  return {
+    app,
+    routes: declared,
+    db,
+    blobs,
+    directory,
+    clock,
+    publisher: createKeyPair('publisher'),
+    async token(role) {
+      const known = made.get(role);
+      const token =
+        known ?? (await tokens(db).create({ name: `test ${role}`, role, createdBy: 'test', at: now() })).token;
+      made.set(role, token);
+      return { authorization: `Bearer ${token}` };
+    },
+    async close() {
+      await app.close();
+      await engine.close();
+      await broker.close();
+      await db.destroy();
+      if (errors.length > 0) throw new AggregateError(errors, 'the rollout engine failed');
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+export interface TestRelease {
+  readonly manifest: Manifest;
+  readonly digest: Digest;
+  readonly envelope: Envelope;
+  readonly files: readonly Uint8Array[];
+}
+
+/** A signed release of two small files. The control plane looks at digests, sizes and signatures, never into a model. */
+export function makeRelease(key: KeyPair, version: string, changes: Partial<Manifest> = {}): TestRelease {
+  const model = randomBytes(2000);
+  const golden = randomBytes(100);
+  const reference = (path: string, bytes: Uint8Array) => ({ path, digest: digestOf(bytes), bytes: bytes.length });
+  const manifest: Manifest = {
+    format: 'drover.release/1',
+    model: 'gas-classifier' as ModelName,
+    version: version as Version,
+    createdAt: '2026-01-02T03:04:05Z',
+    task: { type: 'tensors' },
+    variants: [
+      {
+        name: 'default',
+        hardwareClasses: ['*'],
+        precision: 'fp32',
+        model: reference('default/model.onnx', model),
+        signature: {
+          inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, 4] }],
+          outputs: [{ name: 'y', datatype: 'FP32', shape: [-1, 2] }],
+        },
+      },
+    ],
+    assets: [],
+    contract: { perHardwareClass: [], parity: { absolute: 1e-4, relative: 1e-3 } },
+    goldenVectors: reference('golden.json', golden),
+    lineage: { data: [] },
+    ...changes,
+  };
+  const payload = Buffer.from(JSON.stringify(manifest));
+  const envelope = signEnvelope(RELEASE_TYPE, payload, [occasionalSigner(key)]);
+  return { manifest, digest: digestOf(payload), envelope, files: [model, golden] };
+}
+
+export async function trustPublisher({ app, publisher, token }: ControlPlaneFixture): Promise<void> {
+  const set = { threshold: 1, keys: [publicKeyOf(publisher)] };
+  const answer = await app.inject({
+    method: 'PUT',
+    url: '/api/v1/publisher-keys',
+    headers: await token('admin'),
+    payload: set,
+  });
+  if (answer.statusCode !== 200) throw new Error(answer.body);
+}
+
+/** What tests look at in an answer. */
+export interface Answer {
+  readonly statusCode: number;
+  readonly headers: Readonly<Record<string, string | string[] | number | undefined>>;
+  readonly body: string;
+  readonly rawPayload: Buffer;
+  json(): unknown;
+}
+
+export async function upload(
+  { app, token }: ControlPlaneFixture,
+  bytes: Uint8Array,
+  digest: Digest = digestOf(bytes),
+): Promise<Answer> {
+  return app.inject({
+    method: 'PUT',
+    url: `/api/v1/blobs/${digestHex(digest)}`,
+    headers: { ...(await token('publisher')), 'content-type': 'application/octet-stream' },
+    payload: Buffer.from(bytes),
+  });
+}
+
+export async function post(
+  { app, token }: ControlPlaneFixture,
+  role: Role,
+  url: string,
+  payload: object,
+): Promise<Answer> {
+  return app.inject({ method: 'POST', url: `/api/v1${url}`, headers: await token(role), payload });
+}
+
+export function enrolmentOf(
+  key: KeyPair,
+  claimToken: string,
+  deviceId: string,
+  changes: Partial<EnrolmentRequest> = {},
+): Envelope {
+  const request: EnrolmentRequest = {
+    protocol: 1,
+    kind: 'enrolment',
+    claimToken,
+    deviceId: deviceId as DeviceId,
+    publicKey: publicKeyOf(key),
+    hardwareClass: 'x86-cpu',
+    attributes: { colour: 'red', site: 'claimed by the device' },
+    agentVersion: '0.1.0',
+    // A device whose clock was never set may enrol.
+    at: 0,
+    ...changes,
+  };
+  return JSON.parse(signEnrolment(request, occasionalSigner(key)).toString('utf8')) as Envelope;
+}
+
+export const errorCode = (answer: Answer): string => (answer.json() as { error: { code: string } }).error.code;

@@ -1,0 +1,143 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DeviceId } from '@drover/shared/ids';
+import { reportsTopic, signReport, type Report } from '@drover/shared/protocol';
+import { bulkSigner, createKeyPair } from '@drover/shared/trust';
+import { deviceDirectory } from '../../src/devices/index.js';
+import { audit } from '../../src/governance/index.js';
+import {
+  createIngest,
+  deviceViews,
+  fieldAccuracy,
+  listReports,
+  pruneReports,
+  REPORT_LIMITS,
+  type Ingest,
+} from '../../src/telemetry/index.js';
+import { createWorld, MODEL, type Release, type ScriptedDevice, type World } from '../rollouts/world.js';
+
+describe('ingesting reports', () => {
+  let world: World;
+  let device: ScriptedDevice;
+  let release: Release;
+  let ingest: Ingest;
+
+  beforeEach(async () => {
+    world = await createWorld();
+    release = await world.publish('1.0.0');
+    device = await world.device('alpha');
+    await device.preinstall(release);
+    ingest = createIngest({ db: world.db, devices: deviceDirectory(world.db), now: () => world.clock.nowMs });
+  });
+  afterEach(() => world.close());
+
+  const drift = (sequence: number, status: 'raised' | 'cleared' = 'raised'): Report => ({
+    protocol: 1,
+    kind: 'drift',
+    deviceId: device.id,
+    sequence,
+    at: world.clock.nowMs,
+    body: {
+      model: MODEL,
+      release,
+      status,
+      detector: 'ks',
+      windowSize: 200,
+      windowEndAt: 0,
+      statistic: 0.4,
+      threshold: 0.2,
+      falseAlarmRate: 0.01,
+      worst: [],
+    },
+  });
+  const receive = (report: Report) => ingest.receive(reportsTopic(device.id), device.signed(report));
+  const stored = async () => (await listReports(world.db, { kind: 'drift' })).map(({ sequence }) => sequence);
+
+  it('when a report is delivered again, it is stored once and counted once', async () => {
+    expect(await receive(drift(100))).toBe('stored');
+    expect(await receive(drift(100))).toBe('repeated');
+    expect(await stored()).toEqual([100]);
+  });
+
+  it('when a device lost its outbox and counts from 1 again, it is still heard', async () => {
+    await receive(drift(100, 'raised'));
+    world.clock.nowMs += 1000;
+    expect(await receive(drift(1, 'cleared'))).toBe('stored');
+    expect(await receive(drift(100, 'cleared'))).toBe('stored');
+    expect(await stored()).toEqual([100, 1, 100]);
+  });
+
+  it('when somebody else signed it, it is refused, counted, and audited once a minute', async () => {
+    const forged = signReport(drift(7), bulkSigner(createKeyPair('mallory')));
+    for (let attempt = 0; attempt < 5; attempt++)
+      expect(await ingest.receive(reportsTopic(device.id), forged)).toBe('refused');
+    expect(await stored()).toEqual([]);
+    expect(await world.db.selectFrom('report_refusals').select(['code', 'count']).execute()).toEqual([
+      { code: 'SIGNATURE_BELOW_THRESHOLD', count: 5 },
+    ]);
+    const entries = (await audit(world.db).list({ limit: 1000 })).filter(({ action }) => action === 'report.refused');
+    expect(entries).toMatchObject([{ actor: 'alpha', detail: { code: 'SIGNATURE_BELOW_THRESHOLD' } }]);
+  });
+
+  it("when it arrives on another device's topic, by a device that never enrolled, or is no envelope, it is refused", async () => {
+    const beta = await world.device('beta');
+    expect(await ingest.receive(reportsTopic(beta.id), device.signed(drift(7)))).toBe('refused');
+    expect(await ingest.receive(reportsTopic(DeviceId('stranger')), device.signed(drift(7)))).toBe('refused');
+    expect(await ingest.receive(reportsTopic(device.id), Buffer.from('hello'))).toBe('refused');
+    const codes = await world.db.selectFrom('report_refusals').select('code').orderBy('code').execute();
+    expect(codes.map(({ code }) => code)).toEqual([
+      'DEVICE_UNKNOWN',
+      'ENVELOPE_MALFORMED',
+      'SIGNATURE_BELOW_THRESHOLD',
+    ]);
+  });
+
+  it('when the database cannot store it, it rejects, so that the broker does not acknowledge', async () => {
+    const signed = device.signed(drift(8));
+    const closed = createIngest({
+      db: world.db.withoutPlugins(),
+      devices: { publicKeyOf: () => Promise.reject(new Error('no connection')) },
+      now: () => 0,
+    });
+    await expect(closed.receive(reportsTopic(device.id), signed)).rejects.toThrow('no connection');
+    expect(await ingest.receive(reportsTopic(device.id), signed)).toBe('stored');
+  });
+
+  it('when an old state report arrives late, it does not replace a newer one', async () => {
+    const next = await world.publish('1.1.0');
+    const old = await world.db.selectFrom('device_states').select('sequence').executeTakeFirstOrThrow();
+    await device.preinstall(next);
+    const late: Report = {
+      protocol: 1,
+      kind: 'state',
+      deviceId: device.id,
+      sequence: old.sequence - 1,
+      at: world.clock.nowMs - 5000,
+      body: { agentVersion: 'x', hardwareClass: 'cpu', attributes: {}, models: [] },
+    };
+    expect(await receive(late)).toBe('stored');
+    const view = (await deviceViews(world.db)([device.id])).get(device.id);
+    expect(view).toMatchObject({ models: [{ running: { release: { version: '1.1.0' } } }] });
+  });
+
+  it('when devices report counts, accuracy in the field is right / labelled, by release and time', async () => {
+    await device.serve(50, 40);
+    world.clock.nowMs += 1000;
+    await device.serve(50, 30);
+    const [all] = await fieldAccuracy(world.db, { model: MODEL });
+    expect(all).toEqual({ release, devices: 1, requests: 100, failures: 0, labelled: 100, correct: 70, accuracy: 0.7 });
+    const [lately] = await fieldAccuracy(world.db, { model: MODEL, since: world.clock.nowMs });
+    expect(lately).toMatchObject({ labelled: 50, accuracy: 0.6 });
+    expect(await fieldAccuracy(world.db, { model: MODEL, until: 0 })).toEqual([]);
+  });
+
+  it('when there are more rows than retention allows, the oldest go, and their repetition is still recognized', async () => {
+    for (let sequence = 100; sequence < 110; sequence++) await receive(drift(sequence));
+    const limits = { ...REPORT_LIMITS, drift: { maxRows: 3, maxAgeMs: 1e9 } };
+    expect(await pruneReports(world.db, world.clock.nowMs, limits)).toBe(7);
+    expect(await stored()).toEqual([107, 108, 109]);
+    expect(await receive(drift(103))).toBe('repeated');
+    expect(await receive(drift(110))).toBe('stored');
+    await pruneReports(world.db, world.clock.nowMs + 1e9 + 1, limits);
+    expect(await stored()).toEqual([]);
+  });
+});

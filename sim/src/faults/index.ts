@@ -1,0 +1,1 @@
+export { openFlakyProxy, type FlakyProxy, type FlakyProxyOptions } from './flaky-network.js';

@@ -1,0 +1,76 @@
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import type { DeviceId } from '@drover/shared/ids';
+import type { KeySet } from '@drover/shared/trust';
+import { startProcess, type StartedProcess } from './child-process.js';
+import type { Device } from './virtual-device.js';
+
+export interface AgentProcessOptions {
+  readonly deviceId: DeviceId;
+  readonly site: string;
+  readonly dataDir: string;
+  readonly controlPlaneUrl: string;
+  readonly claimToken: string;
+  readonly publisherKeys: KeySet;
+  readonly telemetryIntervalMs: number;
+}
+
+/** An agent as it runs on a device: enrolled by its own command, supervisor and inference process as operating-system processes. */
+export interface AgentProcess extends Device {
+  readonly pid: () => number;
+  /** SIGKILL to the supervisor; its inference process ends because its parent is gone. */
+  kill(): Promise<void>;
+  start(): Promise<void>;
+}
+
+const run = promisify(execFile);
+
+export async function startAgentProcess(options: AgentProcessOptions): Promise<AgentProcess> {
+  const { deviceId, site, dataDir } = options;
+  const script = join(fileURLToPath(import.meta.resolve('@drover/agent/config')), '..', '..', 'main.js');
+  const keysFile = `${dataDir}-publisher-keys.json`;
+  await writeFile(keysFile, JSON.stringify(options.publisherKeys));
+  const environment = {
+    DROVER_AGENT_DATA_DIR: dataDir,
+    DROVER_AGENT_DEVICE_ID: deviceId,
+    DROVER_AGENT_ATTRIBUTES: `site=${site}`,
+    DROVER_AGENT_SERVE_PORT: '0',
+    DROVER_AGENT_TELEMETRY_INTERVAL_MS: String(options.telemetryIntervalMs),
+  };
+  await run(
+    process.execPath,
+    [
+      script,
+      'enrol',
+      '--control-plane',
+      options.controlPlaneUrl,
+      '--token',
+      options.claimToken,
+      '--publisher-keys',
+      keysFile,
+    ],
+    { env: { PATH: process.env['PATH'], ...environment } },
+  );
+  const launch = () =>
+    startProcess<{ servingUrl: string }>({
+      name: `The agent ${deviceId}`,
+      script,
+      args: ['run', '--json-ready'],
+      environment,
+    });
+  let child: StartedProcess<{ servingUrl: string }> = await launch();
+  return {
+    id: deviceId,
+    site,
+    endpoint: () => child.ready.servingUrl,
+    pid: () => child.pid,
+    kill: () => child.kill(),
+    async start() {
+      child = await launch();
+    },
+    close: () => child.stop(),
+  };
+}

@@ -1,0 +1,57 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { startProcess } from './child-process.js';
+import { operatorOf, type Operator } from './operator.js';
+
+export interface ControlPlaneProcess {
+  readonly httpUrl: string;
+  readonly mqttUrl: string;
+  readonly adminToken: string;
+  /** Password of the broker's service account, for external tools. */
+  readonly servicePassword: string;
+  readonly dataDir: string;
+  readonly operator: Operator;
+  lastLines(): string;
+  stop(): Promise<void>;
+}
+
+export interface ControlPlaneOptions {
+  readonly dataDir: string;
+  /** 0 lets the system choose. */
+  readonly httpPort: number;
+  readonly mqttPort: number;
+}
+
+/** A control plane on embedded defaults, as a process of its own; the simulator knows it only by HTTP and MQTT. */
+export async function startControlPlane({
+  dataDir,
+  httpPort,
+  mqttPort,
+}: ControlPlaneOptions): Promise<ControlPlaneProcess> {
+  const adminToken = randomBytes(24).toString('base64url');
+  const servicePassword = randomBytes(24).toString('base64url');
+  const workspace = fileURLToPath(import.meta.resolve('@drover/control-plane/package.json'));
+  const child = await startProcess<{ httpUrl: string; mqttUrl: string }>({
+    name: 'The control plane',
+    script: join(workspace, '..', 'dist', 'main.js'),
+    args: ['--json-ready'],
+    environment: {
+      DROVER_DATA_DIR: dataDir,
+      DROVER_HTTP_PORT: String(httpPort),
+      DROVER_MQTT_PORT: String(mqttPort),
+      DROVER_ADMIN_TOKEN: adminToken,
+      DROVER_BROKER_SERVICE_PASSWORD: servicePassword,
+      DROVER_LOG_LEVEL: 'warn',
+    },
+  });
+  return {
+    ...child.ready,
+    adminToken,
+    servicePassword,
+    dataDir,
+    operator: operatorOf(child.ready.httpUrl, adminToken),
+    lastLines: child.lastLines,
+    stop: child.stop,
+  };
+}

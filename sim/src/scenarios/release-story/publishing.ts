@@ -1,0 +1,128 @@
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { digestExamples } from '@drover/agent/learn';
+import { digestHex, Version } from '@drover/shared/ids';
+import type { GoldenVector } from '@drover/shared/manifest';
+import { ProfileBuilder } from '@drover/shared/profile';
+import { assembleRelease, type AssembledRelease } from '@drover/shared/release';
+import { calibrateDrift } from '@drover/shared/statistics';
+import { occasionalSigner } from '@drover/shared/trust';
+import type { PublishedRelease, Scene, TrainedModel } from './scene.js';
+import { RECIPE } from './training.js';
+
+const GOLDEN_VECTORS = 8;
+/** Rows of a drift window, and how sure an alarm is: see docs/operations.md on false pages. */
+const DRIFT = { windowSize: 200, falseAlarmsPerWindow: 0.005, confirmWindows: 2, runs: 2_000 } as const;
+/** Rows that adaptations replay against forgetting. */
+const REPLAY_ROWS = 1_000;
+
+export const INPUT = 'features';
+export const SCORES = 'probabilities';
+
+export interface PublishOrder {
+  readonly version: string;
+  readonly trained: TrainedModel;
+  readonly parent?: PublishedRelease | undefined;
+  readonly description: string;
+  /** Spoils the golden vectors: what a publisher on another runtime might ship. */
+  readonly spoilGolden?: boolean;
+}
+
+/** What a publisher's pipeline does: golden vectors, reference profile with thresholds, lineage, signature, upload. */
+export async function publish(scene: Scene, order: PublishOrder): Promise<PublishedRelease> {
+  const assembled = await assemble(scene, order);
+  const { operator } = scene.controlPlane;
+  for (const [digest, bytes] of assembled.files) await operator.putBlob(digestHex(digest), bytes);
+  await operator.send('POST', '/api/v1/releases', JSON.parse(assembled.envelope.toString('utf8')));
+  return { version: assembled.manifest.version, digest: assembled.digest, manifest: assembled.manifest };
+}
+
+async function assemble(scene: Scene, order: PublishOrder): Promise<AssembledRelease> {
+  const { trained, parent } = order;
+  const { portions, reference } = trained;
+  const labels = [...scene.world.labels];
+  const builder = new ProfileBuilder({ features: [...scene.world.featureNames], seed: scene.seed });
+  for (let row = 0; row < reference.rows.length; row += reference.width)
+    builder.add(reference.rows.subarray(row, row + reference.width));
+  const thresholds = calibrateDrift({
+    rows: reference.rows,
+    width: reference.width,
+    streams: reference.streams,
+    seed: scene.seed,
+    ...DRIFT,
+  });
+  return assembleRelease(
+    {
+      model: scene.model,
+      version: Version(order.version),
+      createdAt: new Date(),
+      description: order.description,
+      task: { type: 'classification', scores: SCORES, labels },
+      variants: [
+        {
+          name: 'default',
+          hardwareClasses: ['*'],
+          precision: 'fp32',
+          model: trained.bytes,
+          signature: {
+            inputs: [{ name: INPUT, datatype: 'FP32', shape: [-1, reference.width] }],
+            outputs: [
+              { name: 'logits', datatype: 'FP32', shape: [-1, labels.length] },
+              { name: SCORES, datatype: 'FP32', shape: [-1, labels.length] },
+            ],
+          },
+        },
+      ],
+      goldenVectors: await goldenVectors(trained, order.spoilGolden === true),
+      contract: {
+        perHardwareClass: [{ hardwareClass: '*', maxLatencyMs: 250, maxMemoryMiB: 256 }],
+        parity: { absolute: 1e-4, relative: 1e-3 },
+        heldOut: trained.heldOut,
+      },
+      reference: { profile: builder.build(), thresholds },
+      anchor: portions.anchor,
+      replay: firstRows(portions.train, REPLAY_ROWS),
+      recipe: RECIPE,
+      revertFloor: Version('1.0.0'),
+      lineage: {
+        ...(parent ? { parent: parent.digest } : {}),
+        data: (['train', 'holdout', 'anchor'] as const).map((name) => ({
+          name,
+          digest: digestExamples(portions[name]),
+          rows: portions[name].count,
+        })),
+        run: trained.run,
+      },
+    },
+    [occasionalSigner(scene.publisherKey)],
+  );
+}
+
+function firstRows({ features, labels, count, width }: TrainedModel['portions']['train'], wanted: number) {
+  const rows = Math.min(count, wanted);
+  return { features: features.slice(0, rows * width), labels: labels.slice(0, rows), count: rows, width };
+}
+
+/** Inputs from the held-out rows, and what this runtime answers to them. */
+async function goldenVectors({ bytes, portions }: TrainedModel, spoil: boolean): Promise<GoldenVector[]> {
+  const { features, width } = portions.holdout;
+  const session = await InferenceSession.create(bytes, { intraOpNumThreads: 1 });
+  try {
+    const vectors: GoldenVector[] = [];
+    for (let row = 0; row < GOLDEN_VECTORS; row++) {
+      const input = features.slice(row * width, (row + 1) * width);
+      const results = await session.run({ [INPUT]: new Tensor('float32', input, [1, width]) });
+      const outputs = session.outputNames.map((name) => {
+        const values = Float32Array.from(results[name]?.data as Float32Array);
+        if (spoil) values.reverse();
+        return { name, datatype: 'FP32' as const, shape: [1, values.length], bytes: new Uint8Array(values.buffer) };
+      });
+      vectors.push({
+        inputs: [{ name: INPUT, datatype: 'FP32', shape: [1, width], bytes: new Uint8Array(input.buffer) }],
+        outputs,
+      });
+    }
+    return vectors;
+  } finally {
+    await session.release();
+  }
+}

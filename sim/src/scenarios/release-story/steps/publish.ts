@@ -1,0 +1,35 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { publish as publishRelease } from '../publishing.js';
+import { need, type Facts, type Scene } from '../scene.js';
+
+/** 2. Release 1.0.0, signed with a key that the control plane does not hold. */
+export async function publish(scene: Scene, facts: Facts): Promise<string> {
+  const { operator } = scene.controlPlane;
+  await operator.send('PUT', '/api/v1/publisher-keys', scene.publisherKeys);
+  const release = await publishRelease(scene, {
+    version: '1.0.0',
+    trained: need(facts.firstModel, 'a trained model'),
+    description: 'First classifier',
+    spoilGolden: scene.sabotage === 'rollout',
+  });
+  facts.releases.set('1.0.0', release);
+  const { items } = await operator.get<{ items: { version: string; digest: string }[] }>(
+    `/api/v1/models/${scene.model}/releases`,
+  );
+  if (!items.some(({ version, digest }) => version === '1.0.0' && digest === release.digest)) {
+    throw new Error('The registry does not list the release under the digest that was signed.');
+  }
+  if (await holdsSeed(scene.controlPlane.dataDir, scene.publisherKey.seed)) {
+    throw new Error('The private publisher key lies in the data folder of the control plane.');
+  }
+  const { threshold } = release.manifest.drift ?? { threshold: NaN };
+  return `${release.digest.slice(0, 19)}… signed by ${scene.publisherKey.keyId.slice(0, 12)}…; drift threshold ${threshold.toFixed(3)}`;
+}
+
+async function holdsSeed(folder: string, seed: string): Promise<boolean> {
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile() && (await readFile(join(entry.parentPath, entry.name))).includes(seed)) return true;
+  }
+  return false;
+}
