@@ -19,7 +19,9 @@ async function main(): Promise<number> {
 
 // A promise that nobody waits for failed: the state is unknown, systemd starts the agent again.
 process.on('unhandledRejection', (reason) => {
-  process.stderr.write(`${JSON.stringify({ level: 'error', event: 'crash', ...toCodedErrorJson(reason), stack: (reason as Error | undefined)?.stack })}\n`);
+  process.stderr.write(
+    `${JSON.stringify({ level: 'error', event: 'crash', ...toCodedErrorJson(reason), stack: (reason as Error | undefined)?.stack })}\n`,
+  );
   process.exit(70);
 });
 

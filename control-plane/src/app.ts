@@ -49,9 +49,15 @@ export function createApp(dependencies: AppDependencies): FastifyInstance {
   const directory = deviceDirectory(db);
   installErrorHandler(app);
   installHeaders(app);
-  installAuthentication(app, { holderOf: tokens(db).holderOf, authenticateDevice: directory.authenticate });
+  installAuthentication(app, {
+    holderOf: (token) => tokens(db).holderOf(token),
+    authenticateDevice: (id, credential) => directory.authenticate(id, credential),
+  });
   installOpenApi(app, dependencies.version);
-  const fleet = fleetMetrics({ countDevices: directory.countByConnection, countReleases: releases(db).count });
+  const fleet = fleetMetrics({
+    countDevices: () => directory.countByConnection(),
+    countReleases: () => releases(db).count(),
+  });
   const metrics = installMetrics(app, [fleet, ...dependencies.metrics]);
 
   void app.register((operations, _options, done) => {

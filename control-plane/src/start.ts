@@ -120,7 +120,10 @@ async function open(
     await ingest.receive(topic, payload);
   });
   const pruning = setInterval(() => void ingest.prune().catch(reportError), PRUNE_EVERY_MS);
-  opened.push(() => Promise.resolve(clearInterval(pruning)));
+  opened.push(() => {
+    clearInterval(pruning);
+    return Promise.resolve();
+  });
 
   const app = createApp({
     db,
@@ -130,7 +133,7 @@ async function open(
     now,
     enrolment: {
       director: { threshold: 1, keys: [publicKeyOf(directorKey)] },
-      brokerUrl: configuration.publicBrokerUrl ?? broker.url,
+      brokerUrl: (reachedAs) => configuration.publicBrokerUrl ?? brokerUrlFor(broker.url, mqtt.host, reachedAs),
       epoch,
     },
     reported: deviceViews(db),
@@ -144,6 +147,12 @@ async function open(
   });
   return { httpUrl, mqttUrl: broker.url, adminToken, incidents };
 }
+
+const WILDCARDS = new Set(['0.0.0.0', '::']);
+
+/** A broker that listens on all addresses has none of its own to tell: the name that the device found us by is the best one. */
+const brokerUrlFor = (url: string, host: string, reachedAs: string): string =>
+  WILDCARDS.has(host) ? `mqtt://${reachedAs}:${url.slice(url.lastIndexOf(':') + 1)}` : url;
 
 function makeDataDirectory(dataDir: string): void {
   try {

@@ -36,7 +36,7 @@ export interface ControlPlaneFixture {
   readonly directory: string;
   readonly clock: { at: number };
   readonly publisher: KeyPair;
-  token(role: Role): Promise<Record<string, string>>;
+  readonly token: (role: Role) => Promise<Record<string, string>>;
   close(): Promise<void>;
 }
 
@@ -72,7 +72,7 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     version: '0.0.0-test',
     enrolment: {
       director: { threshold: 1, keys: [publicKeyOf(directorKey)] },
-      brokerUrl: 'mqtt://127.0.0.1:1883',
+      brokerUrl: (reachedAs) => `mqtt://${reachedAs}:1883`,
       epoch: 1,
     },
     reported: deviceViews(db),

@@ -41,10 +41,13 @@ export function toDatabaseError(error: unknown, file: string): unknown {
       remedy: 'Free space on this file system; the agent tries again by itself.',
     });
   }
-  if (['SQLITE_BUSY', 'SQLITE_LOCKED', 'SQLITE_CANTOPEN', 'SQLITE_IOERR', 'SQLITE_READONLY', 'SQLITE_PERM'].includes(code)) {
+  if (
+    ['SQLITE_BUSY', 'SQLITE_LOCKED', 'SQLITE_CANTOPEN', 'SQLITE_IOERR', 'SQLITE_READONLY', 'SQLITE_PERM'].includes(code)
+  ) {
     return new DatabaseError('DATABASE_UNAVAILABLE', `The database cannot be used: ${(error as Error).message}.`, {
       ...facts,
-      remedy: "Check that the folder exists and belongs to the agent's user, that no second agent uses it, and that the disk is sound.",
+      remedy:
+        "Check that the folder exists and belongs to the agent's user, that no second agent uses it, and that the disk is sound.",
     });
   }
   return error;

@@ -65,10 +65,14 @@ function openChecked({ file, pragmas, migrations }: SqliteOptions): SqliteDataba
 function migrate(database: SqliteDatabase, file: string, migrations: readonly string[]): void {
   const found = Number(database.pragma('user_version', { simple: true }));
   if (found > migrations.length) {
-    throw new DatabaseError('DATABASE_SCHEMA_NEWER', `The database has schema ${found}; this agent knows ${migrations.length}.`, {
-      where: file,
-      remedy: 'A newer agent has written this file. Install that version again, or move the file away.',
-    });
+    throw new DatabaseError(
+      'DATABASE_SCHEMA_NEWER',
+      `The database has schema ${found}; this agent knows ${migrations.length}.`,
+      {
+        where: file,
+        remedy: 'A newer agent has written this file. Install that version again, or move the file away.',
+      },
+    );
   }
   migrations.slice(found).forEach((script, index) => {
     database.transaction(() => {

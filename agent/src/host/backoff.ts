@@ -9,7 +9,11 @@ export interface BackoffBounds {
  *
  * @param attempt 0 for the first retry
  */
-export function backoffMs({ firstMs, maxMs }: BackoffBounds, attempt: number, random: () => number = Math.random): number {
+export function backoffMs(
+  { firstMs, maxMs }: BackoffBounds,
+  attempt: number,
+  random: () => number = Math.random,
+): number {
   const ceilingMs = Math.min(maxMs, firstMs * 2 ** Math.min(attempt, 30));
   // Never quite zero: an immediate retry against a dead server would spin.
   return Math.max(ceilingMs * random(), Math.min(firstMs, ceilingMs) / 10);

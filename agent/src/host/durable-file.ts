@@ -37,7 +37,7 @@ export function writeDurablySync(file: string, text: string, mode = 0o644): void
     const descriptor = openSync(temporary, 'wx', mode);
     try {
       const bytes = Buffer.from(text);
-      for (let offset = 0; offset < bytes.length; ) offset += writeSync(descriptor, bytes, offset);
+      for (let offset = 0; offset < bytes.length;) offset += writeSync(descriptor, bytes, offset);
       fsyncSync(descriptor);
     } finally {
       closeSync(descriptor);

@@ -70,7 +70,10 @@ export function createHostProbe({ diskPath }: { diskPath: string }): HostProbe {
     async metrics() {
       const probes = [cpuShare, memory, disk, temperature, gpu].map(async (probe) => probe());
       const results = await Promise.allSettled(probes);
-      return Object.assign({}, ...results.map((result) => (result.status === 'fulfilled' ? result.value : {}))) as HostMetrics;
+      return Object.assign(
+        {},
+        ...results.map((result) => (result.status === 'fulfilled' ? result.value : {})),
+      ) as HostMetrics;
     },
   };
 }

@@ -28,7 +28,9 @@ export interface EnrolOptions {
 const TIMEOUT_MS = 30_000;
 const MAX_ANSWER_BYTES = 64 * 1024;
 
-const Refusal = Type.Object({ error: Type.Object({ code: Type.String(), what: Type.String(), remedy: Type.String() }) });
+const Refusal = Type.Object({
+  error: Type.Object({ code: Type.String(), what: Type.String(), remedy: Type.String() }),
+});
 
 /**
  * Presents the device's key and a claim token to the control plane (docs/protocol.md, section 7) and stores the grant. The key is made and
@@ -59,12 +61,23 @@ export async function enrol(options: EnrolOptions): Promise<Identity> {
   );
   const grant = await requestGrant(`${controlPlaneUrl}/api/v1/enrolments`, request, options.fetch ?? fetch);
   if (grant.deviceId !== deviceId) {
-    throw new IdentityError('IDENTITY_MISMATCH', `The control plane answered for ${grant.deviceId}, not for ${deviceId}.`, {
-      where: controlPlaneUrl,
-      remedy: 'Check the address of the control plane, and enrol again with a new claim token.',
-    });
+    throw new IdentityError(
+      'IDENTITY_MISMATCH',
+      `The control plane answered for ${grant.deviceId}, not for ${deviceId}.`,
+      {
+        where: controlPlaneUrl,
+        remedy: 'Check the address of the control plane, and enrol again with a new claim token.',
+      },
+    );
   }
-  const identity: Identity = { format: 'drover.identity/1', controlPlaneUrl, hardwareClass, attributes, publisherKeys, grant };
+  const identity: Identity = {
+    format: 'drover.identity/1',
+    controlPlaneUrl,
+    hardwareClass,
+    attributes,
+    publisherKeys,
+    grant,
+  };
   await saveIdentity(dataDir, identity);
   return identity;
 }
@@ -85,15 +98,20 @@ async function requestGrant(url: string, body: Buffer, request: typeof fetch): P
     if (cause instanceof IdentityError) throw cause;
     throw new IdentityError('ENROLMENT_UNREACHABLE', `The control plane does not answer: ${reasonOf(cause)}.`, {
       where: url,
-      remedy: 'Check the address, the network and whether the control plane runs; then enrol again with the same claim token.',
+      remedy:
+        'Check the address, the network and whether the control plane runs; then enrol again with the same claim token.',
       cause,
     });
   }
   if (status >= 500) {
-    throw new IdentityError('ENROLMENT_UNREACHABLE', `The control plane failed with status ${status}: ${text.slice(0, 500)}`, {
-      where: url,
-      remedy: 'Look at the log of the control plane; then enrol again with the same claim token.',
-    });
+    throw new IdentityError(
+      'ENROLMENT_UNREACHABLE',
+      `The control plane failed with status ${status}: ${text.slice(0, 500)}`,
+      {
+        where: url,
+        remedy: 'Look at the log of the control plane; then enrol again with the same claim token.',
+      },
+    );
   }
   const json = parseJson(text, url);
   if (status !== 201 && status !== 200) throw refusal(status, json, url);

@@ -12,7 +12,7 @@ export interface LinkOptions {
   /** Password; the user name is the device id. */
   readonly credential: string;
   readonly outbox: ReportQueue;
-  readonly clock: Pick<Clock, 'sleep'>;
+  readonly clock: Pick<Clock, 'sleep' | 'monotonic'>;
   /** One signed order. It is acknowledged to the broker when the promise resolves, so resolve once the order is stored. */
   readonly onOrder: (envelope: Uint8Array) => Promise<void>;
   /** Subscribed and ready: the moment to state what runs here. */
@@ -49,24 +49,27 @@ const MQTT_CONNECT_REFUSALS: Readonly<Record<number, string>> = {
 export function openLink(options: LinkOptions): Link {
   const { clock, backoff = { firstMs: 500, maxMs: 60_000 } } = options;
   const closing = new AbortController();
+  const isClosing = () => closing.signal.aborted;
   let client: MqttClient | undefined;
 
   async function stayConnected(): Promise<void> {
-    for (let attempt = 0; !closing.signal.aborted; ) {
-      const problem = await attemptSession(() => (attempt = 0));
-      if (closing.signal.aborted) return;
+    for (let failures = 0; !isClosing(); failures += 1) {
+      const beganAtMs = clock.monotonic();
+      const problem = await attemptSession();
+      if (isClosing()) return;
       options.onProblem(problem);
-      await clock.sleep(backoffMs(backoff, attempt), closing.signal).catch(() => undefined);
-      attempt += 1;
+      // A connection that breaks at once each time (an order that can't be stored) is a failure as well.
+      if (clock.monotonic() - beganAtMs >= backoff.maxMs) failures = 0;
+      await clock.sleep(backoffMs(backoff, failures), closing.signal).catch(() => undefined);
     }
   }
-  async function attemptSession(onUp: () => void): Promise<LinkError> {
+  async function attemptSession(): Promise<LinkError> {
     try {
       client = connect(options.url, clientOptions(options));
     } catch (error) {
       return toLinkError(error, options.url, false);
     }
-    return session(client, options, closing.signal, onUp);
+    return session(client, options, closing.signal);
   }
   const running = stayConnected();
   return {
@@ -94,12 +97,7 @@ function clientOptions({ deviceId, credential, keepaliveS = 60 }: LinkOptions): 
 }
 
 /** Lives as long as one connection; resolves with the reason for its end and leaves no socket behind. */
-async function session(
-  client: MqttClient,
-  options: LinkOptions,
-  closing: AbortSignal,
-  onUp: () => void,
-): Promise<LinkError> {
+async function session(client: MqttClient, options: LinkOptions, closing: AbortSignal): Promise<LinkError> {
   const ended = new AbortController();
   let reason: unknown;
   let wasUp = false;
@@ -132,7 +130,6 @@ async function session(
   async function serve(): Promise<void> {
     await client.subscribeAsync(ordersTopic(options.deviceId), { qos: 1 });
     wasUp = true;
-    onUp();
     options.onConnected();
     await drain(options.outbox, ended.signal, async (bytes) => {
       await client.publishAsync(reportsTopic(options.deviceId), Buffer.from(bytes), { qos: 1 });
@@ -185,10 +182,14 @@ function toLinkError(reason: unknown, url: string, wasUp: boolean): LinkError {
   const refusal = typeof returnCode === 'number' ? MQTT_CONNECT_REFUSALS[returnCode] : undefined;
   const facts = { where: url, cause: reason };
   if (refusal !== undefined) {
-    return new LinkError('LINK_REFUSED', `The broker refused the connection: ${refusal} (CONNACK ${String(returnCode)}).`, {
-      ...facts,
-      remedy: 'The agent goes on trying. If it stays so, check that this device is enrolled and not revoked.',
-    });
+    return new LinkError(
+      'LINK_REFUSED',
+      `The broker refused the connection: ${refusal} (CONNACK ${String(returnCode)}).`,
+      {
+        ...facts,
+        remedy: 'The agent goes on trying. If it stays so, check that this device is enrolled and not revoked.',
+      },
+    );
   }
   const detail = reason instanceof Error ? `: ${reason.message}` : '';
   const remedy = 'The agent goes on trying and keeps its reports. If it stays so, check the network and the broker.';

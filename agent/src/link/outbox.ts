@@ -80,13 +80,19 @@ export function openOutbox(options: OutboxOptions): Outbox {
     oldestExpendable: database.prepare<[], Row>(
       "SELECT sequence, kind, length(envelope) AS bytes FROM reports WHERE kind <> 'state' ORDER BY sequence LIMIT 1",
     ),
-    get: database.prepare<[number], Row>('SELECT sequence, kind, length(envelope) AS bytes FROM reports WHERE sequence = ?'),
-    insert: database.prepare<[number, ReportKind, Uint8Array]>('INSERT INTO reports (sequence, kind, envelope) VALUES (?, ?, ?)'),
+    get: database.prepare<[number], Row>(
+      'SELECT sequence, kind, length(envelope) AS bytes FROM reports WHERE sequence = ?',
+    ),
+    insert: database.prepare<[number, ReportKind, Uint8Array]>(
+      'INSERT INTO reports (sequence, kind, envelope) VALUES (?, ?, ?)',
+    ),
     remove: database.prepare<[number]>('DELETE FROM reports WHERE sequence = ?'),
     countDrop: database.prepare<[ReportKind]>(
       'INSERT INTO dropped (kind, reports) VALUES (?, 1) ON CONFLICT (kind) DO UPDATE SET reports = reports + 1',
     ),
-    drops: database.prepare<[], { kind: ReportKind; reports: number }>('SELECT kind, reports FROM dropped ORDER BY kind'),
+    drops: database.prepare<[], { kind: ReportKind; reports: number }>(
+      'SELECT kind, reports FROM dropped ORDER BY kind',
+    ),
     clearDrops: database.prepare('DELETE FROM dropped'),
   };
   const stored = statements.totals.get();
@@ -112,8 +118,8 @@ export function openOutbox(options: OutboxOptions): Outbox {
   }
   const exceeds = (factor: number) => waiting.reports > maxReports * factor || waiting.bytes > maxBytes * factor;
   function makeRoom(): void {
-    for (let oldest; exceeds(1) && (oldest = statements.oldest.get('telemetry')); ) drop(oldest);
-    for (let oldest; exceeds(2) && (oldest = statements.oldestExpendable.get()); ) drop(oldest);
+    for (let oldest; exceeds(1) && (oldest = statements.oldest.get('telemetry'));) drop(oldest);
+    for (let oldest; exceeds(2) && (oldest = statements.oldestExpendable.get());) drop(oldest);
   }
 
   function enqueue<Kind extends ReportKind>(kind: Kind, body: ReportBody<Kind>): void {
@@ -121,9 +127,13 @@ export function openOutbox(options: OutboxOptions): Outbox {
     const report = { protocol: 1, kind, deviceId, sequence, at: clock.now(), body } as Report;
     const envelope = signReport(report, signer);
     if (envelope.length > MAX_REPORT_BYTES) {
-      throw new LinkError('OUTBOX_REPORT_TOO_LARGE', `A ${kind} report of ${envelope.length} bytes exceeds ${MAX_REPORT_BYTES}.`, {
-        remedy: 'This is a defect in Drover. Report it with the log around this line.',
-      });
+      throw new LinkError(
+        'OUTBOX_REPORT_TOO_LARGE',
+        `A ${kind} report of ${envelope.length} bytes exceeds ${MAX_REPORT_BYTES}.`,
+        {
+          remedy: 'This is a defect in Drover. Report it with the log around this line.',
+        },
+      );
     }
     const before = { ...waiting };
     try {
@@ -150,9 +160,14 @@ export function openOutbox(options: OutboxOptions): Outbox {
     if (drops.length === 0) return;
     const counts = drops.map(({ kind, reports }) => `${reports} ${kind}`).join(', ');
     statements.clearDrops.run();
-    const error = new LinkError('OUTBOX_OVERFLOW', `The outbox was full while the broker was away; dropped reports: ${counts}.`, {
-      remedy: 'Nothing, if the outage was expected. Otherwise check the network of this device, or send telemetry less often.',
-    });
+    const error = new LinkError(
+      'OUTBOX_OVERFLOW',
+      `The outbox was full while the broker was away; dropped reports: ${counts}.`,
+      {
+        remedy:
+          'Nothing, if the outage was expected. Otherwise check the network of this device, or send telemetry less often.',
+      },
+    );
     enqueue('incident', { error: error.toJSON() });
   }
 

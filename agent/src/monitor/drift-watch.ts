@@ -23,7 +23,9 @@ interface Watched {
   afterId: number;
   /** Who raised the alarm that is up, if one is. */
   alarmOf: ServedBy | undefined;
-  calmWindows: number;
+  /** The last verdict, and how many windows in a row reached it. */
+  last: DriftDecision['verdict'] | undefined;
+  inARow: number;
 }
 
 const CALM_WINDOWS_TO_CLEAR = 3;
@@ -62,7 +64,8 @@ export class DriftWatch {
         reference,
         afterId: resumes ? verdict.lastId : await store.lastSampleId(),
         alarmOf: before ? before.alarmOf : verdict?.alarm === true ? verdict.servedBy : undefined,
-        calmWindows: resumes ? verdict.calmWindows : 0,
+        last: resumes ? verdict.decision.verdict : undefined,
+        inARow: resumes ? verdict.inARow : 0,
       });
     });
   }
@@ -106,9 +109,11 @@ export class DriftWatch {
   async #conclude(watched: Watched, window: SampleWindow, decision: DriftDecision): Promise<void> {
     const { servedBy, reference } = watched;
     const { store, clock, onDrift } = this.#options;
-    const calmWindows = decision.verdict === 'NO_DRIFT' ? watched.calmWindows + 1 : 0;
-    const isRaised = decision.drift && !(watched.alarmOf && isSame(watched.alarmOf, servedBy));
-    const isCleared = watched.alarmOf !== undefined && calmWindows >= CALM_WINDOWS_TO_CLEAR;
+    const inARow = decision.verdict === watched.last ? watched.inARow + 1 : 1;
+    const isConfirmed = decision.drift && inARow >= reference.thresholds.confirmWindows;
+    const isRaised = isConfirmed && !(watched.alarmOf && isSame(watched.alarmOf, servedBy));
+    const isCalm = decision.verdict === 'NO_DRIFT' && inARow >= CALM_WINDOWS_TO_CLEAR;
+    const isCleared = watched.alarmOf !== undefined && isCalm;
     const alarmOf = isRaised ? servedBy : isCleared ? undefined : watched.alarmOf;
     await store.saveVerdict({
       servedBy,
@@ -118,9 +123,9 @@ export class DriftWatch {
       windowEndAtMs: window.lastAtMs,
       decision,
       alarm: alarmOf !== undefined,
-      calmWindows,
+      inARow,
     });
-    Object.assign(watched, { afterId: window.lastId, alarmOf, calmWindows });
+    Object.assign(watched, { afterId: window.lastId, alarmOf, last: decision.verdict, inARow });
     if (isRaised || isCleared)
       onDrift(driftBody(isRaised ? 'raised' : 'cleared', servedBy, reference, window, decision));
   }

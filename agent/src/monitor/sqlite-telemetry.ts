@@ -142,7 +142,7 @@ class SqliteTelemetry implements SynchronousTelemetry {
         windowEndAtMs: row.window_end_at_ms,
         decision: JSON.parse(row.decision) as DriftDecision,
         alarm: row.alarm === 1,
-        calmWindows: row.calm_windows,
+        inARow: row.in_a_row,
       })),
     );
   }

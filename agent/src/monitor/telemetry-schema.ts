@@ -50,7 +50,7 @@ export const TELEMETRY_MIGRATIONS: readonly string[] = [
     decided_at_ms INTEGER NOT NULL,
     window_end_at_ms INTEGER NOT NULL,
     alarm INTEGER NOT NULL,
-    calm_windows INTEGER NOT NULL,
+    in_a_row INTEGER NOT NULL,
     decision TEXT NOT NULL
   ) STRICT;
   CREATE INDEX verdicts_by_serving ON verdicts (serving, id);

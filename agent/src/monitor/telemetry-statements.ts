@@ -17,7 +17,7 @@ interface VerdictRow extends ServingRow {
   readonly decided_at_ms: number;
   readonly window_end_at_ms: number;
   readonly alarm: 0 | 1;
-  readonly calm_windows: number;
+  readonly in_a_row: number;
   readonly decision: string;
 }
 
@@ -38,7 +38,7 @@ interface VerdictInsert {
   readonly decidedAtMs: number;
   readonly windowEndAtMs: number;
   readonly alarm: 0 | 1;
-  readonly calmWindows: number;
+  readonly inARow: number;
   readonly decision: string;
 }
 
@@ -127,8 +127,8 @@ export function telemetryStatements(database: SqliteDatabase): TelemetryStatemen
     ),
     deleteCounts: prepare('DELETE FROM counts WHERE serving = :serving'),
     saveVerdict: prepare(
-      `INSERT INTO verdicts (serving, after_id, last_id, decided_at_ms, window_end_at_ms, alarm, calm_windows, decision)
-       VALUES (:serving, :afterId, :lastId, :decidedAtMs, :windowEndAtMs, :alarm, :calmWindows, :decision)`,
+      `INSERT INTO verdicts (serving, after_id, last_id, decided_at_ms, window_end_at_ms, alarm, in_a_row, decision)
+       VALUES (:serving, :afterId, :lastId, :decidedAtMs, :windowEndAtMs, :alarm, :inARow, :decision)`,
     ),
     trimVerdicts: prepare(
       `DELETE FROM verdicts WHERE ${OF_MODEL} AND id NOT IN (SELECT id FROM verdicts WHERE ${OF_MODEL} ORDER BY id DESC LIMIT :keep)`,

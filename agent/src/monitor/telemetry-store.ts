@@ -43,8 +43,8 @@ export interface DriftVerdict {
   readonly decision: DriftDecision;
   /** Is an alarm up after this verdict? */
   readonly alarm: boolean;
-  /** Windows without drift in a row, this one included. */
-  readonly calmWindows: number;
+  /** Windows in a row with this verdict, this one included. */
+  readonly inARow: number;
 }
 
 /** What a device saw, in SQLite, bounded. Errors are DatabaseErrors (DATABASE_DISK_FULL, DATABASE_CORRUPT, DATABASE_UNAVAILABLE). */

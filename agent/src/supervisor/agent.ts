@@ -191,9 +191,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 
   const loop = (name: string, intervalMs: number, act: () => Promise<void>) =>
     closers.push(every({ intervalMs, clock, act, onError: (error) => incident(error), name }));
-  loop('telemetry', config.telemetry.intervalMs, async () =>
-    report('telemetry', await reporter.telemetryBody()),
-  );
+  loop('telemetry', config.telemetry.intervalMs, async () => report('telemetry', await reporter.telemetryBody()));
   loop('drift', DRIFT_INTERVAL_MS, () => driftWatch.check());
   loop('tuning', DRIFT_INTERVAL_MS, () => tuning.check());
 

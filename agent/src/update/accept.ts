@@ -41,9 +41,13 @@ export function verifyDeployment(order: Deployment, facts: AcceptanceFacts): voi
 /** Section 4, steps 3 and 4: an order for one device or kind of hardware means nothing to another. */
 function verifyAddressee(order: Deployment, { deviceId, hardwareClass }: AcceptanceFacts): void {
   if (order.deviceId !== deviceId) {
-    throw new UpdateError('DEPLOYMENT_WRONG_DEVICE', `The order is for ${order.deviceId}; this device is ${deviceId}.`, {
-      remedy: 'Check who publishes to the order topic of this device.',
-    });
+    throw new UpdateError(
+      'DEPLOYMENT_WRONG_DEVICE',
+      `The order is for ${order.deviceId}; this device is ${deviceId}.`,
+      {
+        remedy: 'Check who publishes to the order topic of this device.',
+      },
+    );
   }
   if (order.hardwareClass !== hardwareClass) {
     throw new UpdateError(
@@ -60,7 +64,10 @@ function verifyFreshness(order: Deployment, { accepted, nowMs }: AcceptanceFacts
     throw new UpdateError(
       'DEPLOYMENT_REPLAYED',
       `The order has the number ${order.epoch}.${order.counter}; ${accepted.epoch}.${accepted.counter} was already accepted.`,
-      { remedy: 'Nothing, if it is an old order that was sent again. After a restored backup, raise the epoch of the director.' },
+      {
+        remedy:
+          'Nothing, if it is an old order that was sent again. After a restored backup, raise the epoch of the director.',
+      },
     );
   }
   if (order.expiresAt <= nowMs) {

@@ -70,7 +70,9 @@ export class BaseModel {
     }
     this.#serves = undefined;
     if (this.#environment.serving.running(this.#model)) await this.#environment.serving.deactivate(this.#model);
-    return choices.length === 0 ? 'there is no earlier release; the model is not served' : 'no release could be activated';
+    return choices.length === 0
+      ? 'there is no earlier release; the model is not served'
+      : 'no release could be activated';
   }
 
   /** Serves a fine-tuned file on top of the committed release, from now on and after restarts. On failure the base serves as before. */
@@ -85,7 +87,10 @@ export class BaseModel {
       await this.activate(signal);
       throw error;
     }
-    this.#environment.journal.write('adapt', { model: this.#model, record: { ...this.#record, adaptation: { digest } } });
+    this.#environment.journal.write('adapt', {
+      model: this.#model,
+      record: { ...this.#record, adaptation: { digest } },
+    });
   }
 
   /** Serves the committed release as it was published. */
@@ -130,4 +135,6 @@ export class BaseModel {
 }
 
 export const notPossible = (what: string): UpdateError =>
-  new UpdateError('ADAPTATION_NOT_POSSIBLE', what, { remedy: 'Adapt again when a release is committed and no update is in progress.' });
+  new UpdateError('ADAPTATION_NOT_POSSIBLE', what, {
+    remedy: 'Adapt again when a release is committed and no update is in progress.',
+  });

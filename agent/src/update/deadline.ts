@@ -19,7 +19,8 @@ export async function withDeadline<Result>(
   const timer = setTimeout(() => {
     expiry.abort(
       new UpdateError('UPDATE_STEP_TIMEOUT', `${what} did not end within ${deadlineMs} ms.`, {
-        remedy: 'Look at the log of the device for what hung. The device goes on with its last release; order this one again when mended.',
+        remedy:
+          'Look at the log of the device for what hung. The device goes on with its last release; order this one again when mended.',
       }),
     );
   }, deadlineMs);

@@ -61,7 +61,8 @@ export async function downloadBlob(reference: FileReference, options: DownloadOp
     async () => {
       const resumedAt = await streamToPartial(reference, options, (bytes) => (received += bytes));
       // A power cut may have left garbage in a partial file: only a file that came in one piece proves that the server lies.
-      if (resumedAt === 'mismatch-after-resume') await streamToPartial(reference, options, (bytes) => (received += bytes));
+      if (resumedAt === 'mismatch-after-resume')
+        await streamToPartial(reference, options, (bytes) => (received += bytes));
     },
     () => received,
   );
@@ -95,9 +96,13 @@ async function streamToPartial(
   }
   if (size > expectedBytes) {
     await store.discardPartial(digest);
-    throw new UpdateError('FETCH_TOO_LARGE', `"${path}" is larger than the ${expectedBytes} bytes that the manifest states.`, {
-      remedy: 'The server does not give out what was published. Check the storage of the control plane.',
-    });
+    throw new UpdateError(
+      'FETCH_TOO_LARGE',
+      `"${path}" is larger than the ${expectedBytes} bytes that the manifest states.`,
+      {
+        remedy: 'The server does not give out what was published. Check the storage of the control plane.',
+      },
+    );
   }
   if (size < expectedBytes) {
     throw new UpdateError('FETCH_INTERRUPTED', `"${path}" ended after ${size} of ${expectedBytes} bytes.`, {
@@ -108,7 +113,8 @@ async function streamToPartial(
   await store.discardPartial(digest);
   if (resumedAt > 0) return 'mismatch-after-resume';
   throw new UpdateError('FETCH_DIGEST_MISMATCH', `The bytes of "${path}" are not those that the publisher signed.`, {
-    remedy: 'The file was changed on the server or on its way. Publish the release again from the source, and look for who changed it.',
+    remedy:
+      'The file was changed on the server or on its way. Publish the release again from the source, and look for who changed it.',
   });
 }
 

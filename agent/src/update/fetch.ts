@@ -83,10 +83,14 @@ function bytesToSkip(response: Response, offset: number, url: string): number {
   if (response.status !== 206) return offset;
   const first = /^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1];
   if (first !== undefined && Number(first) === offset) return 0;
-  throw new UpdateError('FETCH_ANSWER_INVALID', `The server was asked for bytes from ${offset} and gave "${first ?? 'none'}".`, {
-    where: url,
-    remedy: 'Check proxies and caches between the device and the control plane.',
-  });
+  throw new UpdateError(
+    'FETCH_ANSWER_INVALID',
+    `The server was asked for bytes from ${offset} and gave "${first ?? 'none'}".`,
+    {
+      where: url,
+      remedy: 'Check proxies and caches between the device and the control plane.',
+    },
+  );
 }
 
 async function toHttpError(response: Response, url: string): Promise<UpdateError> {
@@ -138,9 +142,13 @@ const tooLarge = (url: string, maxBytes: number) =>
 
 function unreachable(url: string, cause: unknown): UpdateError {
   const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
-  return new UpdateError('FETCH_UNREACHABLE', `The connection failed: ${inner instanceof Error ? inner.message : String(inner)}.`, {
-    where: url,
-    remedy: 'The device tries again by itself. If it stays so, check the network and whether the control plane runs.',
-    cause,
-  });
+  return new UpdateError(
+    'FETCH_UNREACHABLE',
+    `The connection failed: ${inner instanceof Error ? inner.message : String(inner)}.`,
+    {
+      where: url,
+      remedy: 'The device tries again by itself. If it stays so, check the network and whether the control plane runs.',
+      cause,
+    },
+  );
 }

@@ -1,20 +1,19 @@
-import type { CodedErrorJson } from '@drover/shared/coded-error';
 import type { Digest, ModelName } from '@drover/shared/ids';
-import { MANIFEST_CODES } from '@drover/shared/manifest';
-import type { Deployment, IncidentBody, RefusalBody, StateBody, TransitionBody, UpdateState } from '@drover/shared/protocol';
-import { TRUST_CODES, type KeySet } from '@drover/shared/trust';
+import type { IncidentBody, RefusalBody, StateBody, TransitionBody, UpdateState } from '@drover/shared/protocol';
+import type { KeySet } from '@drover/shared/trust';
 import { backoffMs, type Clock } from '../host/index.js';
 import { BaseModel, notPossible } from './base-model.js';
 import { withDeadline } from './deadline.js';
 import type { RetryBounds } from './download.js';
-import { UpdateError, type UpdateCode } from './errors.js';
+import { UpdateError } from './errors.js';
 import type { ReleaseSource } from './fetch.js';
 import type { Journal, JournalChange, LastOutcome, ModelRecord, UpdateRecord } from './journal.js';
 import type { WriteGate } from './kill-points.js';
 import { isSupersedable, planStep, type Step, type StepArguments, type StepKind } from './plan.js';
 import type { Serving } from './ports.js';
 import { toReportableError } from './reportable.js';
-import { nextState, stateRow, type UpdateEvent } from './states.js';
+import { nextState, stateRow } from './states.js';
+import { failed, isUntrusted, newUpdate, type StepResult } from './step-result.js';
 import {
   activateCandidate,
   fetchRelease,
@@ -46,38 +45,12 @@ export interface UpdateEnvironment {
   readonly collect: () => void;
 }
 
-/** What a step has come to; `record` is journaled together with the transition. */
-interface StepResult {
-  readonly event: UpdateEvent;
-  readonly reason: string;
-  readonly error?: CodedErrorJson;
-  readonly record?: ModelRecord;
-  readonly begins?: Deployment;
-}
-
-type Executors = { [Kind in Exclude<StepKind, 'rest'>]: (args: StepArguments[Kind], context: StepContext) => Promise<StepResult> };
+type Executors = {
+  [Kind in Exclude<StepKind, 'rest'>]: (args: StepArguments[Kind], context: StepContext) => Promise<StepResult>;
+};
 
 /** Pauses after a journal that can't be written, for example on a full disk. */
 const HOLD = { firstMs: 1_000, maxMs: 60_000 };
-
-/** Errors that say that the release itself is not to be believed: the operator gets a refusal and not just a failed update. */
-const UNTRUSTED: ReadonlySet<string> = new Set<string>([
-  ...Object.keys(TRUST_CODES),
-  ...Object.keys(MANIFEST_CODES),
-  ...(['RELEASE_DIGEST_MISMATCH', 'RELEASE_NOT_AS_ORDERED', 'FETCH_DIGEST_MISMATCH', 'FETCH_TOO_LARGE'] satisfies UpdateCode[]),
-]);
-
-const failed = (error: unknown): StepResult => {
-  const reported = toReportableError(error);
-  return { event: 'failed', reason: `${reported.code}: ${reported.what}`, error: reported };
-};
-
-const newUpdate = (deployment: Deployment): Omit<UpdateRecord, 'state'> => ({
-  deployment,
-  activated: false,
-  interruptions: 0,
-  closedOrderly: false,
-});
 
 /**
  * The update of one model: plans a step from the journaled facts, carries it out, journals the transition, until there is nothing to do.
@@ -108,17 +81,20 @@ export class ModelUpdate {
 
   /** Serves again what served before the restart, then goes on with an interrupted update. Resolves once a model serves, or none can. */
   async resume(): Promise<void> {
+    if (this.update && stateRow(this.update.state).resume !== this.update.state) {
+      this.#advance({ event: 'interrupted', reason: 'the agent was stopped here' });
+    }
     const { update } = this;
     const row = stateRow(update?.state ?? 'idle');
     if (update && row.mayCrashDevice) {
       const interruptions = update.closedOrderly ? update.interruptions : update.interruptions + 1;
       this.#journal('resume', { update: { ...update, interruptions, closedOrderly: false } });
     }
-    const isLoop = planStep(this.#facts()).kind === 'fail-with';
+    const isGivenUp = planStep(this.#facts()).kind === 'fail-with';
     // Falling back re-activates by itself, as does the step of a state in which the candidate serves.
     if (row.serves === 'committed' && !(update?.state === 'falling-back' && update.activated)) {
       await this.base.activate(this.#closing.signal);
-    } else if (update && row.serves === 'candidate' && !isLoop) {
+    } else if (update && row.serves === 'candidate' && !isGivenUp) {
       await this.#reactivateCandidate(update);
     }
     this.start();
@@ -151,7 +127,8 @@ export class ModelUpdate {
     await this.#alone((signal) => this.base.dropAdaptation(signal));
   }
   async #alone(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    if (this.#running || this.update || this.record.pending) throw notPossible(`An update of ${this.model} is in progress.`);
+    if (this.#running || this.update || this.record.pending)
+      throw notPossible(`An update of ${this.model} is in progress.`);
     const working = work(this.#closing.signal).then(() => this.#collectGarbage());
     this.#occupy(working);
     await working;
@@ -174,7 +151,9 @@ export class ModelUpdate {
 
   async close(): Promise<void> {
     this.#closing.abort(
-      new UpdateError('UPDATE_CLOSED', 'The agent stops.', { remedy: 'Nothing: the update goes on after the next start.' }),
+      new UpdateError('UPDATE_CLOSED', 'The agent stops.', {
+        remedy: 'Nothing: the update goes on after the next start.',
+      }),
     );
     this.#step.abort();
     await this.#running;
@@ -185,7 +164,7 @@ export class ModelUpdate {
   }
 
   async #work(): Promise<void> {
-    for (let failures = 0; !this.#isOver(); ) {
+    for (let failures = 0; !this.#isOver();) {
       const step = planStep(this.#facts());
       if (step.kind === 'rest') return;
       try {
@@ -221,7 +200,9 @@ export class ModelUpdate {
     const deadlineMs = this.#environment.deadlinesMs[state] ?? stateRow(state).deadlineMs;
     const signal = AbortSignal.any([superseding, this.#closing.signal]);
     try {
-      return await withDeadline({ what: `The step "${state}"`, deadlineMs, signal }, (bounded) => this.#execute(step, bounded));
+      return await withDeadline({ what: `The step "${state}"`, deadlineMs, signal }, (bounded) =>
+        this.#execute(step, bounded),
+      );
     } catch (error) {
       if (this.#isOver() || superseding.aborted || stateRow(state).on.failed === undefined) throw error;
       return failed(error);
@@ -239,10 +220,16 @@ export class ModelUpdate {
   readonly #executors: Executors = {
     begin: ({ order }) => {
       const { pending: _begun, ...record } = this.record;
-      return Promise.resolve({ event: 'accepted', reason: `order ${order.epoch}.${order.counter}`, begins: order, record });
+      return Promise.resolve({
+        event: 'accepted',
+        reason: `order ${order.epoch}.${order.counter}`,
+        begins: order,
+        record,
+      });
     },
     'fail-with': ({ error }) => Promise.resolve(failed(error)),
-    'recognize-running': () => Promise.resolve({ event: 'already-running', reason: 'the ordered release already serves' }),
+    'recognize-running': () =>
+      Promise.resolve({ event: 'already-running', reason: 'the ordered release already serves' }),
     'start-fetching': () => Promise.resolve({ event: 'done', reason: 'not on this device as ordered' }),
     fetch: async (_, context) => ({ event: 'done', ...(await fetchRelease(context)) }),
     verify: async (_, context) => ({ event: 'done', ...(await verifyRelease(context)) }),
@@ -266,7 +253,7 @@ export class ModelUpdate {
     'clean-up': (_, { deployment }) => {
       this.#collectGarbage();
       const error = this.#inProgress().error ?? toReportableError(new Error('no error was journaled'));
-      const outcome = UNTRUSTED.has(error.code) ? 'refused' : 'fell-back';
+      const outcome = isUntrusted(error) ? 'refused' : 'fell-back';
       const { deploymentId, release } = deployment;
       const lastOutcome: LastOutcome = { deploymentId, release, outcome, error };
       const record: ModelRecord = { ...this.record, lastOutcome };
@@ -328,7 +315,7 @@ export class ModelUpdate {
       reason: reason.slice(0, 2000),
       ...(error && { error }),
     });
-    if (to === 'falling-back' && error && UNTRUSTED.has(error.code)) {
+    if (to === 'falling-back' && error && isUntrusted(error)) {
       this.#environment.onRefusal({ subject: 'release', deploymentId, error });
     }
     if (from === 'committing') this.#collectGarbage();

@@ -76,7 +76,10 @@ const rebootLoop = ({ deployment, state, interruptions }: UpdateRecord) =>
   new UpdateError(
     'UPDATE_REBOOT_LOOP',
     `The agent or the device stopped ${interruptions} times while it tried ${deployment.model} ${deployment.release.version} (${state}).`,
-    { remedy: 'Look at the log of the device (journalctl, dmesg) for why it stopped, then publish a release that it can bear.' },
+    {
+      remedy:
+        'Look at the log of the device (journalctl, dmesg) for why it stopped, then publish a release that it can bear.',
+    },
   );
 
 const superseded = (pending: Deployment) =>

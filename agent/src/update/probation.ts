@@ -21,7 +21,10 @@ export function judgeProbation(bounds: Probation, health: ServingHealth, elapsed
   const { requests, failures, crashes } = health;
   const isOverdue = elapsedMs >= bounds.maxMs;
   if (crashes >= bounds.maxCrashes) {
-    return unhealthy('PROBATION_CRASHED', `The inference process crashed ${crashes} times (bound: ${bounds.maxCrashes}).`);
+    return unhealthy(
+      'PROBATION_CRASHED',
+      `The inference process crashed ${crashes} times (bound: ${bounds.maxCrashes}).`,
+    );
   }
   const judged = Math.max(1, isOverdue ? requests : Math.max(requests, bounds.minRequests));
   if (failures / judged > bounds.maxFailureShare) {
@@ -32,7 +35,10 @@ export function judgeProbation(bounds: Probation, health: ServingHealth, elapsed
   }
   if (isOverdue) return { kind: 'healthy', reason: `healthy to the end of probation with ${requests} requests` };
   if (elapsedMs >= bounds.minMs && requests >= bounds.minRequests) {
-    return { kind: 'healthy', reason: `healthy for ${Math.round(elapsedMs)} ms and ${requests} requests, ${failures} failed` };
+    return {
+      kind: 'healthy',
+      reason: `healthy for ${Math.round(elapsedMs)} ms and ${requests} requests, ${failures} failed`,
+    };
   }
   const untilMs = elapsedMs < bounds.minMs ? bounds.minMs : bounds.maxMs;
   return { kind: 'undecided', nextLookMs: Math.min(LOOK_EVERY_MS, Math.max(1, untilMs - elapsedMs)) };
@@ -42,7 +48,8 @@ function unhealthy(code: 'PROBATION_CRASHED' | 'PROBATION_FAILURES', what: strin
   return {
     kind: 'unhealthy',
     error: new UpdateError(code, what, {
-      remedy: 'The device went back to its last release by itself. Look at the failing requests, mend the model and publish a new release.',
+      remedy:
+        'The device went back to its last release by itself. Look at the failing requests, mend the model and publish a new release.',
     }),
   };
 }

@@ -30,12 +30,21 @@ export const MAX_ENVELOPE_BYTES = 2 * 1024 * 1024;
  * @throws TrustError, ManifestError, UpdateError RELEASE_DIGEST_MISMATCH, RELEASE_NOT_AS_ORDERED
  */
 export function openRelease(envelope: Uint8Array, expected: ReleaseExpectation): VerifiedRelease {
-  const { payload } = verifyEnvelope(decodeEnvelope(envelope, MAX_ENVELOPE_BYTES), RELEASE_TYPE, expected.publisherKeys);
+  const { payload } = verifyEnvelope(
+    decodeEnvelope(envelope, MAX_ENVELOPE_BYTES),
+    RELEASE_TYPE,
+    expected.publisherKeys,
+  );
   const digest = digestOf(payload);
   if (digest !== expected.release.digest) {
-    throw new UpdateError('RELEASE_DIGEST_MISMATCH', `The manifest is ${digest}; ordered was ${expected.release.digest}.`, {
-      remedy: 'The server gave out another release than the director ordered. Check the registry of the control plane.',
-    });
+    throw new UpdateError(
+      'RELEASE_DIGEST_MISMATCH',
+      `The manifest is ${digest}; ordered was ${expected.release.digest}.`,
+      {
+        remedy:
+          'The server gave out another release than the director ordered. Check the registry of the control plane.',
+      },
+    );
   }
   const manifest = parseManifest(payload);
   if (manifest.model !== expected.model || manifest.version !== expected.release.version) {
@@ -59,7 +68,8 @@ function verifyPaths(files: readonly FileReference[]): void {
   const digests = new Map<string, Digest>();
   for (const { path, digest } of files) {
     const other = digests.get(path);
-    if (other !== undefined && other !== digest) throw notAsOrdered(`The manifest names two different files "${path}".`);
+    if (other !== undefined && other !== digest)
+      throw notAsOrdered(`The manifest names two different files "${path}".`);
     digests.set(path, digest);
   }
   for (const path of digests.keys()) {
@@ -69,4 +79,6 @@ function verifyPaths(files: readonly FileReference[]): void {
 }
 
 const notAsOrdered = (what: string) =>
-  new UpdateError('RELEASE_NOT_AS_ORDERED', what, { remedy: 'Publish a correct release under a new version and roll that out.' });
+  new UpdateError('RELEASE_NOT_AS_ORDERED', what, {
+    remedy: 'Publish a correct release under a new version and roll that out.',
+  });

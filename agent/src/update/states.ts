@@ -1,11 +1,11 @@
 import type { UpdateState } from '@drover/shared/protocol';
 
-/** What can happen to an update. `done`: the state's step succeeded. */
-export type UpdateEvent = 'accepted' | 'done' | 'already-running' | 'failed';
+/** What can happen to an update. `done`: the state's step succeeded. `interrupted`: the agent starts again, see `resume`. */
+export type UpdateEvent = 'accepted' | 'done' | 'already-running' | 'failed' | 'interrupted';
 
 interface StateRow {
   /** Where each event leads; an event that is not listed is a defect and throws. */
-  readonly on: Readonly<Partial<Record<UpdateEvent, UpdateState>>>;
+  readonly on: Readonly<Partial<Record<Exclude<UpdateEvent, 'interrupted'>, UpdateState>>>;
   /** Where an update goes on that was in this state when the power went. */
   readonly resume: UpdateState;
   /** What has to serve after such a restart: the last committed release, or the one that is being installed. */
@@ -40,18 +40,20 @@ export const STATES = {
     serves: 'committed',
     mayCrashDevice: false,
   },
-  /** Invariant: all files are there. The envelope and each file are read from disk and checked. Exit: staging. */
+  /** Invariant: all files are there. The envelope and each file are read from disk and checked. Exit: staging.
+   * Resumes at fetching: a damaged file may have been removed just before. */
   verifying: {
     on: { done: 'staging', failed: 'falling-back' },
-    resume: 'verifying',
+    resume: 'fetching',
     serves: 'committed',
     mayCrashDevice: false,
     deadlineMs: 30 * MINUTE_MS,
   },
-  /** Invariant: what is in the store is what publisher and director meant. Exit: self-testing once the release folder is complete. */
+  /** Invariant: what is in the store is what publisher and director meant. Exit: self-testing once the release folder is complete.
+   * Resumes at verifying: what was cut while it wrote is read again first. */
   staging: {
     on: { done: 'self-testing', failed: 'falling-back' },
-    resume: 'staging',
+    resume: 'verifying',
     serves: 'committed',
     mayCrashDevice: false,
     deadlineMs: 15 * MINUTE_MS,
@@ -96,7 +98,8 @@ export const stateRow = (state: UpdateState): StateRow => STATES[state];
 
 /** The state that an event leads to. An event that the table does not list is a defect. */
 export function nextState(state: UpdateState, event: UpdateEvent): UpdateState {
-  const next = stateRow(state).on[event];
+  const row = stateRow(state);
+  const next = event === 'interrupted' ? row.resume : row.on[event];
   if (next === undefined) throw new Error(`The update state "${state}" does not know the event "${event}".`);
   return next;
 }

@@ -73,7 +73,11 @@ export async function stageRelease({ deployment, publisherKeys, store }: StepCon
   return { reason: 'the release folder is complete' };
 }
 
-async function openStored(deployment: Deployment, publisherKeys: KeySet, store: ReleaseStore): Promise<VerifiedRelease> {
+async function openStored(
+  deployment: Deployment,
+  publisherKeys: KeySet,
+  store: ReleaseStore,
+): Promise<VerifiedRelease> {
   const envelope = await store.readEnvelope(deployment.release.digest);
   if (envelope) return openRelease(envelope, expectationOf(deployment, publisherKeys));
   throw new UpdateError('UPDATE_FILE_DAMAGED', 'The fetched envelope of the release has vanished.', {

@@ -77,10 +77,14 @@ export class ReleaseStore {
     }
     const freeBytes = await this.#diskFreeBytes(this.layout.blobs);
     if (freeBytes >= neededBytes) return;
-    throw new UpdateError('UPDATE_DISK_FULL', `The release needs ${toMiB(neededBytes)} MiB; ${toMiB(freeBytes)} MiB are free.`, {
-      where: this.layout.blobs,
-      remedy: `Free ${toMiB(neededBytes - freeBytes)} MiB on this file system, then order the release again.`,
-    });
+    throw new UpdateError(
+      'UPDATE_DISK_FULL',
+      `The release needs ${toMiB(neededBytes)} MiB; ${toMiB(freeBytes)} MiB are free.`,
+      {
+        where: this.layout.blobs,
+        remedy: `Free ${toMiB(neededBytes - freeBytes)} MiB on this file system, then order the release again.`,
+      },
+    );
   }
 
   /** A whole, checked download becomes a blob. */
@@ -153,10 +157,14 @@ export class ReleaseStore {
     const directory = this.releaseDirectory(expected.release.digest);
     const envelope = await readIfThere(join(directory, ENVELOPE_NAME));
     const missing = (file: string) =>
-      new UpdateError('UPDATE_FILE_DAMAGED', `${expected.model} ${expected.release.version} is not complete on this disk.`, {
-        where: file,
-        remedy: 'Check the disk (smartctl, dmesg), then order the release again.',
-      });
+      new UpdateError(
+        'UPDATE_FILE_DAMAGED',
+        `${expected.model} ${expected.release.version} is not complete on this disk.`,
+        {
+          where: file,
+          remedy: 'Check the disk (smartctl, dmesg), then order the release again.',
+        },
+      );
     if (!envelope) throw missing(directory);
     const { manifest, variant, release } = openRelease(envelope, expected);
     for (const { path, bytes } of filesOf(manifest, variant)) {
@@ -180,10 +188,14 @@ export class ReleaseStore {
     const found = await digestOfFile(target, signal);
     if (found === digest) return;
     await rm(target, { force: true });
-    throw new UpdateError('ADAPTATION_DAMAGED', `The adaptation of ${model} is ${found ?? 'missing'}; expected was ${digest}.`, {
-      where: source,
-      remedy: 'Nothing: the device goes on with its release and adapts again when it has fresh samples.',
-    });
+    throw new UpdateError(
+      'ADAPTATION_DAMAGED',
+      `The adaptation of ${model} is ${found ?? 'missing'}; expected was ${digest}.`,
+      {
+        where: source,
+        remedy: 'Nothing: the device goes on with its release and adapts again when it has fresh samples.',
+      },
+    );
   }
 
   async #write(name: string, file: string, act: (file: string) => Promise<void>): Promise<void> {

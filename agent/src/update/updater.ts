@@ -1,8 +1,22 @@
 import { mkdir } from 'node:fs/promises';
 import type { DeviceId, Digest, ModelName } from '@drover/shared/ids';
-import { openDeployment, type Deployment, type IncidentBody, type RefusalBody, type StateBody, type TransitionBody, type UpdateState } from '@drover/shared/protocol';
+import {
+  openDeployment,
+  type Deployment,
+  type IncidentBody,
+  type RefusalBody,
+  type StateBody,
+  type TransitionBody,
+  type UpdateState,
+} from '@drover/shared/protocol';
 import type { KeySet } from '@drover/shared/trust';
-import { clockState, diskFreeBytes as systemDiskFreeBytes, HostError, timeToJudgeBy, type Clock } from '../host/index.js';
+import {
+  clockState,
+  diskFreeBytes as systemDiskFreeBytes,
+  HostError,
+  timeToJudgeBy,
+  type Clock,
+} from '../host/index.js';
 import { verifyDeployment } from './accept.js';
 import { collectGarbage } from './collect.js';
 import type { RetryBounds } from './download.js';
@@ -128,7 +142,11 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
       verifyOrder(order);
     } catch (error) {
       const deploymentId = order?.deploymentId;
-      options.onRefusal({ subject: 'deployment', ...(deploymentId && { deploymentId }), error: toReportableError(error) });
+      options.onRefusal({
+        subject: 'deployment',
+        ...(deploymentId && { deploymentId }),
+        error: toReportableError(error),
+      });
       return;
     }
     accept(order);
@@ -136,9 +154,14 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
 
   function reportClock(): void {
     if (clockState(clock.now(), journal.timeFloorMs()) === 'plausible') return;
-    const error = new HostError('HOST_CLOCK_BEHIND', `The clock reads ${new Date(clock.now()).toISOString()}, which has passed.`, {
-      remedy: 'Set up time synchronization (timedatectl set-ntp true). Until then expiry is judged by the time of the last signed order.',
-    });
+    const error = new HostError(
+      'HOST_CLOCK_BEHIND',
+      `The clock reads ${new Date(clock.now()).toISOString()}, which has passed.`,
+      {
+        remedy:
+          'Set up time synchronization (timedatectl set-ntp true). Until then expiry is judged by the time of the last signed order.',
+      },
+    );
     onIncident({ error: toReportableError(error) });
   }
 
@@ -183,4 +206,8 @@ function keptBy(journal: Journal) {
 }
 
 /** What it throws becomes a rejection. */
-const promised = (act: () => void): Promise<void> => new Promise((resolve) => resolve(act()));
+const promised = (act: () => void): Promise<void> =>
+  new Promise((resolve) => {
+    act();
+    resolve();
+  });

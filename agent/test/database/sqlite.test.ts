@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DatabaseError, openSqlite, toDatabaseError } from '../../src/database/index.js';
+import { type DatabaseError, openSqlite, toDatabaseError } from '../../src/database/index.js';
 
 let folder: string;
 let file: string;
@@ -14,7 +14,10 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-const migrations = ['CREATE TABLE notes (text TEXT) STRICT', "ALTER TABLE notes ADD COLUMN author TEXT DEFAULT 'nobody'"];
+const migrations = [
+  'CREATE TABLE notes (text TEXT) STRICT',
+  "ALTER TABLE notes ADD COLUMN author TEXT DEFAULT 'nobody'",
+];
 const open = (scripts = migrations) =>
   openSqlite({
     file,
@@ -38,7 +41,9 @@ describe('when a database is opened', () => {
   it('leaves the file alone when its schema is newer', async () => {
     open().close();
     const before = await readFile(file);
-    expect(() => open(migrations.slice(0, 1))).toThrow(expect.objectContaining({ code: 'DATABASE_SCHEMA_NEWER' }) as Error);
+    expect(() => open(migrations.slice(0, 1))).toThrow(
+      expect.objectContaining({ code: 'DATABASE_SCHEMA_NEWER' }) as Error,
+    );
     expect(await readFile(file)).toEqual(before);
   });
 
@@ -52,7 +57,10 @@ describe('when a database is opened', () => {
 
   it.each([
     ['is no database at all', () => Buffer.alloc(8192, 'not sqlite ')],
-    ['has a damaged page', (bytes: Buffer) => Buffer.concat([bytes.subarray(0, 4096), Buffer.alloc(bytes.length - 4096, 0xff)])],
+    [
+      'has a damaged page',
+      (bytes: Buffer) => Buffer.concat([bytes.subarray(0, 4096), Buffer.alloc(bytes.length - 4096, 0xff)]),
+    ],
   ])('keeps a file aside that %s, builds a new one and reports it', async (_what, damage) => {
     const database = open();
     for (let row = 0; row < 500; row += 1) database.exec("INSERT INTO notes VALUES ('a row that fills pages', 'x')");

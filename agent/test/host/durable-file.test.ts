@@ -12,7 +12,13 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 describe('when a file is written durably', () => {
   it.each([
     ['asynchronously', writeDurably],
-    ['synchronously', (...parts: Parameters<typeof writeDurablySync>) => Promise.resolve(writeDurablySync(...parts))],
+    [
+      'synchronously',
+      (...parts: Parameters<typeof writeDurablySync>) => {
+        writeDurablySync(...parts);
+        return Promise.resolve();
+      },
+    ],
   ])('replaces it %s, with its mode, and leaves no temporary file', async (_how, write) => {
     const file = join(folder, 'secret.json');
     await write(file, 'old and longer', 0o600);

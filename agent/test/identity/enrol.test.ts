@@ -62,7 +62,11 @@ const options = (change: Partial<EnrolOptions> = {}): EnrolOptions => ({
 describe('when a device enrols', () => {
   it('proves its key, stores what it was granted with the pinned keys, and reads it again', async () => {
     const identity = await enrol(options());
-    expect(received[0]).toMatchObject({ deviceId, attributes: { site: 'north' }, claimToken: 'a-claim-token-of-the-operator' });
+    expect(received[0]).toMatchObject({
+      deviceId,
+      attributes: { site: 'north' },
+      claimToken: 'a-claim-token-of-the-operator',
+    });
     expect(received[0]?.publicKey).toEqual(publicKeyOf(await loadOrCreateDeviceKey(dataDir)));
     expect(await loadIdentity(dataDir)).toEqual(identity);
     expect(identity).toMatchObject({ controlPlaneUrl: url, publisherKeys: keys, grant });
@@ -84,7 +88,10 @@ describe('when a device enrols', () => {
   });
 
   it('repeats the words of a control plane that refuses', async () => {
-    answer = { status: 403, body: { error: { code: 'CLAIM_TOKEN_USED', what: 'The token was used.', remedy: 'Get a new one.' } } };
+    answer = {
+      status: 403,
+      body: { error: { code: 'CLAIM_TOKEN_USED', what: 'The token was used.', remedy: 'Get a new one.' } },
+    };
     await expect(enrol(options())).rejects.toMatchObject({
       code: 'ENROLMENT_REFUSED',
       message: 'The control plane refused (CLAIM_TOKEN_USED): The token was used.',
@@ -95,7 +102,11 @@ describe('when a device enrols', () => {
 
   it.each([
     ['answers with a page', { status: 200, body: '<html>' }, 'ENROLMENT_ANSWER_INVALID'],
-    ['answers with half a grant', { status: 201, body: { ...grant, credential: undefined } }, 'ENROLMENT_ANSWER_INVALID'],
+    [
+      'answers with half a grant',
+      { status: 201, body: { ...grant, credential: undefined } },
+      'ENROLMENT_ANSWER_INVALID',
+    ],
     ['answers without end', { status: 201, body: 'x'.repeat(100_000) }, 'ENROLMENT_ANSWER_INVALID'],
     ['answers for another device', { status: 201, body: { ...grant, deviceId: 'pump-8' } }, 'IDENTITY_MISMATCH'],
   ])('stores nothing when the server %s', async (_what, wrong, code) => {
@@ -105,7 +116,9 @@ describe('when a device enrols', () => {
   });
 
   it('says when nobody answers', async () => {
-    await expect(enrol(options({ controlPlaneUrl: 'http://127.0.0.1:9' }))).rejects.toMatchObject({ code: 'ENROLMENT_UNREACHABLE' });
+    await expect(enrol(options({ controlPlaneUrl: 'http://127.0.0.1:9' }))).rejects.toMatchObject({
+      code: 'ENROLMENT_UNREACHABLE',
+    });
   });
 });
 

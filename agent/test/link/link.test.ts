@@ -9,7 +9,14 @@ import { DeviceId } from '@drover/shared/ids';
 import { openReport, ordersTopic, reportsTopic, type ReportBody } from '@drover/shared/protocol';
 import { bulkSigner, createKeyPair, publicKeyOf } from '@drover/shared/trust';
 import { systemClock } from '../../src/host/index.js';
-import { openLink, openOutbox, type Link, type LinkError, type LinkOptions, type Outbox } from '../../src/link/index.js';
+import {
+  openLink,
+  openOutbox,
+  type Link,
+  type LinkError,
+  type LinkOptions,
+  type Outbox,
+} from '../../src/link/index.js';
 
 const key = createKeyPair();
 const deviceId = DeviceId('pump-7');
@@ -33,7 +40,10 @@ afterEach(async () => {
   await rm(dataDir, { recursive: true, force: true });
 });
 
-async function listen(onSocket: (socket: Socket) => void, port = 0): Promise<{ port: number; stop: () => Promise<void> }> {
+async function listen(
+  onSocket: (socket: Socket) => void,
+  port = 0,
+): Promise<{ port: number; stop: () => Promise<void> }> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {
     sockets.add(socket);

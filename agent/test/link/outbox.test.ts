@@ -12,7 +12,12 @@ const key = createKeyPair();
 const deviceId = DeviceId('pump-7');
 const telemetry: ReportBody<'telemetry'> = { windowMs: 1000, models: [] };
 const incident: ReportBody<'incident'> = { error: { code: 'X', what: 'something', remedy: 'nothing' } };
-const state = (agentVersion: string): ReportBody<'state'> => ({ agentVersion, hardwareClass: 'c', attributes: {}, models: [] });
+const state = (agentVersion: string): ReportBody<'state'> => ({
+  agentVersion,
+  hardwareClass: 'c',
+  attributes: {},
+  models: [],
+});
 const transition: ReportBody<'transition'> = {
   deploymentId: newDeploymentId(),
   model: ModelName('m1'),
@@ -25,15 +30,22 @@ const transition: ReportBody<'transition'> = {
 let dataDir: string;
 let outbox: Outbox;
 const open = (change: Partial<OutboxOptions> = {}): Outbox =>
-  (outbox = openOutbox({ dataDir, deviceId, signer: bulkSigner(key), clock: { now: () => 1_767_225_600_000 }, ...change }));
+  (outbox = openOutbox({
+    dataDir,
+    deviceId,
+    signer: bulkSigner(key),
+    clock: { now: () => 1_767_225_600_000 },
+    ...change,
+  }));
 beforeEach(async () => void (dataDir = await mkdtemp(join(tmpdir(), 'drover-outbox-'))));
 afterEach(() => rm(dataDir, { recursive: true, force: true }));
 
 /** Takes everything out as the link would, and verifies each signature. */
 function takeAll(): Report[] {
   const reports: Report[] = [];
-  for (let head; (head = outbox.head()); outbox.remove(head.sequence)) {
+  for (let head = outbox.head(); head; head = outbox.head()) {
     reports.push(openReport(head.bytes, deviceId, { threshold: 1, keys: [publicKeyOf(key)] }));
+    outbox.remove(head.sequence);
   }
   return reports;
 }
@@ -71,7 +83,9 @@ describe('when reports are queued', () => {
 
   it('refuses a report that no receiver would read', () => {
     const huge = { error: { ...incident.error, what: 'x'.repeat(1024 * 1024) } };
-    expect(() => open().enqueue('incident', huge)).toThrow(expect.objectContaining({ code: 'OUTBOX_REPORT_TOO_LARGE' }) as Error);
+    expect(() => open().enqueue('incident', huge)).toThrow(
+      expect.objectContaining({ code: 'OUTBOX_REPORT_TOO_LARGE' }) as Error,
+    );
     outbox.close();
   });
 });
@@ -105,16 +119,22 @@ describe('when the broker is away for long', () => {
   it('never exceeds its bounds in bytes, whatever is queued', () => {
     const maxBytes = 20_000;
     fc.assert(
-      fc.property(fc.array(fc.constantFrom<ReportKind>('telemetry', 'incident', 'transition'), { maxLength: 150 }), (queued) => {
-        open({ maxBytes });
-        for (const kind of queued) outbox.enqueue(kind, { telemetry, incident, transition }[kind as 'telemetry']);
-        const { bytes } = outbox.pending();
-        let summed = 0;
-        for (let head; (head = outbox.head()); outbox.remove(head.sequence)) summed += head.bytes.length;
-        outbox.close();
-        expect(bytes).toBeLessThanOrEqual(2 * maxBytes);
-        expect(summed).toBeGreaterThanOrEqual(bytes);
-      }),
+      fc.property(
+        fc.array(fc.constantFrom<ReportKind>('telemetry', 'incident', 'transition'), { maxLength: 150 }),
+        (queued) => {
+          open({ maxBytes });
+          for (const kind of queued) outbox.enqueue(kind, { telemetry, incident, transition }[kind as 'telemetry']);
+          const { bytes } = outbox.pending();
+          let summed = 0;
+          for (let head = outbox.head(); head; head = outbox.head()) {
+            summed += head.bytes.length;
+            outbox.remove(head.sequence);
+          }
+          outbox.close();
+          expect(bytes).toBeLessThanOrEqual(2 * maxBytes);
+          expect(summed).toBeGreaterThanOrEqual(bytes);
+        },
+      ),
       { numRuns: 10 },
     );
   });

@@ -118,6 +118,22 @@ describe('the drift watch', () => {
     expect(drifts.map(({ status }) => status)).toEqual(['raised', 'cleared']);
   });
 
+  it('when the release asks for two windows in a row, one alone raises nothing', async () => {
+    const { drift: thresholds } = model.manifest;
+    if (!thresholds) throw new Error('the test release has thresholds');
+    const careful = { ...model, manifest: { ...model.manifest, drift: { ...thresholds, confirmWindows: 2 } } };
+    const watch = open();
+    await watch.activated(careful);
+    await record([...normalRows(WINDOW, 1.5), ...normalRows(WINDOW), ...normalRows(WINDOW, 1.5)]);
+    await watch.check();
+    expect(drifts).toEqual([]);
+    const later = open();
+    await later.activated(careful);
+    await record(normalRows(WINDOW, 1.5));
+    await later.check();
+    expect(drifts.map(({ status }) => status)).toEqual(['raised']);
+  });
+
   it('when a verdict was stored, it can be reached again from what is stored', async () => {
     const watch = open();
     await watch.activated(model);

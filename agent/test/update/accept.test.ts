@@ -25,9 +25,21 @@ describe('when a signed order arrives', () => {
     ['of an older epoch', order({ epoch: 0, counter: 99 }), 'DEPLOYMENT_REPLAYED'],
     ['that expires now', order({ expiresAt: nowMs }), 'DEPLOYMENT_EXPIRED'],
     ['backwards without a grant', order({}, '1.0.0'), 'DEPLOYMENT_ROLLBACK_REFUSED'],
-    ['with a grant from another release', order({ downgrade: { ...grant, from: releaseOf('1.1.1') } }, '1.0.0'), 'DEPLOYMENT_ROLLBACK_REFUSED'],
-    ['with a grant to another release', order({ downgrade: { ...grant, to: releaseOf('0.9.0') } }, '1.0.0'), 'DEPLOYMENT_ROLLBACK_REFUSED'],
-    ['with a grant that expires now', order({ downgrade: { ...grant, expiresAt: nowMs } }, '1.0.0'), 'DEPLOYMENT_ROLLBACK_REFUSED'],
+    [
+      'with a grant from another release',
+      order({ downgrade: { ...grant, from: releaseOf('1.1.1') } }, '1.0.0'),
+      'DEPLOYMENT_ROLLBACK_REFUSED',
+    ],
+    [
+      'with a grant to another release',
+      order({ downgrade: { ...grant, to: releaseOf('0.9.0') } }, '1.0.0'),
+      'DEPLOYMENT_ROLLBACK_REFUSED',
+    ],
+    [
+      'with a grant that expires now',
+      order({ downgrade: { ...grant, expiresAt: nowMs } }, '1.0.0'),
+      'DEPLOYMENT_ROLLBACK_REFUSED',
+    ],
   ])('refuses one %s', (_what, refused, code) => {
     expect(() => verifyDeployment(refused, facts)).toThrow(expect.objectContaining({ code }) as Error);
   });
@@ -50,7 +62,11 @@ describe('when a signed order arrives', () => {
   });
 
   it('accepts each number at most once and never an older version without a grant, whatever arrives', () => {
-    const arbitraryOrder = fc.record({ epoch: fc.nat(3), counter: fc.integer({ min: 1, max: 9 }), version: fc.constantFrom('1.0.0', '1.1.0', '2.0.0-rc.1', '2.0.0') });
+    const arbitraryOrder = fc.record({
+      epoch: fc.nat(3),
+      counter: fc.integer({ min: 1, max: 9 }),
+      version: fc.constantFrom('1.0.0', '1.1.0', '2.0.0-rc.1', '2.0.0'),
+    });
     fc.assert(
       fc.property(fc.array(arbitraryOrder, { maxLength: 30 }), (orders) => {
         let known: Pick<AcceptanceFacts, 'accepted' | 'running'> = {};
@@ -64,7 +80,9 @@ describe('when a signed order arrives', () => {
           }
           expect(seen).not.toContain(JSON.stringify(number));
           seen.add(JSON.stringify(number));
-          expect(compareVersions(next.release.version, known.running?.version ?? next.release.version)).toBeGreaterThanOrEqual(0);
+          expect(
+            compareVersions(next.release.version, known.running?.version ?? next.release.version),
+          ).toBeGreaterThanOrEqual(0);
           known = { accepted: number, running: next.release };
         }
       }),

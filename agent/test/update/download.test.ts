@@ -7,7 +7,13 @@ import { downloadBlob } from '../../src/update/download.js';
 import { httpReleaseSource } from '../../src/update/index.js';
 import { createWriteGate } from '../../src/update/kill-points.js';
 import { ReleaseStore } from '../../src/update/store.js';
-import { credential, cutAfter, releaseServer, type ReleaseServer, type ServerFault } from './fixtures/release-server.js';
+import {
+  credential,
+  cutAfter,
+  releaseServer,
+  type ReleaseServer,
+  type ServerFault,
+} from './fixtures/release-server.js';
 import { device, publish } from './fixtures/releases.js';
 import { virtualClock } from './fixtures/virtual-clock.js';
 
@@ -40,7 +46,11 @@ const download = (secret = credential, idleTimeoutMs = 5_000) =>
 const stored = () => readFile(store.blobFile(digest));
 const once = (fault: ServerFault): ServerFault => {
   let isDone = false;
-  return (...parts) => !isDone && (isDone = true) && fault(...parts);
+  return (...parts) => {
+    if (isDone) return false;
+    isDone = true;
+    return fault(...parts);
+  };
 };
 
 describe('when a file is fetched', () => {
@@ -50,7 +60,10 @@ describe('when a file is fetched', () => {
       breaks += 1;
       if (breaks > 4) return false;
       const from = Number(/(\d+)-/.exec(request.headers.range ?? '0-')?.[1]);
-      response.writeHead(from === 0 ? 200 : 206, { 'content-range': `bytes ${from}-${body.length - 1}/${body.length}`, 'content-length': body.length - from });
+      response.writeHead(from === 0 ? 200 : 206, {
+        'content-range': `bytes ${from}-${body.length - 1}/${body.length}`,
+        'content-length': body.length - from,
+      });
       response.write(body.subarray(from, from + 50_000), () => response.destroy());
       return true;
     };
@@ -61,7 +74,7 @@ describe('when a file is fetched', () => {
 
   it('copes with a server that ignores Range', async () => {
     await writeFile(store.partialFile(digest), published.modelBytes.subarray(0, 70_001));
-    server.fault = (_request, response, body) => response.writeHead(200).end(body) !== undefined;
+    server.fault = answering((_request, response, body) => response.writeHead(200).end(body));
     await download();
     expect(await stored()).toEqual(published.modelBytes);
   });
@@ -87,7 +100,9 @@ describe('when a file is fetched', () => {
 
   it('stops an answer that never ends at the size of the manifest', async () => {
     server.fault = (_request, response, body) => {
-      const more = () => void (response.destroyed || response.write(body, more));
+      const more = () => {
+        if (!response.destroyed) response.write(body, more);
+      };
       response.writeHead(200);
       more();
       return true;
@@ -106,11 +121,16 @@ describe('when a file is fetched', () => {
   });
 
   it.each([
-    ['server errors', 'FETCH_UNREACHABLE', ((_request, response) => response.writeHead(500).end() !== undefined) as ServerFault, true],
-    ['broken connections', 'FETCH_UNREACHABLE', ((_request, response) => response.destroy() !== undefined) as ServerFault, true],
+    ['server errors', 'FETCH_UNREACHABLE', answering((_request, response) => response.writeHead(500).end()), true],
+    ['broken connections', 'FETCH_UNREACHABLE', answering((_request, response) => response.destroy()), true],
     ['cuts at the same byte', 'FETCH_', cutAfter(0), true],
-    ['another part than asked for', 'FETCH_ANSWER_INVALID', ((_request, response, body) => response.writeHead(206, { 'content-range': 'bytes 5-9/10' }).end(body) !== undefined) as ServerFault, false],
-    ['an unknown file', 'FETCH_NOT_FOUND', ((_request, response) => response.writeHead(404).end() !== undefined) as ServerFault, false],
+    [
+      'another part than asked for',
+      'FETCH_ANSWER_INVALID',
+      answering((_request, response, body) => response.writeHead(206, { 'content-range': 'bytes 5-9/10' }).end(body)),
+      false,
+    ],
+    ['an unknown file', 'FETCH_NOT_FOUND', answering((_request, response) => response.writeHead(404).end()), false],
   ])('gives up after %s with a code', async (_what, code, fault, isRetried) => {
     server.fault = fault;
     await expect(download()).rejects.toMatchObject({ code: expect.stringContaining(code) as string });

@@ -15,7 +15,7 @@ function fuse(at: number | undefined) {
   return {
     names,
     isBlown: () => at !== undefined && names.length > at,
-    killPoint(name: string) {
+    killPoint: (name: string) => {
       names.push(name);
       if (names.length - 1 === at) throw new PowerCut(name);
     },
@@ -28,10 +28,20 @@ const ignoreCut = (error: unknown) => {
 };
 
 /** One life of the agent, from its start to the end of all updates or to the cut. */
-async function live(bench: Bench, order: ReturnType<typeof orderFor>, { killPoint, isBlown }: Fuse, isBad = false): Promise<void> {
+async function live(
+  bench: Bench,
+  order: ReturnType<typeof orderFor>,
+  { killPoint, isBlown }: Fuse,
+  isBad = false,
+): Promise<void> {
   await bench.updater.close();
   await bench.boot({ killPoint });
-  if (isBad) bench.serving.faults.health = ({ release }) => ({ requests: 50, failures: release.version === '1.1.0' ? 50 : 0, crashes: 0 });
+  if (isBad)
+    bench.serving.faults.health = ({ release }) => ({
+      requests: 50,
+      failures: release.version === '1.1.0' ? 50 : 0,
+      crashes: 0,
+    });
   await bench.updater.resume().catch(ignoreCut);
   // Without its PUBACK the broker delivers the order again in each life.
   await bench.updater.receive(signed(order)).catch(ignoreCut);
@@ -97,7 +107,7 @@ describe.each([
         expect(isBroken).toBe(isBroken && cuts.length >= 3);
         expectConverged(bench, isBroken ? 'old' : end);
       }),
-      { numRuns: 12 },
+      { numRuns: 6 },
     );
   });
 });

@@ -20,9 +20,12 @@ describe('when a candidate is in probation', () => {
     ['few were asked to the end and too many failed', 3, 1, 0, 5000, 'unhealthy'],
     ['it crashed once', 100, 0, 1, 1000, 'healthy'],
     ['it crashed too often', 100, 0, 2, 0, 'unhealthy'],
-  ] as const)('when %s: %d requests, %d failed, %d crashes at %d ms: it is %s', (_what, requests, failures, crashes, atMs, verdict) => {
-    expect(judge(requests, failures, crashes, atMs)).toBe(verdict);
-  });
+  ] as const)(
+    'when %s: %d requests, %d failed, %d crashes at %d ms: it is %s',
+    (_what, requests, failures, crashes, atMs, verdict) => {
+      expect(judge(requests, failures, crashes, atMs)).toBe(verdict);
+    },
+  );
 
   it('always decides by the end, and looks again before time alone decides', () => {
     fc.assert(

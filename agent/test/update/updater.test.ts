@@ -5,7 +5,7 @@ import { digestOf } from '@drover/shared/ids';
 import { UpdateError } from '../../src/update/index.js';
 import { modelState, nextMacrotask, openBench, served, type Bench } from './fixtures/bench.js';
 import { directorKey, model, orderFor, publish, signed, strangerKey } from './fixtures/releases.js';
-import { cutAfter } from './fixtures/release-server.js';
+import { answering, cutAfter } from './fixtures/release-server.js';
 
 const first = publish('1.0.0');
 const second = publish('1.1.0');
@@ -35,7 +35,9 @@ describe('when a release is ordered', () => {
     expect(served(bench)).toBe('1.0.0');
     expect(modelState(bench)?.lastOutcome).toMatchObject({ outcome: 'committed', release: first.release });
     expect(bench.updater.active(model)?.modelFile).toMatch(/models\/plain\.onnx$/);
-    expect(await readFile(join(bench.updater.active(model)?.directory ?? '', 'doc/labels-again.txt'), 'utf8')).toContain('labels');
+    expect(
+      await readFile(join(bench.updater.active(model)?.directory ?? '', 'doc/labels-again.txt'), 'utf8'),
+    ).toContain('labels');
   });
 
   it('serves it again after a restart, without asking the server', async () => {
@@ -118,7 +120,10 @@ describe('when a release is not what it should be', () => {
     bench.server.requests.length = 0;
     await bench.order(orderFor(forged));
     expect(bench.refusals).toMatchObject([{ subject: 'release', error: { code: 'SIGNATURE_BELOW_THRESHOLD' } }]);
-    expect(modelState(bench)?.lastOutcome).toMatchObject({ outcome: 'refused', error: { code: 'SIGNATURE_BELOW_THRESHOLD' } });
+    expect(modelState(bench)?.lastOutcome).toMatchObject({
+      outcome: 'refused',
+      error: { code: 'SIGNATURE_BELOW_THRESHOLD' },
+    });
     expect(bench.server.requests).toHaveLength(1);
     expect(served(bench)).toBe('1.0.0');
   });
@@ -152,7 +157,10 @@ describe('when the candidate turns out bad', () => {
     ['fails its self-test', { selfTest: () => Promise.reject(broken) }, 'PROBATION_NOT_RUNNING', ['1.0.0']],
     [
       'cannot be activated',
-      { activate: (model: { release: { version: string } }) => (isSecond(model) ? Promise.reject(broken) : Promise.resolve()) },
+      {
+        activate: (model: { release: { version: string } }) =>
+          isSecond(model) ? Promise.reject(broken) : Promise.resolve(),
+      },
       'PROBATION_NOT_RUNNING',
       ['1.0.0', '1.0.0'],
     ],
@@ -162,7 +170,12 @@ describe('when the candidate turns out bad', () => {
       'PROBATION_FAILURES',
       ['1.0.0', '1.1.0', '1.0.0'],
     ],
-    ['crashes', { health: () => ({ requests: 0, failures: 0, crashes: 2 }) }, 'PROBATION_CRASHED', ['1.0.0', '1.1.0', '1.0.0']],
+    [
+      'crashes',
+      { health: () => ({ requests: 0, failures: 0, crashes: 2 }) },
+      'PROBATION_CRASHED',
+      ['1.0.0', '1.1.0', '1.0.0'],
+    ],
   ])('goes back without any network when it %s', async (_what, fault, code, activations) => {
     await bench.order(orderFor(first));
     bad(fault);
@@ -203,8 +216,14 @@ describe('when the candidate turns out bad', () => {
 describe('when a newer order arrives during an update', () => {
   it('takes it at once, falls back from the candidate in probation, and carries it out', async () => {
     await bench.order(orderFor(first));
-    bench.serving.faults.health = ({ release }) => ({ requests: release.version === '1.1.0' ? 0 : 100, failures: 0, crashes: 0 });
-    const slow = orderFor(second, { probation: { minMs: 0, minRequests: 5, maxMs: 2e9, maxFailureShare: 0, maxCrashes: 1 } });
+    bench.serving.faults.health = ({ release }) => ({
+      requests: release.version === '1.1.0' ? 0 : 100,
+      failures: 0,
+      crashes: 0,
+    });
+    const slow = orderFor(second, {
+      probation: { minMs: 0, minRequests: 5, maxMs: 2e9, maxFailureShare: 0, maxCrashes: 1 },
+    });
     await bench.updater.receive(signed(slow));
     while (modelState(bench)?.update.state !== 'probation') await nextMacrotask();
     const newer = orderFor(third);
@@ -222,7 +241,8 @@ describe('when a newer order arrives during an update', () => {
       return true;
     };
     await bench.updater.receive(signed(orderFor(second)));
-    while (!bench.server.requests.some((line) => line.includes(digestOf(second.modelBytes).slice(7)))) await nextMacrotask();
+    while (!bench.server.requests.some((line) => line.includes(digestOf(second.modelBytes).slice(7))))
+      await nextMacrotask();
     const newer = orderFor(third);
     await bench.updater.receive(signed(newer));
     while (modelState(bench)?.lastOutcome?.deploymentId !== newer.deploymentId) await nextMacrotask();
@@ -295,7 +315,8 @@ describe('when a device adapted its model', () => {
     await expect(adapt()).rejects.toMatchObject({ code: 'ADAPTATION_NOT_POSSIBLE' });
     await bench.order(orderFor(first));
     await expect(adapt(Buffer.from('other bytes'))).rejects.toMatchObject({ code: 'ADAPTATION_DAMAGED' });
-    bench.serving.faults.activate = ({ adaptation }) => (adaptation ? Promise.reject(new Error('no model')) : Promise.resolve());
+    bench.serving.faults.activate = ({ adaptation }) =>
+      adaptation ? Promise.reject(new Error('no model')) : Promise.resolve();
     await expect(adapt()).rejects.toThrow('no model');
     expect(modelState(bench)?.running?.adaptation).toBeUndefined();
     expect(served(bench)).toBe('1.0.0');
@@ -308,8 +329,10 @@ describe('when the network or the disk fails', () => {
     const isModel = (line: string | undefined) => line?.includes(hex) ?? false;
     let isCut = false;
     bench.server.fault = (request, response, body) => {
-      if (isModel(request.url) && !isCut) return (isCut = true) && cutAfter(40_000)(request, response, body);
-      return isCut && isModel(request.url) ? response.writeHead(503).end() !== undefined : false;
+      if (!isModel(request.url)) return false;
+      const answer = isCut ? answering(() => response.writeHead(503).end()) : cutAfter(40_000);
+      isCut = true;
+      return answer(request, response, body);
     };
     await bench.updater.receive(signed(orderFor(first)));
     while (!bench.server.requests.some((line) => line.includes('bytes='))) await nextMacrotask();
@@ -328,7 +351,10 @@ describe('when the network or the disk fails', () => {
     await bench.restart({ diskFreeBytes: () => Promise.resolve(1024 ** 2) });
     await bench.order(orderFor(second));
     const { error } = modelState(bench)?.lastOutcome ?? {};
-    expect(error).toMatchObject({ code: 'UPDATE_DISK_FULL', what: expect.stringMatching(/needs 17 MiB; 1 MiB are free/) as string });
+    expect(error).toMatchObject({
+      code: 'UPDATE_DISK_FULL',
+      what: expect.stringMatching(/needs 17 MiB; 1 MiB are free/) as string,
+    });
     expect(served(bench)).toBe('1.0.0');
     await bench.restart();
     await bench.order(orderFor(second));
@@ -339,7 +365,10 @@ describe('when the network or the disk fails', () => {
     await bench.order(orderFor(first));
     await bench.server.close();
     await bench.order(orderFor(second));
-    expect(modelState(bench)?.lastOutcome).toMatchObject({ outcome: 'fell-back', error: { code: 'FETCH_UNREACHABLE' } });
+    expect(modelState(bench)?.lastOutcome).toMatchObject({
+      outcome: 'fell-back',
+      error: { code: 'FETCH_UNREACHABLE' },
+    });
   });
 });
 
@@ -348,7 +377,10 @@ describe('when files of the device are damaged', () => {
     const order = orderFor(first);
     await bench.order(order);
     await bench.updater.close();
-    await writeFile(join(bench.dataDir, 'journal.db'), 'this is no database, and long enough to be read as one'.repeat(100));
+    await writeFile(
+      join(bench.dataDir, 'journal.db'),
+      'this is no database, and long enough to be read as one'.repeat(100),
+    );
     await bench.boot();
     await bench.updater.resume();
     expect(bench.incidents.map(({ error }) => error.code)).toEqual(['DATABASE_REBUILT']);
@@ -396,7 +428,11 @@ describe('when the device stops again and again during the same update', () => {
 
   it('does not count orderly stops', async () => {
     await bench.order(orderFor(first));
-    await bench.updater.receive(signed(orderFor(second, { probation: { minMs: 1e7, minRequests: 0, maxMs: 2e9, maxFailureShare: 0, maxCrashes: 1 } })));
+    await bench.updater.receive(
+      signed(
+        orderFor(second, { probation: { minMs: 1e7, minRequests: 0, maxMs: 2e9, maxFailureShare: 0, maxCrashes: 1 } }),
+      ),
+    );
     for (let stops = 0; stops < 4; stops += 1) {
       while (modelState(bench)?.update.state !== 'probation') await nextMacrotask();
       await bench.restart();

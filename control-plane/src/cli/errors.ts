@@ -29,10 +29,7 @@ export class RemoteError extends CodedError {
 
   constructor(status: number, code: string, what: string, facts: ErrorFacts & { fault: Fault }) {
     super(
-      { [code]: { fault: facts.fault, retryable: status >= 500 } } as Record<
-        string,
-        { fault: Fault; retryable: boolean }
-      >,
+      { [code]: { fault: facts.fault, retryable: status >= 500 } },
       code,
       what,
       facts,

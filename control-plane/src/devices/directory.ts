@@ -32,9 +32,10 @@ export function deviceDirectory(db: Db) {
       if (page.limit !== undefined) query = query.limit(page.limit);
       if (selector.devices) query = query.where('devices.id', 'in', selector.devices);
       for (const [name, value] of Object.entries(selector.attributes ?? {})) {
-        query = query.where(({ exists, selectFrom }) =>
-          exists(
-            selectFrom('device_attributes')
+        query = query.where((where) =>
+          where.exists(
+            where
+              .selectFrom('device_attributes')
               .select('device_attributes.name')
               .whereRef('device_attributes.device_id', '=', 'devices.id')
               .where('device_attributes.name', '=', name)
@@ -78,7 +79,7 @@ export function deviceDirectory(db: Db) {
     async countByConnection(): Promise<{ connected: number; disconnected: number }> {
       const rows = await db
         .selectFrom('devices')
-        .select(({ fn }) => ['connected', fn.countAll<number>().as('devices')])
+        .select(({ fn }) => ['connected', fn.countAll<number | string>().as('devices')])
         .groupBy('connected')
         .execute();
       const count = (connected: 0 | 1) => Number(rows.find((row) => row.connected === connected)?.devices ?? 0);

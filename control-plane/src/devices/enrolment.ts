@@ -8,9 +8,18 @@ import { DeviceError } from './errors.js';
 /** What every new device is told about its control plane. */
 export interface EnrolmentFacts {
   readonly director: KeySet;
-  readonly brokerUrl: string;
+  /** The broker's address for a device that reached the control plane under this host name. */
+  readonly brokerUrl: (reachedAs: string) => string;
   /** The epoch of orders in force; see docs/protocol.md, section 4. */
   readonly epoch: number;
+}
+
+export interface Enrolment {
+  readonly envelope: Uint8Array;
+  /** Host name in the address that the device used. */
+  readonly reachedAs: string;
+  /** Milliseconds since 1970, by our clock: the device's may say 1970. */
+  readonly at: number;
 }
 
 export interface NewClaimToken {
@@ -59,9 +68,8 @@ export async function createClaimToken(
  */
 export async function enrolDevice(
   db: Db,
-  envelope: Uint8Array,
+  { envelope, reachedAs, at }: Enrolment,
   facts: EnrolmentFacts,
-  at: number,
 ): Promise<EnrolmentGrant> {
   const request = openEnrolment(envelope);
   const credential = newSecret('device');
@@ -81,7 +89,7 @@ export async function enrolDevice(
     });
   });
   const { director, brokerUrl, epoch } = facts;
-  return { protocol: 1, deviceId: request.deviceId, credential, director, brokerUrl, epoch };
+  return { protocol: 1, deviceId: request.deviceId, credential, director, brokerUrl: brokerUrl(reachedAs), epoch };
 }
 
 async function spendClaimToken(

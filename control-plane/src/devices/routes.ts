@@ -84,7 +84,15 @@ export const deviceRoutes =
         schema: { tags: ['devices'], body: Envelope, response: responses({ 201: EnrolmentGrant }) },
       },
       async (request, reply) =>
-        reply.code(201).send(await enrolDevice(db, encodeEnvelope(request.body), enrolment, now())),
+        reply
+          .code(201)
+          .send(
+            await enrolDevice(
+              db,
+              { envelope: encodeEnvelope(request.body), reachedAs: request.hostname, at: now() },
+              enrolment,
+            ),
+          ),
     );
 
     app.get(

@@ -8,7 +8,7 @@ import { statusOf } from './status.js';
 export function installErrorHandler(app: FastifyInstance): void {
   app.setErrorHandler((thrown: unknown, request, reply) => {
     const error = toDatabaseError(fromFastify(thrown));
-    if (error instanceof CodedError && error.fault !== 'bug') return refuse(error, request, reply);
+    if (isExplained(error)) return refuse(error, request, reply);
     request.log.error({ err: thrown }, 'a request failed for a reason that has no code');
     return reply.code(500).send({
       error: {
@@ -25,6 +25,8 @@ export function installErrorHandler(app: FastifyInstance): void {
     });
   });
 }
+
+const isExplained = (error: unknown): error is CodedError => error instanceof CodedError && error.fault !== 'bug';
 
 function refuse(error: CodedError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const status = statusOf(error.code);

@@ -6,8 +6,8 @@ import { VIEWER } from './access.js';
 export type MetricsSource = (registry: Registry) => () => Promise<void>;
 
 export interface FleetFigures {
-  countDevices(): Promise<{ connected: number; disconnected: number }>;
-  countReleases(): Promise<number>;
+  readonly countDevices: () => Promise<{ connected: number; disconnected: number }>;
+  readonly countReleases: () => Promise<number>;
 }
 
 export const fleetMetrics =

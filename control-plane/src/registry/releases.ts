@@ -81,7 +81,7 @@ export function releases(db: Db) {
     async count(): Promise<number> {
       const row = await db
         .selectFrom('releases')
-        .select(({ fn }) => fn.countAll<number>().as('count'))
+        .select(({ fn }) => fn.countAll<number | string>().as('count'))
         .executeTakeFirstOrThrow();
       return Number(row.count);
     },

@@ -24,7 +24,9 @@ export interface FailureEvidence {
 /**
  * The share of devices on which the update fails: Wald's sequential test over devices, across the stages of a rollout. A canary of three can
  * never carry the test to a PASS, so a stage of which *every* device has ended, and no more than the acceptable share failed, passes as a
- * census: for that stage nothing is left to infer, and the sequential test goes on in the next one. A device that is silent is in neither.
+ * census: for that stage nothing is left to infer, and the sequential test goes on in the next one. Where every
+ * single device failed, no evidence for the release can come any more, and waiting for it would be idle: that fails at once. A device that is
+ * silent is in neither.
  */
 export function judgeFailures(
   gate: FailureEvidence['gate'],
@@ -43,6 +45,13 @@ export function judgeFailures(
     return { ...evidence, verdict: 'NO_DATA', reason: `No device has ended its update yet (${pending} to come).` };
   if (decision?.verdict === 'FAIL')
     return { ...evidence, verdict: 'FAIL', reason: `Too many devices failed: ${seen}.` };
+  if (pending === 0 && failures === trials) {
+    return {
+      ...evidence,
+      verdict: 'FAIL',
+      reason: `Every device failed, so nothing can speak for the release: ${seen}.`,
+    };
+  }
   if (pending === 0 && failures / trials <= failureShare.acceptable) {
     return { ...evidence, verdict: 'PASS', reason: `Every device ended its update: ${seen}.` };
   }

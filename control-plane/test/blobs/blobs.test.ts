@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { digestOf, type DeviceId } from '@drover/shared/ids';
+import { digestOf } from '@drover/shared/ids';
 import { createKeyPair } from '@drover/shared/trust';
 import { toStoreError } from '../../src/blobs/errors.js';
 import { parseRange } from '../../src/blobs/index.js';
@@ -157,7 +157,7 @@ describe('when a device fetches a file', () => {
     const release = makeRelease(fixture.publisher, '1.0.0');
     for (const file of release.files) await upload(fixture, file);
     await post(fixture, 'publisher', '/releases', release.envelope);
-    const headers = await deviceHeaders('device-2' as DeviceId);
+    const headers = await deviceHeaders('device-2');
     const answer = await fixture.app.inject({ url: `/api/v1/device/releases/${release.digest.slice(7)}`, headers });
     expect(answer.json()).toEqual(release.envelope);
   });

@@ -36,7 +36,7 @@ describe('when a device enrols', () => {
     const answer = await enrol(enrolmentOf(key, await claimToken(), 'cam-01'));
     expect(answer.statusCode, answer.body).toBe(201);
     const grant = answer.json() as { credential: string; deviceId: string; epoch: number; brokerUrl: string };
-    expect(grant).toMatchObject({ protocol: 1, deviceId: 'cam-01', epoch: 1, brokerUrl: 'mqtt://127.0.0.1:1883' });
+    expect(grant).toMatchObject({ protocol: 1, deviceId: 'cam-01', epoch: 1, brokerUrl: 'mqtt://localhost:1883' });
     expect(await directory().authenticate('cam-01', grant.credential)).toEqual({ id: 'cam-01' });
     expect(await directory().authenticate('cam-01', `${grant.credential}x`)).toBeUndefined();
     expect(await directory().authenticate('cam-02', grant.credential)).toBeUndefined();

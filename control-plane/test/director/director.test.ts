@@ -45,16 +45,14 @@ describe('the director', () => {
   afterEach(() => world.close());
 
   const issue = () =>
-    world.db
-      .transaction()
-      .execute((trx) =>
-        director.issue(trx, {
-          device: { id: device.id, hardwareClass: 'cpu-small' },
-          model: MODEL,
-          release,
-          probation,
-        }),
-      );
+    world.db.transaction().execute((trx) =>
+      director.issue(trx, {
+        device: { id: device.id, hardwareClass: 'cpu-small' },
+        model: MODEL,
+        release,
+        probation,
+      }),
+    );
   const open = (envelope: string) => openDeployment(Buffer.from(envelope), { threshold: 1, keys: [publicKeyOf(key)] });
 
   it('when orders are issued, also at the same time, their counters grow by one and their nonces differ', async () => {

@@ -15,7 +15,7 @@ const dependencies = (): AppDependencies => ({
   now: Date.now,
   log: silent,
   version: '0.0.0-test',
-  enrolment: { director: { threshold: 1, keys: [] }, brokerUrl: 'mqtt://127.0.0.1', epoch: 1 },
+  enrolment: { director: { threshold: 1, keys: [] }, brokerUrl: () => 'mqtt://127.0.0.1', epoch: 1 },
   reported: () => Promise.resolve(new Map()),
   routes: [],
   metrics: [],
@@ -27,8 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => fixture.close());
 
-const methodsOf = ({ method }: RouteOptions): HTTPMethods[] =>
-  (Array.isArray(method) ? method : [method]) as HTTPMethods[];
+const methodsOf = ({ method }: RouteOptions): HTTPMethods[] => (Array.isArray(method) ? method : [method]);
 const fill = (url: string) =>
   url
     .replace(':digest', 'a'.repeat(64))
@@ -54,7 +53,7 @@ describe('when a route is called', () => {
           { authorization: 'Bearer wrong' },
           { authorization: `Basic ${btoa('some-id:wrong')}` },
         ]) {
-          const { statusCode } = await request(route, method, headers as Record<string, string>);
+          const { statusCode } = await request(route, method, headers);
           const refused = statusCode === 401;
           expect({ method, url: route.url, refused }).toEqual({
             method,

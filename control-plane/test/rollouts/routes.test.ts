@@ -12,6 +12,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createWorld, MODEL, request, type ScriptedDevice, type World } from './world.js';
 
+interface Answer {
+  readonly id?: string;
+  readonly error?: { readonly code: string; readonly what: string };
+}
+
 describe('the routes of rollouts and telemetry', () => {
   let world: World;
   let app: FastifyInstance;
@@ -53,11 +58,8 @@ describe('the routes of rollouts and telemetry', () => {
       headers: { authorization: `Bearer ${token}` },
       ...(payload ? { payload } : {}),
     });
-    return {
-      status: answer.statusCode,
-      body: answer.json() as never,
-      code: (answer.json() as { error?: { code: string } }).error?.code,
-    };
+    const body = answer.json<Answer>();
+    return { status: answer.statusCode, body, code: body.error?.code };
   };
 
   it('when an operator creates a rollout, it can be seen, watched, steered and aborted', async () => {
@@ -72,7 +74,7 @@ describe('the routes of rollouts and telemetry', () => {
         members: [{ device: 'alpha' }],
       },
     });
-    const { id } = created.body as { id: string };
+    const id = created.body.id ?? '';
     await world.engine.tick();
     expect(await call('viewer', 'GET', '/rollouts')).toMatchObject({
       status: 200,
@@ -135,8 +137,7 @@ describe('the routes of rollouts and telemetry', () => {
     bad.gate.unacceptableDrop = 0;
     const refused = await call('operator', 'POST', '/rollouts', bad);
     expect(refused).toMatchObject({ status: 422, code: 'ROLLOUT_INVALID' });
-    const { what } = (refused.body as { error: { what: string } }).error;
-    expect(what).toMatch(
+    expect(refused.body.error?.what).toMatch(
       /stage "less" must be larger.*last stage must have "share": 1.*"unacceptableDrop" must be larger/,
     );
     expect(await call('operator', 'POST', '/rollouts', request('9.9.9'))).toMatchObject({

@@ -161,6 +161,11 @@ describe('the share of devices that fail', () => {
     expect(judgeFailures(gate, outcomes(1, 3), 0).verdict).toBe('FAIL');
   });
 
+  it('when every device failed, it fails at once instead of waiting for evidence that cannot come', () => {
+    expect(judgeFailures(gate, outcomes(0, 1), 1).verdict).toBe('INCONCLUSIVE');
+    expect(judgeFailures(gate, outcomes(0, 1), 0).verdict).toBe('FAIL');
+  });
+
   it('when many end well, silence of the rest does not hold the stage up', () => {
     expect(judgeFailures(gate, outcomes(30, 0), 5).verdict).toBe('PASS');
   });

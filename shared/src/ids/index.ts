@@ -40,7 +40,12 @@ const nameForm = '1 to 64 characters of a-z, 0-9, "-" and "_", beginning and end
 export const DeviceId = (text: string): DeviceId => parse('device id', text, nameRegExp.test(text), nameForm);
 export const ModelName = (text: string): ModelName => parse('model name', text, nameRegExp.test(text), nameForm);
 export const Version = (text: string): Version =>
-  parse('version', text, validSemver(text) === text, 'a semantic version such as 1.2.0 (semver.org), without a leading "v" or "+build"');
+  parse(
+    'version',
+    text,
+    validSemver(text) === text,
+    'a semantic version such as 1.2.0 (semver.org), without a leading "v" or "+build"',
+  );
 export const Digest = (text: string): Digest =>
   parse('digest', text, digestRegExp.test(text), '"sha256:" and 64 lower-case hexadecimal digits');
 /** Precedence by semver.org, section 11: below zero when `left` is older. */

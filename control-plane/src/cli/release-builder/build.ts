@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { digestOf, Digest, ModelName, Version } from '@drover/shared/ids';
+import { digestOf, ModelName, Version, type Digest } from '@drover/shared/ids';
 import type { LabelledSamples, Manifest, Recipe } from '@drover/shared/manifest';
 import { assembleRelease, type AssembledRelease } from '@drover/shared/release';
 import type { Signer } from '@drover/shared/trust';

@@ -62,7 +62,7 @@ function noiseFor(inputs: readonly InputSignature[]): GoldenTensor[][] {
       }
       const fixed = shape.map((axis) => (axis === -1 ? 1 : axis));
       const elements = fixed.reduce((product, axis) => product * axis, 1);
-      return { name, datatype, shape: fixed, bytes: noise(datatype, elements, random.next) };
+      return { name, datatype, shape: fixed, bytes: noise(datatype, elements, () => random.next()) };
     }),
   );
 }

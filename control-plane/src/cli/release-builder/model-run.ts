@@ -1,3 +1,4 @@
+import type * as ort from 'onnxruntime-node';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Datatype, GoldenTensor, Variant } from '@drover/shared/manifest';
 import { checkOnnx, decodeOnnx, describeModel } from '@drover/shared/onnx';
@@ -55,7 +56,7 @@ export async function loadModel(bytes: Uint8Array): Promise<LoadedModel> {
   };
 }
 
-type Runtime = typeof import('onnxruntime-node');
+type Runtime = typeof ort;
 
 /** Loaded only here: every other command works without it. */
 async function importRuntime(): Promise<Runtime> {

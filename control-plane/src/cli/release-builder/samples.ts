@@ -51,8 +51,12 @@ function fromJson(json: unknown, file: string): Columns {
   if (!Array.isArray(json) || json.length === 0) throw unfit(file, 'the JSON is no array of objects');
   const records = json as Record<string, unknown>[];
   const headings = Object.keys(records[0] ?? {});
-  return { headings, rows: records.map((record) => headings.map((name) => String(record[name] ?? ''))) };
+  return { headings, rows: records.map((record) => headings.map((name) => toCell(record[name]))) };
 }
+
+/** Nested values become text that no number has, and are refused with their row. */
+const toCell = (value: unknown): string =>
+  typeof value === 'string' ? value : value === null || value === undefined ? '' : JSON.stringify(value);
 
 function toSamples({ headings, rows }: Columns, file: string): Samples {
   if (rows.length === 0) throw unfit(file, 'there are no rows');

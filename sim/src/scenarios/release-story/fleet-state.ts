@@ -1,3 +1,4 @@
+import { seededRandom } from '@drover/shared/statistics';
 import { startApplication, type Application } from '../../fleet/index.js';
 import { INPUT, SCORES } from './publishing.js';
 import { PACE, type Facts, type Scene } from './scene.js';
@@ -6,6 +7,12 @@ import { PACE, type Facts, type Scene } from './scene.js';
 export function startApplications(scene: Scene, facts: Facts): void {
   for (const device of facts.fleet) {
     const stream = scene.world.stream(device.id, device.site);
+    const random = seededRandom(scene.seed).fork(`wrong labels ${device.id}`);
+    const next = () => {
+      const batch = stream.next(PACE.rowsPerRequest);
+      if (!facts.mislabelled.has(device.id)) return batch;
+      return { ...batch, labels: batch.labels.map(() => random.nextInt(scene.world.labels.length)) };
+    };
     const application = startApplication({
       endpoint: () => device.endpoint(),
       model: scene.model,
@@ -13,7 +20,7 @@ export function startApplications(scene: Scene, facts: Facts): void {
       scoresName: SCORES,
       intervalMs: PACE.requestIntervalMs,
       labelled: true,
-      next: () => stream.next(PACE.rowsPerRequest),
+      next,
     });
     facts.applications.set(device.id, application);
     facts.closers.push(() => application.stop());

@@ -2,16 +2,12 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { digestExamples } from '@drover/agent/learn';
 import { digestHex, Version } from '@drover/shared/ids';
 import type { GoldenVector } from '@drover/shared/manifest';
-import { ProfileBuilder } from '@drover/shared/profile';
 import { assembleRelease, type AssembledRelease } from '@drover/shared/release';
-import { calibrateDrift } from '@drover/shared/statistics';
 import { occasionalSigner } from '@drover/shared/trust';
 import type { PublishedRelease, Scene, TrainedModel } from './scene.js';
 import { RECIPE } from './training.js';
 
 const GOLDEN_VECTORS = 8;
-/** Rows of a drift window, and how sure an alarm is: see docs/operations.md on false pages. */
-const DRIFT = { windowSize: 200, falseAlarmsPerWindow: 0.005, confirmWindows: 2, runs: 2_000 } as const;
 /** Rows that adaptations replay against forgetting. */
 const REPLAY_ROWS = 1_000;
 
@@ -38,18 +34,9 @@ export async function publish(scene: Scene, order: PublishOrder): Promise<Publis
 
 async function assemble(scene: Scene, order: PublishOrder): Promise<AssembledRelease> {
   const { trained, parent } = order;
-  const { portions, reference } = trained;
+  const { portions } = trained;
+  const width = portions.train.width;
   const labels = [...scene.world.labels];
-  const builder = new ProfileBuilder({ features: [...scene.world.featureNames], seed: scene.seed });
-  for (let row = 0; row < reference.rows.length; row += reference.width)
-    builder.add(reference.rows.subarray(row, row + reference.width));
-  const thresholds = calibrateDrift({
-    rows: reference.rows,
-    width: reference.width,
-    streams: reference.streams,
-    seed: scene.seed,
-    ...DRIFT,
-  });
   return assembleRelease(
     {
       model: scene.model,
@@ -64,7 +51,7 @@ async function assemble(scene: Scene, order: PublishOrder): Promise<AssembledRel
           precision: 'fp32',
           model: trained.bytes,
           signature: {
-            inputs: [{ name: INPUT, datatype: 'FP32', shape: [-1, reference.width] }],
+            inputs: [{ name: INPUT, datatype: 'FP32', shape: [-1, width] }],
             outputs: [
               { name: 'logits', datatype: 'FP32', shape: [-1, labels.length] },
               { name: SCORES, datatype: 'FP32', shape: [-1, labels.length] },
@@ -78,7 +65,7 @@ async function assemble(scene: Scene, order: PublishOrder): Promise<AssembledRel
         parity: { absolute: 1e-4, relative: 1e-3 },
         heldOut: trained.heldOut,
       },
-      reference: { profile: builder.build(), thresholds },
+      reference: trained.reference,
       anchor: portions.anchor,
       replay: firstRows(portions.train, REPLAY_ROWS),
       recipe: RECIPE,

@@ -15,8 +15,16 @@ export interface RolloutView {
     readonly reason: string;
     readonly previousVersion?: string;
   }[];
-  readonly stageRuns: readonly { readonly stage: number; readonly verdict?: string }[];
+  readonly stageRuns: readonly {
+    readonly stage: number;
+    readonly verdict?: string;
+    readonly evidence?: { readonly reason: string };
+  }[];
 }
+
+/** Why the last stage was judged as it was. */
+export const verdictReason = ({ stageRuns, reason }: RolloutView): string =>
+  stageRuns.at(-1)?.evidence?.reason ?? reason;
 
 interface EventView {
   readonly id: number;

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import type { Digest, ModelName, Version } from '@drover/shared/ids';
 import type { Manifest } from '@drover/shared/manifest';
 import type { Examples } from '@drover/agent/learn';
+import type { Profile } from '@drover/shared/profile';
+import type { DriftThresholds } from '@drover/shared/statistics';
 import type { KeyPair, KeySet } from '@drover/shared/trust';
 import type { AgentProcess, Application, ControlPlaneProcess, Device } from '../../fleet/index.js';
 import type { World } from '../../world/index.js';
@@ -37,8 +39,8 @@ export interface Portions {
 export interface TrainedModel {
   readonly bytes: Uint8Array;
   readonly portions: Portions;
-  /** Rows in the order in which they were read, and the stream of each, for the reference profile. */
-  readonly reference: { readonly rows: Float32Array; readonly width: number; readonly streams: Int32Array | undefined };
+  /** What the rows that it was trained for look like, and when a window of others is drift. */
+  readonly reference: { readonly profile: Profile; readonly thresholds: DriftThresholds };
   readonly heldOut: { readonly accuracy: number; readonly rows: number };
   readonly run: NonNullable<Manifest['lineage']['run']>;
 }
@@ -57,15 +59,24 @@ export interface Facts {
   agent?: AgentProcess;
   attacker?: Attacker;
   readonly applications: Map<string, Application>;
+  /** Devices whose applications send wrong truth: sabotage of the fine-tune. */
+  readonly mislabelled: Set<string>;
   /** Accuracy in the field with 1.0.0 before the change. */
   accuracyBefore?: number;
   accuracyDrifted?: number;
-  driftStartedAtMs?: number;
+  /** What the changed world looks like. */
+  driftedReference?: TrainedModel['reference'];
   /** Called in reverse order when the story is over. */
   readonly closers: (() => Promise<void>)[];
 }
 
-export const newFacts = (): Facts => ({ releases: new Map(), fleet: [], applications: new Map(), closers: [] });
+export const newFacts = (): Facts => ({
+  releases: new Map(),
+  fleet: [],
+  applications: new Map(),
+  mislabelled: new Set(),
+  closers: [],
+});
 
 export function need<Value>(value: Value | undefined, what: string): Value {
   if (value === undefined) throw new Error(`This step needs ${what}, which an earlier step did not leave.`);

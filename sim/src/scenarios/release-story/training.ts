@@ -10,6 +10,7 @@ import {
 import type { Recipe } from '@drover/shared/manifest';
 import { seededRandom } from '@drover/shared/statistics';
 import type { StreamedExamples, World } from '../../world/index.js';
+import { referenceOf } from './reference.js';
 import type { Portions, TrainedModel } from './scene.js';
 
 const HIDDEN = [32];
@@ -54,6 +55,8 @@ export interface TrainingOrder {
   readonly alter?: (rows: Examples) => Examples;
   /** Rows of the old task that are trained on as well, against forgetting. */
   readonly replay?: Examples;
+  /** Of the same rows, where it was made already. */
+  readonly reference?: TrainedModel['reference'] | undefined;
   readonly onProgress: (share: number, loss: number) => void;
 }
 
@@ -79,11 +82,10 @@ export async function trainModel(order: TrainingOrder): Promise<TrainedModel> {
     onProgress: ({ step, steps, loss }) => order.onProgress(step / steps, loss),
   });
   const { accuracy, count } = await evaluateClassifier(trained.model, portions.holdout);
-  const streams = new Set(examples.streams).size > 1 ? examples.streams : undefined;
   return {
     bytes: trained.model,
     portions,
-    reference: { rows: examples.features, width: examples.width, streams },
+    reference: order.reference ?? referenceOf(world, examples, seed),
     heldOut: { accuracy, rows: count },
     run: {
       id: `run-${seed}`,

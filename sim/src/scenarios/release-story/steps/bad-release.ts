@@ -1,6 +1,6 @@
 import { swapLabels } from '../../../world/index.js';
 import { publish } from '../publishing.js';
-import { createRollout, followRollout, reportsOf } from '../rollout.js';
+import { createRollout, followRollout, reportsOf, verdictReason } from '../rollout.js';
 import { runningVersions } from '../fleet-state.js';
 import { trainModel } from '../training.js';
 import { need, percent, type Facts, type Scene } from '../scene.js';
@@ -9,12 +9,14 @@ import { TRAINING_DEVICES, TRAINING_ROWS } from './train.js';
 /** 8. An export bug swapped two labels. The release is plausible and passes its self-test; the canary shows what it does. */
 export async function badRelease(scene: Scene, facts: Facts): Promise<string> {
   const parent = need(facts.releases.get('1.0.0'), 'release 1.0.0');
+  const { reference } = need(facts.firstModel, 'the first model');
   const examples = scene.world.trainingSet({ rows: TRAINING_ROWS, devices: TRAINING_DEVICES });
   const [first, second] = mostCommon(examples.labels);
   const trained = await trainModel({
     world: scene.world,
     examples,
     seed: scene.seed + 1,
+    reference,
     signal: scene.signal,
     alter: (rows) => (scene.sabotage === 'bad-release' ? rows : swapLabels(rows, first, second)),
     onProgress: () => undefined,
@@ -41,7 +43,7 @@ export async function badRelease(scene: Scene, facts: Facts): Promise<string> {
   const running = await runningVersions(scene);
   const still = [...running].filter(([, version]) => version !== '1.0.0').map(([device]) => device);
   if (still.length > 0) throw new Error(`These devices do not run 1.0.0 again: ${still.join(', ')}.`);
-  return `halted in the canary stage: ${rollout.reason} ${canary.size} devices went back by signed order; the other ${facts.fleet.length - canary.size} never ran it`;
+  return `halted in the canary stage: ${verdictReason(rollout)} ${canary.size} devices went back by signed order; the other ${facts.fleet.length - canary.size} never ran it`;
 }
 
 function mostCommon(labels: Int32Array): [number, number] {

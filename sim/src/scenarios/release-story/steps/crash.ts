@@ -1,17 +1,23 @@
 import { publish } from '../publishing.js';
 import { until } from '../../../fleet/index.js';
 import { createRollout, followRollout, reportsOf } from '../rollout.js';
+import { retrain } from '../retraining.js';
 import { need, type Facts, type Scene } from '../scene.js';
+
+/** Where a cut hurts most: the candidate is being tried or serves already, and is not committed. */
+const DANGEROUS = new Set(['self-testing', 'activating', 'probation']);
 
 /** 10. The agent process is killed in the middle of an update, and converges when it is started again. */
 export async function crash(scene: Scene, facts: Facts): Promise<string> {
   const agent = need(facts.agent, 'the agent process');
   const { operator } = scene.controlPlane;
+  const trained = await retrain(scene, facts, scene.seed + 2);
+  facts.driftedReference = trained.reference;
   const release = await publish(scene, {
     version: '1.1.2',
-    trained: need(facts.firstModel, 'a trained model'),
+    trained,
     parent: facts.releases.get('1.0.0'),
-    description: 'The first classifier again, for one device',
+    description: 'A first repair, for one device',
   });
   facts.releases.set('1.1.2', release);
   const { id } = await createRollout(scene, { version: '1.1.2', devices: [agent.id] });
@@ -24,9 +30,9 @@ export async function crash(scene: Scene, facts: Facts): Promise<string> {
         agent.id,
       );
       const last = transitions.filter(({ body }) => body.release.version === '1.1.2').at(-1)?.body.to;
-      return last !== undefined && last !== 'idle' ? last : undefined;
+      return last !== undefined && DANGEROUS.has(last) ? last : undefined;
     },
-    { what: 'the update to begin', timeoutMs: 20_000, everyMs: 20, signal: scene.signal },
+    { what: 'the update to become dangerous', timeoutMs: 20_000, everyMs: 20, signal: scene.signal },
   );
   const pid = agent.pid();
   await agent.kill();

@@ -34,8 +34,8 @@ export async function drift(scene: Scene, facts: Facts): Promise<string> {
     throw new Error(`${early.length} alarm(s) before the world changed, the first by ${early[0]?.deviceId ?? ''}.`);
 
   const startedAtMs = Date.now();
-  facts.driftStartedAtMs = startedAtMs;
   if (scene.sabotage !== 'drift') scene.world.startDrift();
+  if (scene.sabotage === 'fine-tune' && facts.agent) facts.mislabelled.add(facts.agent.id);
   scene.say('the world changes now');
   const wanted = Math.ceil(ALARM_SHARE * facts.fleet.length);
   const alarms = await until(

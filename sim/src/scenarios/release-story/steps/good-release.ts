@@ -2,25 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { publish } from '../publishing.js';
 import { createRollout, fieldAccuracy, followRollout } from '../rollout.js';
 import { runningVersions } from '../fleet-state.js';
-import { trainModel } from '../training.js';
+import { retrain } from '../retraining.js';
 import { need, percent, type Facts, type Scene } from '../scene.js';
-import { TRAINING_DEVICES, TRAINING_ROWS } from './train.js';
 
 const WATCH_MS = 4_000;
 
 /** 11. Retrained with the same engine on labelled data of the changed world; passes its gates and reaches every device. */
 export async function goodRelease(scene: Scene, facts: Facts): Promise<string> {
   const parent = need(facts.releases.get('1.0.0'), 'release 1.0.0');
-  const first = need(facts.firstModel, 'the first model');
-  const trained = await trainModel({
-    world: scene.world,
-    examples: scene.world.trainingSet({ rows: TRAINING_ROWS, devices: TRAINING_DEVICES, drifted: true }),
-    seed: scene.seed + 2,
-    signal: scene.signal,
-    startFrom: first.bytes,
-    replay: first.portions.train,
-    onProgress: (share, loss) => scene.say(`retraining ${percent(share)}, loss ${loss.toFixed(3)}`),
-  });
+  const trained = await retrain(scene, facts, scene.seed + 4);
   const release = await publish(scene, {
     version: '1.2.0',
     trained,

@@ -34,7 +34,7 @@ async function tamperedRelease(scene: Scene, facts: Facts, attacker: Attacker): 
   const first = need(facts.firstModel, 'a trained model');
   const victim = victimOf(facts, 0);
   const bytes = buildDenseClassifier({
-    features: first.reference.width,
+    features: first.portions.train.width,
     hidden: [8],
     classes: scene.world.labels.length,
     seed: scene.seed + 3,
