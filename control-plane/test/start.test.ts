@@ -4,9 +4,12 @@ import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { createKeyPair } from '@drover/shared/trust';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readControlPlaneConfiguration, type ControlPlaneConfiguration } from '../src/config.js';
+import { loadDirectorKey } from '../src/director-key.js';
 import { startControlPlane } from '../src/start.js';
+import { enrolmentOf } from './control-plane-fixture.js';
 import { runControlPlane, startControlPlaneProcess } from './control-plane-process.js';
 
 let directory: string;
@@ -115,6 +118,36 @@ describe('when the control plane starts', () => {
     expect(await status(second.httpUrl, 'the-second-configured-token')).toBe(200);
     expect(await status(second.httpUrl, 'the-first-configured-token')).toBe(401);
     await second.close();
+  });
+});
+
+describe('when the broker listens on every address', () => {
+  it('tells a device the name that it reached the control plane by', async () => {
+    const controlPlane = await start({ DROVER_MQTT_HOST: '0.0.0.0' });
+    const post = async (path: string, body: object) => {
+      const headers = { 'content-type': 'application/json', authorization: `Bearer ${controlPlane.adminToken ?? ''}` };
+      const url = `${controlPlane.httpUrl.replace('127.0.0.1', 'localhost')}/api/v1${path}`;
+      return (await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) })).json();
+    };
+    const { claimToken } = (await post('/claim-tokens', { attributes: {}, ttlMs: 60_000 })) as { claimToken: string };
+    const grant = (await post('/enrolments', enrolmentOf(createKeyPair(), claimToken, 'cam-01'))) as {
+      brokerUrl: string;
+    };
+    expect(grant.brokerUrl).toBe(`mqtt://localhost:${new URL(controlPlane.mqttUrl).port}`);
+    await controlPlane.close();
+  });
+});
+
+describe('when the key of the director is lost', () => {
+  it('refuses to make another one that no enrolled device would trust', async () => {
+    const controlPlane = await start();
+    await controlPlane.close();
+    const key = join(directory, 'data', 'director.key');
+    rmSync(key);
+    await (await start()).close();
+    expect(() => loadDirectorKey(join(directory, 'elsewhere.key'), 1)).toThrow(
+      expect.objectContaining({ code: 'DIRECTOR_KEY_MISSING' }),
+    );
   });
 });
 

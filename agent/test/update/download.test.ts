@@ -8,6 +8,7 @@ import { httpReleaseSource } from '../../src/update/index.js';
 import { createWriteGate } from '../../src/update/kill-points.js';
 import { ReleaseStore } from '../../src/update/store.js';
 import {
+  answering,
   credential,
   cutAfter,
   releaseServer,

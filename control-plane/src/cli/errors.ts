@@ -28,12 +28,7 @@ export class RemoteError extends CodedError {
   readonly status: number;
 
   constructor(status: number, code: string, what: string, facts: ErrorFacts & { fault: Fault }) {
-    super(
-      { [code]: { fault: facts.fault, retryable: status >= 500 } },
-      code,
-      what,
-      facts,
-    );
+    super({ [code]: { fault: facts.fault, retryable: status >= 500 } }, code, what, facts);
     this.status = status;
   }
 }

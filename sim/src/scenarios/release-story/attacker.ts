@@ -46,7 +46,7 @@ export async function hireAttacker({ mqttUrl, servicePassword, dataDir }: Contro
       await writeFile(file, bytes);
     },
     stealDirectorKey: async () =>
-      parseKeyPair(JSON.parse(await readFile(await findFile(dataDir, 'director-key.json'), 'utf8'))),
+      parseKeyPair(JSON.parse(await readFile(await findFile(dataDir, 'director.key'), 'utf8'))),
     close: async () => {
       await client.endAsync();
     },

@@ -1,5 +1,5 @@
 import { need, percent, type Facts, type Scene, type TrainedModel } from './scene.js';
-import { TRAINING_DEVICES, TRAINING_ROWS } from './steps/train.js';
+import { TRAINING_ROWS } from './steps/train.js';
 import { trainModel } from './training.js';
 
 /** Goes on from the first model's weights, on labelled rows of the changed world, with rows of the old one against forgetting. */
@@ -7,7 +7,7 @@ export function retrain(scene: Scene, facts: Facts, seed: number): Promise<Train
   const first = need(facts.firstModel, 'the first model');
   return trainModel({
     world: scene.world,
-    examples: scene.world.trainingSet({ rows: TRAINING_ROWS, devices: TRAINING_DEVICES, drifted: true }),
+    examples: scene.world.trainingSet({ rows: TRAINING_ROWS, devices: scene.trainingStreams, drifted: true }),
     seed,
     signal: scene.signal,
     startFrom: first.bytes,

@@ -20,6 +20,8 @@ export interface Scene {
   readonly signal: AbortSignal;
   readonly workDir: string;
   readonly world: World;
+  /** Streams that a training set spreads over; the real data do not tell which of them a row came from. */
+  readonly trainingStreams: number;
   readonly model: ModelName;
   readonly controlPlane: ControlPlaneProcess;
   readonly publisherKey: KeyPair;

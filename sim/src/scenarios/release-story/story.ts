@@ -107,6 +107,7 @@ async function openScene(options: StoryOptions, facts: Facts, workDir: string): 
     signal,
     workDir,
     world: await openWorld(options),
+    trainingStreams: options.dataDir === undefined ? 6 : 1,
     model: ModelName('gas-classifier'),
     controlPlane,
     publisherKey,

@@ -4,13 +4,13 @@ import { createRollout, followRollout, reportsOf, verdictReason } from '../rollo
 import { runningVersions } from '../fleet-state.js';
 import { trainModel } from '../training.js';
 import { need, percent, type Facts, type Scene } from '../scene.js';
-import { TRAINING_DEVICES, TRAINING_ROWS } from './train.js';
+import { TRAINING_ROWS } from './train.js';
 
 /** 8. An export bug swapped two labels. The release is plausible and passes its self-test; the canary shows what it does. */
 export async function badRelease(scene: Scene, facts: Facts): Promise<string> {
   const parent = need(facts.releases.get('1.0.0'), 'release 1.0.0');
   const { reference } = need(facts.firstModel, 'the first model');
-  const examples = scene.world.trainingSet({ rows: TRAINING_ROWS, devices: TRAINING_DEVICES });
+  const examples = scene.world.trainingSet({ rows: TRAINING_ROWS, devices: scene.trainingStreams });
   const [first, second] = mostCommon(examples.labels);
   const trained = await trainModel({
     world: scene.world,

@@ -1,14 +1,13 @@
 import { trainModel } from '../training.js';
 import { percent, type Facts, type Scene } from '../scene.js';
 
-/** Rows of the first training set, over as many devices; the real data give what they have. */
+/** Rows of a training set; the real data give what they have. */
 export const TRAINING_ROWS = 6_000;
-export const TRAINING_DEVICES = 6;
 const MIN_ACCURACY = 0.9;
 
 /** 1. A first classifier, trained with the engine that devices use and exported as ONNX. */
 export async function train(scene: Scene, facts: Facts): Promise<string> {
-  const examples = scene.world.trainingSet({ rows: TRAINING_ROWS, devices: TRAINING_DEVICES });
+  const examples = scene.world.trainingSet({ rows: TRAINING_ROWS, devices: scene.trainingStreams });
   scene.say(`${examples.count} labelled rows of ${examples.width} sensor values, ${scene.world.labels.length} gases`);
   const trained = await trainModel({
     world: scene.world,
