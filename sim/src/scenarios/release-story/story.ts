@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { CodedError } from '@drover/shared/coded-error';
 import { ModelName } from '@drover/shared/ids';
 import { createKeyPair, publicKeyOf } from '@drover/shared/trust';
-import { startControlPlane, type ControlPlaneProcess } from '../../fleet/index.js';
+import { startControlPlane, type AgentProcess, type ControlPlaneProcess } from '../../fleet/index.js';
 import { createWorld, openGasWorld, type World } from '../../world/index.js';
 import { newFacts, type Facts, type Sabotage, type Scene } from './scene.js';
 import { badRelease } from './steps/bad-release.js';
@@ -67,8 +67,10 @@ export interface StoryResult {
 export interface PlayedStory {
   readonly result: StoryResult;
   readonly controlPlane: ControlPlaneProcess;
-  /** Folder with everything that the story made. */
-  readonly workDir: string;
+  /** Where step 3 was played. */
+  readonly agent: AgentProcess | undefined;
+  /** Ends the applications' requests; everything else runs on. */
+  quiet(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -89,7 +91,15 @@ export async function playStory(options: StoryOptions): Promise<PlayedStory> {
       steps.push(played);
       if (!played.ok) break;
     }
-    return { result: { ok: steps.every(({ ok }) => ok), steps }, controlPlane: scene.controlPlane, workDir, close };
+    return {
+      result: { ok: steps.every(({ ok }) => ok), steps },
+      controlPlane: scene.controlPlane,
+      agent: facts.agent,
+      async quiet() {
+        for (const application of facts.applications.values()) await application.stop();
+      },
+      close,
+    };
   } catch (error) {
     await close();
     throw error;
