@@ -9,7 +9,7 @@ interface Bench {
   readonly seed: number;
   readonly quick: boolean;
   readonly signal: AbortSignal;
-  progress(line: string): void;
+  readonly progress: (line: string) => void;
 }
 
 const STARTS = 5;
@@ -40,7 +40,10 @@ function installMiB(): number {
   const out = mkdtempSync(join(tmpdir(), 'drover-footprint-'));
   try {
     const bundler = new URL('../../firmware-images/systemd/bundle.mjs', import.meta.url).pathname;
-    const printed = execFileSync(process.execPath, [bundler, '--out', out, '--json'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+    const printed = execFileSync(process.execPath, [bundler, '--out', out, '--json'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     return (JSON.parse(printed.trim().split('\n').at(-1) ?? '{}') as { installMiB: number }).installMiB;
   } finally {
     rmSync(out, { recursive: true, force: true });
@@ -49,7 +52,15 @@ function installMiB(): number {
 
 /** An enrolled, connected agent process that serves one release: resident memory, time to ready, size on disk. */
 export default async function footprint({ seed, quick, signal, progress }: Bench) {
-  const story = await playStory({ seed, devices: 0, only: [1, 2, 3, 4], httpPort: 0, mqttPort: 0, signal, say: progress });
+  const story = await playStory({
+    seed,
+    devices: 0,
+    only: [1, 2, 3, 4],
+    httpPort: 0,
+    mqttPort: 0,
+    signal,
+    say: progress,
+  });
   try {
     const { agent } = story;
     if (!story.result.ok || !agent) throw new Error('The agent could not be brought to serve a release.');

@@ -16,7 +16,7 @@ export interface ServiceNotifier {
 export interface ServiceNotifierOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly command?: string;
-  onFailure(message: string): void;
+  readonly onFailure: (message: string) => void;
 }
 
 export function serviceNotifier({

@@ -39,7 +39,7 @@ interface SchemaNode {
  */
 export function readConfiguration<Schema extends TSchema>(schema: Schema, sources: ConfigurationSources): Static<Schema> {
   const document = sources.file === undefined ? {} : readFile(sources.file);
-  const unknown = overlayEnvironment(document, schema as SchemaNode, sources);
+  const unknown = overlayEnvironment(document, schema, sources);
   const where = [sources.file, `${sources.prefix}* in the environment`].filter(Boolean).join(', ');
   if (unknown.length > 0) {
     throw new ConfigurationError('CONFIG_INVALID', `These variables name no configuration key: ${unknown.join(', ')}.`, {

@@ -30,8 +30,8 @@ const nameRegExp = new RegExp(NAME_PATTERN);
 const digestRegExp = new RegExp(DIGEST_PATTERN);
 const uuidRegExp = new RegExp(UUID_PATTERN);
 
-function parse<Id extends string>(kind: string, text: string, holds: boolean, form: string): Id {
-  if (holds) return text as Id;
+function parse<Name extends string>(kind: string, text: string, holds: boolean, form: string): Branded<Name> {
+  if (holds) return text as Branded<Name>;
   throw new IdError(`${JSON.stringify(text.slice(0, 100))} is not a ${kind}.`, { remedy: `Use ${form}.` });
 }
 
@@ -51,7 +51,7 @@ export const Digest = (text: string): Digest =>
 /** Precedence by semver.org, section 11: below zero when `left` is older. */
 export const compareVersions = (left: Version, right: Version): number => compareSemver(left, right);
 export const KeyId = (text: string): KeyId =>
-  parse('key id', text, /^[0-9a-f]{64}$/.test(text), 'the 64 hexadecimal digits that `drover keys list` shows');
+  parse('key id', text, /^[0-9a-f]{64}$/.test(text), 'the 64 hexadecimal digits that `drover keys show` prints');
 export const RolloutId = (text: string): RolloutId =>
   parse('rollout id', text, uuidRegExp.test(text), 'the id that `drover rollout create` printed');
 export const DeploymentId = (text: string): DeploymentId =>

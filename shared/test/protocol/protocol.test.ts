@@ -89,7 +89,7 @@ describe('when a report is opened', () => {
   });
 
   it('refuses a report on the topic of another device, an unknown kind and a malformed body', () => {
-    const open = (changed: object) => codeOf(() => openReport(signReport({ ...report, ...changed } as Report, bulkSigner(key)), device, keys));
+    const open = (changed: object) => codeOf(() => openReport(signReport({ ...report, ...changed }, bulkSigner(key)), device, keys));
     expect(open({ deviceId: 'cam-02' })).toBe('MESSAGE_WRONG_DEVICE');
     expect(open({ kind: 'toString' })).toBe('MESSAGE_INVALID');
     expect(open({ body: { error: 1 } })).toBe('MESSAGE_INVALID');

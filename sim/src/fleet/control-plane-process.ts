@@ -51,7 +51,7 @@ export async function startControlPlane({
     servicePassword,
     dataDir,
     operator: operatorOf(child.ready.httpUrl, adminToken),
-    lastLines: child.lastLines,
-    stop: child.stop,
+    lastLines: () => child.lastLines(),
+    stop: () => child.stop(),
   };
 }

@@ -6,17 +6,17 @@ export function fakeHost(random: SeededRandom, diskFreeMiB = 20_000): HostProbe 
   const memoryTotalMiB = 3_964;
   let temperatureC = 45 + 3 * random.normal();
   return {
-    metrics: async () => {
+    metrics: () => {
       temperatureC += 0.1 * (45 - temperatureC) + 0.5 * random.normal();
-      return {
+      return Promise.resolve({
         cpuShare: Math.min(1, Math.max(0, 0.25 + 0.05 * random.normal())),
         memoryTotalMiB,
         memoryUsedMiB: Math.round(memoryTotalMiB * (0.4 + 0.01 * random.normal())),
         diskTotalMiB: 29_000,
         diskFreeMiB,
         temperatureC: Math.round(10 * temperatureC) / 10,
-      };
+      });
     },
-    diskFreeBytes: async () => diskFreeMiB * 2 ** 20,
+    diskFreeBytes: () => Promise.resolve(diskFreeMiB * 2 ** 20),
   };
 }

@@ -96,13 +96,13 @@ export async function startVirtualDevice(options: VirtualDeviceOptions): Promise
     clock,
     log: jsonLog('info', options.onLog ?? (() => undefined)),
   });
-  onIncident = agent.incident;
+  onIncident = (error) => agent.incident(error);
   for (const error of early) agent.incident(error);
   return {
     id: deviceId,
     site: options.attributes['site'] ?? '',
     endpoint: () => `http://127.0.0.1:${server.port}`,
-    status: agent.status,
+    status: () => agent.status(),
     async close() {
       await server.close();
       await agent.close();

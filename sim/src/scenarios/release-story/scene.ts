@@ -27,7 +27,7 @@ export interface Scene {
   readonly publisherKey: KeyPair;
   readonly publisherKeys: KeySet;
   readonly sabotage: Sabotage | undefined;
-  say(line: string): void;
+  readonly say: (line: string) => void;
 }
 
 /** Labelled rows, divided once: no row is in two parts. */

@@ -49,7 +49,7 @@ export interface StoryOptions {
   readonly httpPort: number;
   readonly mqttPort: number;
   readonly signal: AbortSignal;
-  say(line: string): void;
+  readonly say: (line: string) => void;
 }
 
 export interface StepResult {

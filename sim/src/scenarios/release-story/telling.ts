@@ -13,7 +13,7 @@ export interface TellingOptions {
   readonly port: number;
   readonly mqttPort: number;
   readonly signal: AbortSignal;
-  write(text: string): void;
+  readonly write: (text: string) => void;
 }
 
 /** Plays the story before an audience. @returns the exit status: 0 when every step held */
