@@ -3,6 +3,7 @@ export interface RolloutOptions {
   readonly selector?: Readonly<Record<string, string>>;
   readonly device?: readonly string[];
   readonly stages: readonly object[];
+  readonly judge: 'accuracy' | 'failures';
   readonly soak?: number;
   readonly timeout?: number;
   readonly autoRevert: boolean;
@@ -34,7 +35,7 @@ export const DEFAULT_PROBATION = {
 /** The body of POST /api/v1/rollouts; the control plane checks it. */
 export function buildRolloutRequest(
   release: { readonly model: string; readonly version: string },
-  { selector, device, stages, soak, timeout, autoRevert }: RolloutOptions,
+  { selector, device, stages, judge, soak, timeout, autoRevert }: RolloutOptions,
   overrides: { readonly gate: unknown; readonly probation: unknown },
 ): object {
   const conditions = {
@@ -47,6 +48,7 @@ export function buildRolloutRequest(
     stages,
     gate: {
       ...DEFAULT_GATE,
+      metric: judge,
       ...(overrides.gate as object),
       ...(soak === undefined ? {} : { minSoakMs: soak }),
       ...(timeout === undefined ? {} : { timeoutMs: timeout }),

@@ -59,7 +59,7 @@ export function beginAccuracy(
   comparison: Comparison,
 ): AccuracyEvidence {
   const { acceptableDrop, unacceptableDrop, alpha, beta } = gate;
-  const spread = comparison.mode === 'none' ? 0 : comparison.baselineError;
+  const spread = isJudged(comparison) ? comparison.baselineError : 0;
   const margins = { fail: normalQuantile(alpha / 2) * spread, pass: normalQuantile(beta / 2) * spread };
   const { lower, upper } = boundsOf(comparison);
   // A null hypothesis at the edge of what can be observed is as good as beyond it, and the test needs it inside.
@@ -75,15 +75,15 @@ export function beginAccuracy(
     rounds: [],
     worse: meanTest({ lower, upper, nullMean: inside(-(acceptableDrop + margins.fail)), direction: 'less' }),
     better: meanTest({ lower, upper, nullMean: inside(-(unacceptableDrop - margins.pass)), direction: 'greater' }),
-    verdict: 'NO_DATA',
-    reason: comparison.mode === 'none' ? comparison.reason : 'No labelled inference has been reported yet.',
+    verdict: comparison.mode === 'not-asked' ? 'PASS' : 'NO_DATA',
+    reason: isJudged(comparison) ? 'No labelled inference has been reported yet.' : comparison.reason,
   };
 }
 
 /** The evidence after further reports, in the order of arrival; those that were counted already are passed over. Pure. */
 export function observeAccuracy(evidence: AccuracyEvidence, reports: readonly LabelledReport[]): AccuracyEvidence {
   const { comparison, candidate } = evidence;
-  if (comparison.mode === 'none') return evidence;
+  if (!isJudged(comparison)) return evidence;
   const open = [...evidence.open];
   const closed: Round[] = [];
   let { through } = evidence;
@@ -112,6 +112,11 @@ export function recomputeAccuracy(stored: AccuracyEvidence): AccuracyEvidence {
   const begun = beginAccuracy(stored.candidate, stored.gate, stored.comparison);
   return judge(stored.rounds.reduce(addRound, { ...begun, through: stored.through, open: stored.open }));
 }
+
+type Judged = Exclude<Comparison, { readonly mode: 'none' | 'not-asked' }>;
+
+const isJudged = (comparison: Comparison): comparison is Judged =>
+  comparison.mode === 'controls' || comparison.mode === 'held-out';
 
 function addRound(evidence: AccuracyEvidence, round: Round): AccuracyEvidence {
   if (evidence.rounds.length >= MAX_ROUNDS) return evidence;
@@ -152,7 +157,7 @@ function boundsOf(comparison: Comparison): { lower: number; upper: number } {
 
 function judge(evidence: AccuracyEvidence): AccuracyEvidence {
   const { rounds, worse, better, gate, comparison } = evidence;
-  if (comparison.mode === 'none' || rounds.length === 0) return evidence;
+  if (!isJudged(comparison) || rounds.length === 0) return evidence;
   const mean = rounds.reduce((sum, round) => sum + differenceOf(comparison, round), 0) / rounds.length;
   const change = `${mean >= 0 ? '+' : '−'}${Math.abs(mean * 100).toFixed(1)} points`;
   const against =

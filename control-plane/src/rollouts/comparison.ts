@@ -1,5 +1,6 @@
 import type { DeviceId } from '@drover/shared/ids';
 import type { Match } from './plan.js';
+import type { Gate } from './request.js';
 
 /** Labelled inferences, and how many of them were right. */
 export interface Labels {
@@ -25,9 +26,12 @@ export type Comparison =
       readonly heldOut: { readonly accuracy: number; readonly rows: number };
       readonly baselineError: number;
     }
-  | { readonly mode: 'none'; readonly pairs: readonly []; readonly reason: string };
+  | { readonly mode: 'none'; readonly pairs: readonly []; readonly reason: string }
+  /** The operator asked to judge by failures alone. */
+  | { readonly mode: 'not-asked'; readonly pairs: readonly []; readonly reason: string };
 
 export interface ComparisonFacts {
+  readonly metric: Gate['metric'];
   readonly matches: readonly Match[];
   /** Labels that the device itself, and that its controls together, had before it was ordered. */
   readonly baselineOf: (match: Match) => { readonly device: Labels; readonly controls: Labels };
@@ -38,7 +42,10 @@ export interface ComparisonFacts {
 const MIN_BASELINE_LABELS = 20;
 
 /** Pure. */
-export function planComparison({ matches, baselineOf, heldOut }: ComparisonFacts): Comparison {
+export function planComparison({ metric, matches, baselineOf, heldOut }: ComparisonFacts): Comparison {
+  if (metric === 'failures') {
+    return { mode: 'not-asked', pairs: [], reason: 'Accuracy is not judged: the gate asks about failures alone.' };
+  }
   if (matches.some(({ controls }) => controls.length > 0)) {
     const pairs = matches
       .filter(({ controls }) => controls.length > 0)

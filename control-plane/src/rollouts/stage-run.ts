@@ -76,6 +76,7 @@ export async function beginRun(trx: Db, rollout: RolloutRow, manifest: Manifest,
     })),
   );
   const comparison = planComparison({
+    metric: request.gate.metric,
     matches: matchControls(updated, controls),
     baselineOf: (match: Match) => ({
       device: labels.get(match.device) ?? NO_LABELS,
@@ -109,7 +110,9 @@ export async function beginRun(trx: Db, rollout: RolloutRow, manifest: Manifest,
       ? `compared with ${controls.length} devices that run an older release`
       : comparison.mode === 'held-out'
         ? `compared with the held-out accuracy ${comparison.heldOut.accuracy} that the publisher signed, because no device runs an older release beside them`
-        : 'which cannot be compared with anything';
+        : comparison.mode === 'not-asked'
+          ? 'judged by failures alone'
+          : 'which cannot be compared with anything';
   await recordEvent(trx, rollout.id, {
     at: atMs,
     kind: 'stage.begun',

@@ -144,7 +144,7 @@ describe('when a model is published', () => {
       task: 'tensors',
       hardwareClasses: ['*'],
       parity: { absolute: 1e-3, relative: 1e-3 },
-      drift: { windowSize: 50, falseAlarmsPerWindow: 0.01, seed: 1 },
+      drift: { windowSize: 50, falseAlarmsPerWindow: 0.01, confirmWindows: 2, seed: 1 },
     });
     writeFileSync(envelopeFile, release.envelope);
     const model = release.manifest.variants[0]?.model;

@@ -34,6 +34,7 @@ const compare = (
   against: readonly DeviceId[] = controls,
 ): Comparison =>
   planComparison({
+    metric: 'accuracy',
     matches: matchControls(inOneStratum(canaries), inOneStratum(against)),
     baselineOf: ({ device, controls: own }) => ({
       device: labelsOf(device),
@@ -126,11 +127,29 @@ describe('the verdict of a stage', () => {
   it('when there is neither a control nor a held-out accuracy, no amount of data passes', () => {
     const matches = matchControls(inOneStratum(canaries), []);
     const comparison = planComparison({
+      metric: 'accuracy',
       matches,
       baselineOf: () => ({ device: NO_LABELS, controls: NO_LABELS }),
       heldOut: undefined,
     });
     expect(judgeStage(facts({ comparison, reports: windows(60, () => 20) }), undefined).verdict).toBe('NO_DATA');
+  });
+
+  it('when the gate asks about failures alone, labels are neither needed nor counted, and failures still decide', () => {
+    const comparison = planComparison({
+      metric: 'failures',
+      matches: matchControls(inOneStratum(canaries), inOneStratum(controls)),
+      baselineOf: () => ({ device: NO_LABELS, controls: NO_LABELS }),
+      heldOut,
+    });
+    const verdictOf = (changes: Partial<StageFacts>) =>
+      judgeStage(facts({ comparison, ...changes }), undefined).verdict;
+    expect(verdictOf({})).toBe('PASS');
+    expect(verdictOf({ reports: windows(60, (device) => (canaries.includes(device) ? 0 : 20)) })).toBe('PASS');
+    expect(verdictOf({ outcomes: [], pending: 3 })).toBe('NO_DATA');
+    expect(verdictOf({ outcomes: canaries.map((device) => ({ device, failed: true })) })).toBe('FAIL');
+    const evidence = judgeStage(facts({ comparison }), undefined);
+    expect(recomputeStage(evidence)).toEqual(evidence);
   });
 
   it('when reports come in pieces, after a restart, or again, the evidence is the same bit for bit, and so is its recomputation', () => {

@@ -37,24 +37,35 @@ interface SchemaNode {
  *
  * @throws ConfigurationError CONFIG_UNREADABLE, CONFIG_INVALID
  */
-export function readConfiguration<Schema extends TSchema>(schema: Schema, sources: ConfigurationSources): Static<Schema> {
+export function readConfiguration<Schema extends TSchema>(
+  schema: Schema,
+  sources: ConfigurationSources,
+): Static<Schema> {
   const document = sources.file === undefined ? {} : readFile(sources.file);
   const unknown = overlayEnvironment(document, schema, sources);
   const where = [sources.file, `${sources.prefix}* in the environment`].filter(Boolean).join(', ');
   if (unknown.length > 0) {
-    throw new ConfigurationError('CONFIG_INVALID', `These variables name no configuration key: ${unknown.join(', ')}.`, {
-      where,
-      remedy: 'Correct or unset them; docs/operations.md lists every key.',
-    });
+    throw new ConfigurationError(
+      'CONFIG_INVALID',
+      `These variables name no configuration key: ${unknown.join(', ')}.`,
+      {
+        where,
+        remedy: 'Correct or unset them; docs/operations.md lists every key.',
+      },
+    );
   }
   return validate(
     schema,
     Value.Default(schema, document),
     (problems) =>
-      new ConfigurationError('CONFIG_INVALID', `The configuration is wrong in ${problems.length} place(s): ${formatProblems(problems)}.`, {
-        where,
-        remedy: 'Correct the named keys; docs/operations.md lists every key.',
-      }),
+      new ConfigurationError(
+        'CONFIG_INVALID',
+        `The configuration is wrong in ${problems.length} place(s): ${formatProblems(problems)}.`,
+        {
+          where,
+          remedy: 'Correct the named keys; docs/operations.md lists every key.',
+        },
+      ),
   );
 }
 
@@ -63,26 +74,38 @@ function readFile(file: string): Record<string, unknown> {
   try {
     text = readFileSync(file, 'utf8');
   } catch (cause) {
-    throw new ConfigurationError('CONFIG_UNREADABLE', `The configuration file cannot be read: ${(cause as Error).message}.`, {
-      where: file,
-      remedy: 'Create it, correct its permissions, or name another with --config.',
-      cause,
-    });
+    throw new ConfigurationError(
+      'CONFIG_UNREADABLE',
+      `The configuration file cannot be read: ${(cause as Error).message}.`,
+      {
+        where: file,
+        remedy: 'Create it, correct its permissions, or name another with --config.',
+        cause,
+      },
+    );
   }
   try {
     const json: unknown = JSON.parse(text);
     if (typeof json === 'object' && json !== null && !Array.isArray(json)) return json as Record<string, unknown>;
     throw new SyntaxError('it must hold one JSON object');
   } catch (cause) {
-    throw new ConfigurationError('CONFIG_UNREADABLE', `The configuration file is not JSON: ${(cause as Error).message}.`, {
-      where: file,
-      remedy: 'Correct the syntax; the message names the place.',
-      cause,
-    });
+    throw new ConfigurationError(
+      'CONFIG_UNREADABLE',
+      `The configuration file is not JSON: ${(cause as Error).message}.`,
+      {
+        where: file,
+        remedy: 'Correct the syntax; the message names the place.',
+        cause,
+      },
+    );
   }
 }
 
-function overlayEnvironment(document: Record<string, unknown>, schema: SchemaNode, sources: ConfigurationSources): string[] {
+function overlayEnvironment(
+  document: Record<string, unknown>,
+  schema: SchemaNode,
+  sources: ConfigurationSources,
+): string[] {
   const unknown: string[] = [];
   for (const [name, text] of Object.entries(sources.environment)) {
     if (text === undefined || !name.startsWith(sources.prefix) || sources.ignored?.includes(name)) continue;
@@ -117,7 +140,9 @@ function valueOf(leaf: SchemaNode, text: string): unknown {
     case 'array':
       return text === '' ? [] : text.split(',').map((item) => item.trim());
     case 'object':
-      return Object.fromEntries(text.split(',').map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]));
+      return Object.fromEntries(
+        text.split(',').map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]),
+      );
     default:
       return text;
   }

@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox';
-import { formatProblems, validate } from '../validation/index.js';
+import { formatProblems, parseJsonBytes, validate } from '../validation/index.js';
 import { Datatype } from './schema.js';
 import { ManifestError } from './errors.js';
 
@@ -56,12 +56,7 @@ export function decodeGoldenVectors(bytes: Uint8Array): GoldenVector[] {
       remedy: 'Publish the release again; `drover model publish` makes them from sample inputs.',
       cause,
     });
-  let json: unknown;
-  try {
-    json = JSON.parse(Buffer.from(bytes).toString('utf8'));
-  } catch (cause) {
-    throw refuse('they are not JSON', cause);
-  }
+  const json = parseJsonBytes(bytes, refuse);
   const document = validate(GoldenVectorsSchema, json, (problems) => refuse(formatProblems(problems)));
   const fromJson = ({ data, ...rest }: Static<typeof GoldenTensorSchema>): GoldenTensor => ({
     ...rest,

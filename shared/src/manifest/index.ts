@@ -1,5 +1,5 @@
 import { Version } from '../ids/index.js';
-import { formatProblems, validate } from '../validation/index.js';
+import { formatProblems, parseJsonBytes, validate } from '../validation/index.js';
 import { ManifestError } from './errors.js';
 import { Manifest, type FileReference, type Variant } from './schema.js';
 
@@ -23,15 +23,14 @@ export const MAX_MANIFEST_BYTES = 1024 * 1024;
 
 /** Parses the payload of a *verified* envelope (docs/protocol.md, section 3). */
 export function parseManifest(payload: Uint8Array): Manifest {
-  let json: unknown;
-  try {
-    json = JSON.parse(Buffer.from(payload).toString('utf8'));
-  } catch (cause) {
-    throw new ManifestError('MANIFEST_INVALID', 'The manifest is not JSON.', {
-      remedy: 'Publish the release again.',
-      cause,
-    });
-  }
+  const json = parseJsonBytes(
+    payload,
+    (_why, cause) =>
+      new ManifestError('MANIFEST_INVALID', 'The manifest is not JSON.', {
+        remedy: 'Publish the release again.',
+        cause,
+      }),
+  );
   const manifest = validate(
     Manifest,
     json,

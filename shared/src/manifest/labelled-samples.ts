@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { formatProblems, validate } from '../validation/index.js';
+import { formatProblems, parseJsonBytes, validate } from '../validation/index.js';
 import { ManifestError } from './errors.js';
 
 /** Labelled rows: `features` is row-major, count × width, float32; `labels[i]` is the class index of row i. */
@@ -40,12 +40,7 @@ export function decodeLabelledSamples(bytes: Uint8Array): LabelledSamples {
       remedy: 'Publish the release again from samples that have one label per row.',
       cause,
     });
-  let json: unknown;
-  try {
-    json = JSON.parse(Buffer.from(bytes).toString('utf8'));
-  } catch (cause) {
-    throw refuse('they are not JSON', cause);
-  }
+  const json = parseJsonBytes(bytes, refuse);
   const document = validate(LabelledSamplesSchema, json, (problems) => refuse(formatProblems(problems)));
   const raw = new Uint8Array(Buffer.from(document.features, 'base64'));
   const count = document.labels.length;

@@ -9,7 +9,7 @@ import {
   type KeySet,
   type Signer,
 } from '../trust/index.js';
-import { formatProblems, validate } from '../validation/index.js';
+import { formatProblems, parseJsonBytes, validate } from '../validation/index.js';
 import { Deployment, DEPLOYMENT_TYPE } from './deployment.js';
 import { ENROLMENT_TYPE, EnrolmentRequest } from './enrolment.js';
 import { REPORT_BODIES, REPORT_TYPE, ReportFrame, type Report, type ReportKind } from './report.js';
@@ -33,12 +33,7 @@ function parsePayload<Schema extends TSchema>(schema: Schema, payload: Uint8Arra
         'Bring the agent and the control plane to versions that understand each other (docs/protocol.md, section 1).',
       cause,
     });
-  let json: unknown;
-  try {
-    json = JSON.parse(Buffer.from(payload).toString('utf8'));
-  } catch (cause) {
-    throw refuse('it is not JSON', cause);
-  }
+  const json = parseJsonBytes(payload, refuse);
   const spoken = (json as { protocol?: unknown } | null)?.protocol;
   if (spoken !== 1) {
     throw new ProtocolError(

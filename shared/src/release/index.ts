@@ -64,12 +64,16 @@ export function assembleRelease(draft: ReleaseDraft, signers: readonly Signer[])
       createdAt: draft.createdAt.toISOString(),
       description: draft.description,
       task: draft.task,
-      variants: draft.variants.map(({ model, ...variant }) => ({ ...variant, model: add(`${variant.name}/model.onnx`, model) })),
+      variants: draft.variants.map(({ model, ...variant }) => ({
+        ...variant,
+        model: add(`${variant.name}/model.onnx`, model),
+      })),
       assets,
       revertFloor: draft.revertFloor,
       contract: draft.contract,
       goldenVectors: add('golden.json', encodeGoldenVectors(draft.goldenVectors)),
-      referenceProfile: draft.reference && add('profile.json', Buffer.from(JSON.stringify(profileToJson(draft.reference.profile)))),
+      referenceProfile:
+        draft.reference && add('profile.json', Buffer.from(JSON.stringify(profileToJson(draft.reference.profile)))),
       drift: draft.reference?.thresholds,
       recipe: draft.recipe,
       lineage: draft.lineage,

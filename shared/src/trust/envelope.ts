@@ -2,7 +2,7 @@ import { sign as signBytes, verify as verifyBytes } from 'node:crypto';
 import nacl from 'tweetnacl';
 import { Type, type Static } from 'typebox';
 import type { KeyId } from '../ids/index.js';
-import { formatProblems, validate } from '../validation/index.js';
+import { formatProblems, parseJsonBytes, validate } from '../validation/index.js';
 import { TrustError } from './errors.js';
 import { toSigningKey, toVerifyKey, type KeyPair, type KeySet } from './keys.js';
 
@@ -65,12 +65,7 @@ export function decodeEnvelope(bytes: Uint8Array, maxBytes = 2 * 1024 * 1024): E
       cause,
     });
   if (bytes.length > maxBytes) throw refuse(`${bytes.length} bytes exceed the limit of ${maxBytes}`);
-  let json: unknown;
-  try {
-    json = JSON.parse(Buffer.from(bytes).toString('utf8'));
-  } catch (cause) {
-    throw refuse('it is not JSON', cause);
-  }
+  const json = parseJsonBytes(bytes, refuse);
   return validate(Envelope, json, (problems) => refuse(formatProblems(problems)));
 }
 
@@ -89,9 +84,13 @@ export interface VerifiedPayload {
  */
 export function verifyEnvelope(envelope: Envelope, payloadType: string, trusted: KeySet): VerifiedPayload {
   if (envelope.payloadType !== payloadType) {
-    throw new TrustError('ENVELOPE_TYPE_WRONG', `Expected a document of type ${payloadType}, got ${envelope.payloadType}.`, {
-      remedy: 'Send the document that was asked for; a signature for one kind of document does not hold for another.',
-    });
+    throw new TrustError(
+      'ENVELOPE_TYPE_WRONG',
+      `Expected a document of type ${payloadType}, got ${envelope.payloadType}.`,
+      {
+        remedy: 'Send the document that was asked for; a signature for one kind of document does not hold for another.',
+      },
+    );
   }
   const payload = Buffer.from(envelope.payload, 'base64');
   const message = preAuthenticationEncoding(payloadType, payload);
@@ -105,9 +104,14 @@ export function verifyEnvelope(envelope: Envelope, payloadType: string, trusted:
   }
   if (signedBy.size >= trusted.threshold) return { payload, signedBy: [...signedBy] };
   if (failed.length > 0) {
-    throw new TrustError('SIGNATURE_INVALID', `The signature by key ${failed[0]?.slice(0, 12) ?? ''}… does not fit the document.`, {
-      remedy: 'The document was changed after it was signed, or damaged on its way. Publish or send it again from the source.',
-    });
+    throw new TrustError(
+      'SIGNATURE_INVALID',
+      `The signature by key ${failed[0]?.slice(0, 12) ?? ''}… does not fit the document.`,
+      {
+        remedy:
+          'The document was changed after it was signed, or damaged on its way. Publish or send it again from the source.',
+      },
+    );
   }
   const signers = envelope.signatures.map(({ keyid }) => `${keyid.slice(0, 12)}…`).join(', ');
   throw new TrustError(

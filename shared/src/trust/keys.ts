@@ -16,7 +16,10 @@ export type PublicKey = Static<typeof PublicKey>;
 
 /** A set of keys of which `threshold` distinct ones must have signed. */
 export const KeySet = Type.Object(
-  { threshold: Type.Integer({ minimum: 1, maximum: 100 }), keys: Type.Array(PublicKey, { minItems: 1, maxItems: 100 }) },
+  {
+    threshold: Type.Integer({ minimum: 1, maximum: 100 }),
+    keys: Type.Array(PublicKey, { minItems: 1, maxItems: 100 }),
+  },
   { additionalProperties: false },
 );
 export type KeySet = Static<typeof KeySet>;
@@ -55,12 +58,16 @@ export const createKeyPair = (name?: string): KeyPair => keyPairFromSeed(nacl.ra
 export const publicKeyOf = ({ keyId, algorithm, publicKey }: KeyPair): PublicKey => ({ keyId, algorithm, publicKey });
 
 const malformed = (what: string, cause?: unknown) =>
-  new TrustError('KEY_MALFORMED', what, { remedy: 'Make a key with `drover keys create`, and copy the file whole.', cause });
+  new TrustError('KEY_MALFORMED', what, {
+    remedy: 'Make a key with `drover keys create`, and copy the file whole.',
+    cause,
+  });
 
 function parseKeyDocument<Parsed>(read: () => Parsed, keysOf: (parsed: Parsed) => readonly PublicKey[]): Parsed {
   const parsed = read();
   for (const key of keysOf(parsed)) {
-    if (keyIdOf(key.publicKey) !== key.keyId) throw malformed(`Key ${key.keyId} does not carry the public key that it names.`);
+    if (keyIdOf(key.publicKey) !== key.keyId)
+      throw malformed(`Key ${key.keyId} does not carry the public key that it names.`);
   }
   return parsed;
 }
@@ -80,11 +87,13 @@ export function parseKeyPair(json: unknown): KeyPair {
 /** @throws TrustError KEY_MALFORMED, also when the threshold exceeds the number of distinct keys. */
 export function parseKeySet(json: unknown): KeySet {
   const set = parseKeyDocument(
-    () => validate(KeySet, json, (problems) => malformed(`This is no set of public keys: ${formatProblems(problems)}.`)),
+    () =>
+      validate(KeySet, json, (problems) => malformed(`This is no set of public keys: ${formatProblems(problems)}.`)),
     (keys) => keys.keys,
   );
   const distinct = new Set(set.keys.map((key) => key.keyId)).size;
-  if (set.threshold > distinct) throw malformed(`The threshold ${set.threshold} exceeds the ${distinct} keys of the set.`);
+  if (set.threshold > distinct)
+    throw malformed(`The threshold ${set.threshold} exceeds the ${distinct} keys of the set.`);
   return set;
 }
 

@@ -45,3 +45,12 @@ function describe(error: { keyword: string; message: string; params: unknown }):
 export function formatProblems(problems: readonly Problem[]): string {
   return problems.map(({ path, message }) => `${path} ${message}`).join('; ');
 }
+
+/** JSON of UTF-8 bytes, or what `refuse` makes of the parser's complaint. */
+export function parseJsonBytes(bytes: Uint8Array, refuse: (why: string, cause: unknown) => Error): unknown {
+  try {
+    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
+  } catch (cause) {
+    throw refuse('it is not JSON', cause);
+  }
+}

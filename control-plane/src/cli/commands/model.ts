@@ -33,6 +33,7 @@ interface PublishOptions {
   readonly maxMemoryMib?: number;
   readonly window: number;
   readonly falseAlarms: number;
+  readonly confirmWindows: number;
 }
 
 const TASKS = ['classification', 'regression', 'detection', 'segmentation', 'anomaly', 'tensors'];
@@ -73,6 +74,7 @@ export const modelCommands = ({ client, answer, terminal, options: globals }: Se
     .option('--max-memory-mib <mib>', 'contract: most memory (with --max-latency-ms)', parseNumber)
     .option('--window <rows>', 'rows that a device compares at once with the reference profile', parseCount, 200)
     .option('--false-alarms <rate>', 'probability of a drift alarm per window without drift', parseNumber, 0.001)
+    .option('--confirm-windows <n>', 'windows in a row that must exceed the threshold before an alarm', parseCount, 2)
     .option('--envelope <file>', 'a signed release instead of a model')
     .option('--files <dir>', 'with --envelope: folder that holds its files')
     .addHelpText(
@@ -168,7 +170,12 @@ async function build(client: Client, onnx: string | undefined, options: PublishO
     task: options.task ?? (labels ? 'classification' : 'tensors'),
     hardwareClasses: options.hardwareClass ?? ['*'],
     parity: { absolute: 1e-3, relative: 1e-3 },
-    drift: { windowSize: options.window, falseAlarmsPerWindow: options.falseAlarms, seed: 1 },
+    drift: {
+      windowSize: options.window,
+      falseAlarmsPerWindow: options.falseAlarms,
+      confirmWindows: options.confirmWindows,
+      seed: 1,
+    },
     ...withoutAbsent(given),
   });
 }

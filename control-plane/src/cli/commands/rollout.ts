@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { readJson } from '../files.js';
 import type { Session } from '../program.js';
 import { buildRolloutRequest, type RolloutOptions } from '../rollout-request.js';
@@ -20,6 +20,14 @@ export const rolloutCommands = ({ client, answer, terminal, options: globals }: 
     .option('--stages <stages>', 'cumulative counts or shares', parseStages, parseStages('canary:3,half:50%,all:100%'))
     .option('--gate <file>', 'JSON file with keys of the gate that differ from the defaults')
     .option('--probation <file>', 'JSON file with keys of the probation that differ from the defaults')
+    .addOption(
+      new Option(
+        '--judge <metric>',
+        'what a stage is judged by: accuracy and failures, or failures alone (no labels needed)',
+      )
+        .choices(['accuracy', 'failures'])
+        .default('accuracy'),
+    )
     .option('--soak <duration>', 'least time that a stage is watched', parseDuration)
     .option('--timeout <duration>', 'time after which a stage without a verdict halts', parseDuration)
     .option('--no-auto-revert', 'when a stage fails, halt only: do not send its devices back')

@@ -9,6 +9,8 @@ export interface ReferenceOptions {
   /** Rows of one window on the device. */
   readonly windowSize: number;
   readonly falseAlarmsPerWindow: number;
+  /** Windows in a row that an alarm needs. */
+  readonly confirmWindows: number;
   readonly seed: number;
 }
 
@@ -68,7 +70,7 @@ export function buildProfile(
 /** Draws ten windows per wanted false alarm, which keeps the threshold steady. @throws StatisticsError */
 export function calibrate(
   samples: Samples,
-  { windowSize, falseAlarmsPerWindow, seed }: ReferenceOptions,
+  { windowSize, falseAlarmsPerWindow, confirmWindows, seed }: ReferenceOptions,
 ): DriftThresholds {
   const names = [...new Set(samples.streams)];
   return calibrateDrift({
@@ -77,6 +79,7 @@ export function calibrate(
     ...(samples.streams ? { streams: Int32Array.from(samples.streams, (name) => names.indexOf(name)) } : {}),
     windowSize,
     falseAlarmsPerWindow,
+    confirmWindows,
     runs: Math.ceil(10 / falseAlarmsPerWindow),
     seed,
   });

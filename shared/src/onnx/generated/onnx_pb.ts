@@ -11,20 +11,23 @@
 // @generated from file onnx.proto (package onnx, syntax proto2)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
+import type { GenFile, GenMessage } from '@bufbuild/protobuf/codegenv2';
+import { fileDesc, messageDesc } from '@bufbuild/protobuf/codegenv2';
+import type { Message } from '@bufbuild/protobuf';
 
 /**
  * Describes the file onnx.proto.
  */
-export const file_onnx: GenFile = /*@__PURE__*/
-  fileDesc("Cgpvbm54LnByb3RvEgRvbm54IjQKFlN0cmluZ1N0cmluZ0VudHJ5UHJvdG8SCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJIjUKEk9wZXJhdG9yU2V0SWRQcm90bxIOCgZkb21haW4YASABKAkSDwoHdmVyc2lvbhgCIAEoAyKTAgoKTW9kZWxQcm90bxISCgppcl92ZXJzaW9uGAEgASgDEhUKDXByb2R1Y2VyX25hbWUYAiABKAkSGAoQcHJvZHVjZXJfdmVyc2lvbhgDIAEoCRIOCgZkb21haW4YBCABKAkSFQoNbW9kZWxfdmVyc2lvbhgFIAEoAxISCgpkb2Nfc3RyaW5nGAYgASgJEh8KBWdyYXBoGAcgASgLMhAub25ueC5HcmFwaFByb3RvEi4KDG9wc2V0X2ltcG9ydBgIIAMoCzIYLm9ubnguT3BlcmF0b3JTZXRJZFByb3RvEjQKDm1ldGFkYXRhX3Byb3BzGA4gAygLMhwub25ueC5TdHJpbmdTdHJpbmdFbnRyeVByb3RvIuoBCgpHcmFwaFByb3RvEh0KBG5vZGUYASADKAsyDy5vbm54Lk5vZGVQcm90bxIMCgRuYW1lGAIgASgJEiYKC2luaXRpYWxpemVyGAUgAygLMhEub25ueC5UZW5zb3JQcm90bxISCgpkb2Nfc3RyaW5nGAogASgJEiMKBWlucHV0GAsgAygLMhQub25ueC5WYWx1ZUluZm9Qcm90bxIkCgZvdXRwdXQYDCADKAsyFC5vbm54LlZhbHVlSW5mb1Byb3RvEigKCnZhbHVlX2luZm8YDSADKAsyFC5vbm54LlZhbHVlSW5mb1Byb3RvIpYBCglOb2RlUHJvdG8SDQoFaW5wdXQYASADKAkSDgoGb3V0cHV0GAIgAygJEgwKBG5hbWUYAyABKAkSDwoHb3BfdHlwZRgEIAEoCRInCglhdHRyaWJ1dGUYBSADKAsyFC5vbm54LkF0dHJpYnV0ZVByb3RvEhIKCmRvY19zdHJpbmcYBiABKAkSDgoGZG9tYWluGAcgASgJIqgCCg5BdHRyaWJ1dGVQcm90bxIMCgRuYW1lGAEgASgJEgkKAWYYAiABKAISCQoBaRgDIAEoAxIJCgFzGAQgASgMEhwKAXQYBSABKAsyES5vbm54LlRlbnNvclByb3RvEhsKAWcYBiABKAsyEC5vbm54LkdyYXBoUHJvdG8SDgoGZmxvYXRzGAcgAygCEgwKBGludHMYCCADKAMSDwoHc3RyaW5ncxgJIAMoDBIiCgd0ZW5zb3JzGAogAygLMhEub25ueC5UZW5zb3JQcm90bxIgCgZncmFwaHMYCyADKAsyEC5vbm54LkdyYXBoUHJvdG8SEgoKZG9jX3N0cmluZxgNIAEoCRIMCgR0eXBlGBQgASgFEhUKDXJlZl9hdHRyX25hbWUYFSABKAkivQIKC1RlbnNvclByb3RvEgwKBGRpbXMYASADKAMSEQoJZGF0YV90eXBlGAIgASgFEhYKCmZsb2F0X2RhdGEYBCADKAJCAhABEhYKCmludDMyX2RhdGEYBSADKAVCAhABEhMKC3N0cmluZ19kYXRhGAYgAygMEhYKCmludDY0X2RhdGEYByADKANCAhABEgwKBG5hbWUYCCABKAkSEAoIcmF3X2RhdGEYCSABKAwSFwoLZG91YmxlX2RhdGEYCiADKAFCAhABEhcKC3VpbnQ2NF9kYXRhGAsgAygEQgIQARISCgpkb2Nfc3RyaW5nGAwgASgJEjMKDWV4dGVybmFsX2RhdGEYDSADKAsyHC5vbm54LlN0cmluZ1N0cmluZ0VudHJ5UHJvdG8SFQoNZGF0YV9sb2NhdGlvbhgOIAEoBSJRCg5WYWx1ZUluZm9Qcm90bxIMCgRuYW1lGAEgASgJEh0KBHR5cGUYAiABKAsyDy5vbm54LlR5cGVQcm90bxISCgpkb2Nfc3RyaW5nGAMgASgJIuUCCglUeXBlUHJvdG8SLQoLdGVuc29yX3R5cGUYASABKAsyFi5vbm54LlR5cGVQcm90by5UZW5zb3JIABIxCg1zZXF1ZW5jZV90eXBlGAQgASgLMhgub25ueC5UeXBlUHJvdG8uU2VxdWVuY2VIABInCghtYXBfdHlwZRgFIAEoCzITLm9ubnguVHlwZVByb3RvLk1hcEgAEhIKCmRlbm90YXRpb24YBiABKAkaQgoGVGVuc29yEhEKCWVsZW1fdHlwZRgBIAEoBRIlCgVzaGFwZRgCIAEoCzIWLm9ubnguVGVuc29yU2hhcGVQcm90bxouCghTZXF1ZW5jZRIiCgllbGVtX3R5cGUYASABKAsyDy5vbm54LlR5cGVQcm90bxo8CgNNYXASEAoIa2V5X3R5cGUYASABKAUSIwoKdmFsdWVfdHlwZRgCIAEoCzIPLm9ubnguVHlwZVByb3RvQgcKBXZhbHVlIpUBChBUZW5zb3JTaGFwZVByb3RvEi0KA2RpbRgBIAMoCzIgLm9ubnguVGVuc29yU2hhcGVQcm90by5EaW1lbnNpb24aUgoJRGltZW5zaW9uEhMKCWRpbV92YWx1ZRgBIAEoA0gAEhMKCWRpbV9wYXJhbRgCIAEoCUgAEhIKCmRlbm90YXRpb24YAyABKAlCBwoFdmFsdWU");
+export const file_onnx: GenFile =
+  /*@__PURE__*/
+  fileDesc(
+    'Cgpvbm54LnByb3RvEgRvbm54IjQKFlN0cmluZ1N0cmluZ0VudHJ5UHJvdG8SCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJIjUKEk9wZXJhdG9yU2V0SWRQcm90bxIOCgZkb21haW4YASABKAkSDwoHdmVyc2lvbhgCIAEoAyKTAgoKTW9kZWxQcm90bxISCgppcl92ZXJzaW9uGAEgASgDEhUKDXByb2R1Y2VyX25hbWUYAiABKAkSGAoQcHJvZHVjZXJfdmVyc2lvbhgDIAEoCRIOCgZkb21haW4YBCABKAkSFQoNbW9kZWxfdmVyc2lvbhgFIAEoAxISCgpkb2Nfc3RyaW5nGAYgASgJEh8KBWdyYXBoGAcgASgLMhAub25ueC5HcmFwaFByb3RvEi4KDG9wc2V0X2ltcG9ydBgIIAMoCzIYLm9ubnguT3BlcmF0b3JTZXRJZFByb3RvEjQKDm1ldGFkYXRhX3Byb3BzGA4gAygLMhwub25ueC5TdHJpbmdTdHJpbmdFbnRyeVByb3RvIuoBCgpHcmFwaFByb3RvEh0KBG5vZGUYASADKAsyDy5vbm54Lk5vZGVQcm90bxIMCgRuYW1lGAIgASgJEiYKC2luaXRpYWxpemVyGAUgAygLMhEub25ueC5UZW5zb3JQcm90bxISCgpkb2Nfc3RyaW5nGAogASgJEiMKBWlucHV0GAsgAygLMhQub25ueC5WYWx1ZUluZm9Qcm90bxIkCgZvdXRwdXQYDCADKAsyFC5vbm54LlZhbHVlSW5mb1Byb3RvEigKCnZhbHVlX2luZm8YDSADKAsyFC5vbm54LlZhbHVlSW5mb1Byb3RvIpYBCglOb2RlUHJvdG8SDQoFaW5wdXQYASADKAkSDgoGb3V0cHV0GAIgAygJEgwKBG5hbWUYAyABKAkSDwoHb3BfdHlwZRgEIAEoCRInCglhdHRyaWJ1dGUYBSADKAsyFC5vbm54LkF0dHJpYnV0ZVByb3RvEhIKCmRvY19zdHJpbmcYBiABKAkSDgoGZG9tYWluGAcgASgJIqgCCg5BdHRyaWJ1dGVQcm90bxIMCgRuYW1lGAEgASgJEgkKAWYYAiABKAISCQoBaRgDIAEoAxIJCgFzGAQgASgMEhwKAXQYBSABKAsyES5vbm54LlRlbnNvclByb3RvEhsKAWcYBiABKAsyEC5vbm54LkdyYXBoUHJvdG8SDgoGZmxvYXRzGAcgAygCEgwKBGludHMYCCADKAMSDwoHc3RyaW5ncxgJIAMoDBIiCgd0ZW5zb3JzGAogAygLMhEub25ueC5UZW5zb3JQcm90bxIgCgZncmFwaHMYCyADKAsyEC5vbm54LkdyYXBoUHJvdG8SEgoKZG9jX3N0cmluZxgNIAEoCRIMCgR0eXBlGBQgASgFEhUKDXJlZl9hdHRyX25hbWUYFSABKAkivQIKC1RlbnNvclByb3RvEgwKBGRpbXMYASADKAMSEQoJZGF0YV90eXBlGAIgASgFEhYKCmZsb2F0X2RhdGEYBCADKAJCAhABEhYKCmludDMyX2RhdGEYBSADKAVCAhABEhMKC3N0cmluZ19kYXRhGAYgAygMEhYKCmludDY0X2RhdGEYByADKANCAhABEgwKBG5hbWUYCCABKAkSEAoIcmF3X2RhdGEYCSABKAwSFwoLZG91YmxlX2RhdGEYCiADKAFCAhABEhcKC3VpbnQ2NF9kYXRhGAsgAygEQgIQARISCgpkb2Nfc3RyaW5nGAwgASgJEjMKDWV4dGVybmFsX2RhdGEYDSADKAsyHC5vbm54LlN0cmluZ1N0cmluZ0VudHJ5UHJvdG8SFQoNZGF0YV9sb2NhdGlvbhgOIAEoBSJRCg5WYWx1ZUluZm9Qcm90bxIMCgRuYW1lGAEgASgJEh0KBHR5cGUYAiABKAsyDy5vbm54LlR5cGVQcm90bxISCgpkb2Nfc3RyaW5nGAMgASgJIuUCCglUeXBlUHJvdG8SLQoLdGVuc29yX3R5cGUYASABKAsyFi5vbm54LlR5cGVQcm90by5UZW5zb3JIABIxCg1zZXF1ZW5jZV90eXBlGAQgASgLMhgub25ueC5UeXBlUHJvdG8uU2VxdWVuY2VIABInCghtYXBfdHlwZRgFIAEoCzITLm9ubnguVHlwZVByb3RvLk1hcEgAEhIKCmRlbm90YXRpb24YBiABKAkaQgoGVGVuc29yEhEKCWVsZW1fdHlwZRgBIAEoBRIlCgVzaGFwZRgCIAEoCzIWLm9ubnguVGVuc29yU2hhcGVQcm90bxouCghTZXF1ZW5jZRIiCgllbGVtX3R5cGUYASABKAsyDy5vbm54LlR5cGVQcm90bxo8CgNNYXASEAoIa2V5X3R5cGUYASABKAUSIwoKdmFsdWVfdHlwZRgCIAEoCzIPLm9ubnguVHlwZVByb3RvQgcKBXZhbHVlIpUBChBUZW5zb3JTaGFwZVByb3RvEi0KA2RpbRgBIAMoCzIgLm9ubnguVGVuc29yU2hhcGVQcm90by5EaW1lbnNpb24aUgoJRGltZW5zaW9uEhMKCWRpbV92YWx1ZRgBIAEoA0gAEhMKCWRpbV9wYXJhbRgCIAEoCUgAEhIKCmRlbm90YXRpb24YAyABKAlCBwoFdmFsdWU',
+  );
 
 /**
  * @generated from message onnx.StringStringEntryProto
  */
-export type StringStringEntryProto = Message<"onnx.StringStringEntryProto"> & {
+export type StringStringEntryProto = Message<'onnx.StringStringEntryProto'> & {
   /**
    * @generated from field: optional string key = 1;
    */
@@ -40,13 +43,12 @@ export type StringStringEntryProto = Message<"onnx.StringStringEntryProto"> & {
  * Describes the message onnx.StringStringEntryProto.
  * Use `create(StringStringEntryProtoSchema)` to create a new message.
  */
-export const StringStringEntryProtoSchema: GenMessage<StringStringEntryProto> = /*@__PURE__*/
-  messageDesc(file_onnx, 0);
+export const StringStringEntryProtoSchema: GenMessage<StringStringEntryProto> = /*@__PURE__*/ messageDesc(file_onnx, 0);
 
 /**
  * @generated from message onnx.OperatorSetIdProto
  */
-export type OperatorSetIdProto = Message<"onnx.OperatorSetIdProto"> & {
+export type OperatorSetIdProto = Message<'onnx.OperatorSetIdProto'> & {
   /**
    * @generated from field: optional string domain = 1;
    */
@@ -62,13 +64,12 @@ export type OperatorSetIdProto = Message<"onnx.OperatorSetIdProto"> & {
  * Describes the message onnx.OperatorSetIdProto.
  * Use `create(OperatorSetIdProtoSchema)` to create a new message.
  */
-export const OperatorSetIdProtoSchema: GenMessage<OperatorSetIdProto> = /*@__PURE__*/
-  messageDesc(file_onnx, 1);
+export const OperatorSetIdProtoSchema: GenMessage<OperatorSetIdProto> = /*@__PURE__*/ messageDesc(file_onnx, 1);
 
 /**
  * @generated from message onnx.ModelProto
  */
-export type ModelProto = Message<"onnx.ModelProto"> & {
+export type ModelProto = Message<'onnx.ModelProto'> & {
   /**
    * @generated from field: optional int64 ir_version = 1;
    */
@@ -119,13 +120,12 @@ export type ModelProto = Message<"onnx.ModelProto"> & {
  * Describes the message onnx.ModelProto.
  * Use `create(ModelProtoSchema)` to create a new message.
  */
-export const ModelProtoSchema: GenMessage<ModelProto> = /*@__PURE__*/
-  messageDesc(file_onnx, 2);
+export const ModelProtoSchema: GenMessage<ModelProto> = /*@__PURE__*/ messageDesc(file_onnx, 2);
 
 /**
  * @generated from message onnx.GraphProto
  */
-export type GraphProto = Message<"onnx.GraphProto"> & {
+export type GraphProto = Message<'onnx.GraphProto'> & {
   /**
    * @generated from field: repeated onnx.NodeProto node = 1;
    */
@@ -166,13 +166,12 @@ export type GraphProto = Message<"onnx.GraphProto"> & {
  * Describes the message onnx.GraphProto.
  * Use `create(GraphProtoSchema)` to create a new message.
  */
-export const GraphProtoSchema: GenMessage<GraphProto> = /*@__PURE__*/
-  messageDesc(file_onnx, 3);
+export const GraphProtoSchema: GenMessage<GraphProto> = /*@__PURE__*/ messageDesc(file_onnx, 3);
 
 /**
  * @generated from message onnx.NodeProto
  */
-export type NodeProto = Message<"onnx.NodeProto"> & {
+export type NodeProto = Message<'onnx.NodeProto'> & {
   /**
    * @generated from field: repeated string input = 1;
    */
@@ -213,13 +212,12 @@ export type NodeProto = Message<"onnx.NodeProto"> & {
  * Describes the message onnx.NodeProto.
  * Use `create(NodeProtoSchema)` to create a new message.
  */
-export const NodeProtoSchema: GenMessage<NodeProto> = /*@__PURE__*/
-  messageDesc(file_onnx, 4);
+export const NodeProtoSchema: GenMessage<NodeProto> = /*@__PURE__*/ messageDesc(file_onnx, 4);
 
 /**
  * @generated from message onnx.AttributeProto
  */
-export type AttributeProto = Message<"onnx.AttributeProto"> & {
+export type AttributeProto = Message<'onnx.AttributeProto'> & {
   /**
    * @generated from field: optional string name = 1;
    */
@@ -297,13 +295,12 @@ export type AttributeProto = Message<"onnx.AttributeProto"> & {
  * Describes the message onnx.AttributeProto.
  * Use `create(AttributeProtoSchema)` to create a new message.
  */
-export const AttributeProtoSchema: GenMessage<AttributeProto> = /*@__PURE__*/
-  messageDesc(file_onnx, 5);
+export const AttributeProtoSchema: GenMessage<AttributeProto> = /*@__PURE__*/ messageDesc(file_onnx, 5);
 
 /**
  * @generated from message onnx.TensorProto
  */
-export type TensorProto = Message<"onnx.TensorProto"> & {
+export type TensorProto = Message<'onnx.TensorProto'> & {
   /**
    * @generated from field: repeated int64 dims = 1;
    */
@@ -378,13 +375,12 @@ export type TensorProto = Message<"onnx.TensorProto"> & {
  * Describes the message onnx.TensorProto.
  * Use `create(TensorProtoSchema)` to create a new message.
  */
-export const TensorProtoSchema: GenMessage<TensorProto> = /*@__PURE__*/
-  messageDesc(file_onnx, 6);
+export const TensorProtoSchema: GenMessage<TensorProto> = /*@__PURE__*/ messageDesc(file_onnx, 6);
 
 /**
  * @generated from message onnx.ValueInfoProto
  */
-export type ValueInfoProto = Message<"onnx.ValueInfoProto"> & {
+export type ValueInfoProto = Message<'onnx.ValueInfoProto'> & {
   /**
    * @generated from field: optional string name = 1;
    */
@@ -405,35 +401,38 @@ export type ValueInfoProto = Message<"onnx.ValueInfoProto"> & {
  * Describes the message onnx.ValueInfoProto.
  * Use `create(ValueInfoProtoSchema)` to create a new message.
  */
-export const ValueInfoProtoSchema: GenMessage<ValueInfoProto> = /*@__PURE__*/
-  messageDesc(file_onnx, 7);
+export const ValueInfoProtoSchema: GenMessage<ValueInfoProto> = /*@__PURE__*/ messageDesc(file_onnx, 7);
 
 /**
  * @generated from message onnx.TypeProto
  */
-export type TypeProto = Message<"onnx.TypeProto"> & {
+export type TypeProto = Message<'onnx.TypeProto'> & {
   /**
    * @generated from oneof onnx.TypeProto.value
    */
-  value: {
-    /**
-     * @generated from field: onnx.TypeProto.Tensor tensor_type = 1;
-     */
-    value: TypeProto_Tensor;
-    case: "tensorType";
-  } | {
-    /**
-     * @generated from field: onnx.TypeProto.Sequence sequence_type = 4;
-     */
-    value: TypeProto_Sequence;
-    case: "sequenceType";
-  } | {
-    /**
-     * @generated from field: onnx.TypeProto.Map map_type = 5;
-     */
-    value: TypeProto_Map;
-    case: "mapType";
-  } | { case: undefined; value?: undefined };
+  value:
+    | {
+        /**
+         * @generated from field: onnx.TypeProto.Tensor tensor_type = 1;
+         */
+        value: TypeProto_Tensor;
+        case: 'tensorType';
+      }
+    | {
+        /**
+         * @generated from field: onnx.TypeProto.Sequence sequence_type = 4;
+         */
+        value: TypeProto_Sequence;
+        case: 'sequenceType';
+      }
+    | {
+        /**
+         * @generated from field: onnx.TypeProto.Map map_type = 5;
+         */
+        value: TypeProto_Map;
+        case: 'mapType';
+      }
+    | { case: undefined; value?: undefined };
 
   /**
    * @generated from field: optional string denotation = 6;
@@ -445,13 +444,12 @@ export type TypeProto = Message<"onnx.TypeProto"> & {
  * Describes the message onnx.TypeProto.
  * Use `create(TypeProtoSchema)` to create a new message.
  */
-export const TypeProtoSchema: GenMessage<TypeProto> = /*@__PURE__*/
-  messageDesc(file_onnx, 8);
+export const TypeProtoSchema: GenMessage<TypeProto> = /*@__PURE__*/ messageDesc(file_onnx, 8);
 
 /**
  * @generated from message onnx.TypeProto.Tensor
  */
-export type TypeProto_Tensor = Message<"onnx.TypeProto.Tensor"> & {
+export type TypeProto_Tensor = Message<'onnx.TypeProto.Tensor'> & {
   /**
    * @generated from field: optional int32 elem_type = 1;
    */
@@ -467,13 +465,12 @@ export type TypeProto_Tensor = Message<"onnx.TypeProto.Tensor"> & {
  * Describes the message onnx.TypeProto.Tensor.
  * Use `create(TypeProto_TensorSchema)` to create a new message.
  */
-export const TypeProto_TensorSchema: GenMessage<TypeProto_Tensor> = /*@__PURE__*/
-  messageDesc(file_onnx, 8, 0);
+export const TypeProto_TensorSchema: GenMessage<TypeProto_Tensor> = /*@__PURE__*/ messageDesc(file_onnx, 8, 0);
 
 /**
  * @generated from message onnx.TypeProto.Sequence
  */
-export type TypeProto_Sequence = Message<"onnx.TypeProto.Sequence"> & {
+export type TypeProto_Sequence = Message<'onnx.TypeProto.Sequence'> & {
   /**
    * @generated from field: optional onnx.TypeProto elem_type = 1;
    */
@@ -484,13 +481,12 @@ export type TypeProto_Sequence = Message<"onnx.TypeProto.Sequence"> & {
  * Describes the message onnx.TypeProto.Sequence.
  * Use `create(TypeProto_SequenceSchema)` to create a new message.
  */
-export const TypeProto_SequenceSchema: GenMessage<TypeProto_Sequence> = /*@__PURE__*/
-  messageDesc(file_onnx, 8, 1);
+export const TypeProto_SequenceSchema: GenMessage<TypeProto_Sequence> = /*@__PURE__*/ messageDesc(file_onnx, 8, 1);
 
 /**
  * @generated from message onnx.TypeProto.Map
  */
-export type TypeProto_Map = Message<"onnx.TypeProto.Map"> & {
+export type TypeProto_Map = Message<'onnx.TypeProto.Map'> & {
   /**
    * @generated from field: optional int32 key_type = 1;
    */
@@ -506,13 +502,12 @@ export type TypeProto_Map = Message<"onnx.TypeProto.Map"> & {
  * Describes the message onnx.TypeProto.Map.
  * Use `create(TypeProto_MapSchema)` to create a new message.
  */
-export const TypeProto_MapSchema: GenMessage<TypeProto_Map> = /*@__PURE__*/
-  messageDesc(file_onnx, 8, 2);
+export const TypeProto_MapSchema: GenMessage<TypeProto_Map> = /*@__PURE__*/ messageDesc(file_onnx, 8, 2);
 
 /**
  * @generated from message onnx.TensorShapeProto
  */
-export type TensorShapeProto = Message<"onnx.TensorShapeProto"> & {
+export type TensorShapeProto = Message<'onnx.TensorShapeProto'> & {
   /**
    * @generated from field: repeated onnx.TensorShapeProto.Dimension dim = 1;
    */
@@ -523,29 +518,31 @@ export type TensorShapeProto = Message<"onnx.TensorShapeProto"> & {
  * Describes the message onnx.TensorShapeProto.
  * Use `create(TensorShapeProtoSchema)` to create a new message.
  */
-export const TensorShapeProtoSchema: GenMessage<TensorShapeProto> = /*@__PURE__*/
-  messageDesc(file_onnx, 9);
+export const TensorShapeProtoSchema: GenMessage<TensorShapeProto> = /*@__PURE__*/ messageDesc(file_onnx, 9);
 
 /**
  * @generated from message onnx.TensorShapeProto.Dimension
  */
-export type TensorShapeProto_Dimension = Message<"onnx.TensorShapeProto.Dimension"> & {
+export type TensorShapeProto_Dimension = Message<'onnx.TensorShapeProto.Dimension'> & {
   /**
    * @generated from oneof onnx.TensorShapeProto.Dimension.value
    */
-  value: {
-    /**
-     * @generated from field: int64 dim_value = 1;
-     */
-    value: bigint;
-    case: "dimValue";
-  } | {
-    /**
-     * @generated from field: string dim_param = 2;
-     */
-    value: string;
-    case: "dimParam";
-  } | { case: undefined; value?: undefined };
+  value:
+    | {
+        /**
+         * @generated from field: int64 dim_value = 1;
+         */
+        value: bigint;
+        case: 'dimValue';
+      }
+    | {
+        /**
+         * @generated from field: string dim_param = 2;
+         */
+        value: string;
+        case: 'dimParam';
+      }
+    | { case: undefined; value?: undefined };
 
   /**
    * @generated from field: optional string denotation = 3;
@@ -557,6 +554,6 @@ export type TensorShapeProto_Dimension = Message<"onnx.TensorShapeProto.Dimensio
  * Describes the message onnx.TensorShapeProto.Dimension.
  * Use `create(TensorShapeProto_DimensionSchema)` to create a new message.
  */
-export const TensorShapeProto_DimensionSchema: GenMessage<TensorShapeProto_Dimension> = /*@__PURE__*/
+export const TensorShapeProto_DimensionSchema: GenMessage<TensorShapeProto_Dimension> =
+  /*@__PURE__*/
   messageDesc(file_onnx, 9, 0);
-
