@@ -5,10 +5,16 @@ import { TrustError } from '../../src/trust/index.js';
 describe('when something fails', () => {
   it('keeps the cause, and says what, where and what to do', () => {
     const cause = new SyntaxError('Unexpected token');
-    const error = new TrustError('ENVELOPE_MALFORMED', 'This is no envelope.', { remedy: 'Send it again.', where: 'a.json', cause });
+    const error = new TrustError('ENVELOPE_MALFORMED', 'This is no envelope.', {
+      remedy: 'Send it again.',
+      where: 'a.json',
+      cause,
+    });
     expect(error.cause).toBe(cause);
     expect(error).toMatchObject({ name: 'TrustError', fault: 'peer', retryable: false });
-    expect(formatCodedError(error.toJSON())).toBe('ENVELOPE_MALFORMED: This is no envelope.\n  where: a.json\n  do:    Send it again.');
+    expect(formatCodedError(error.toJSON())).toBe(
+      'ENVELOPE_MALFORMED: This is no envelope.\n  where: a.json\n  do:    Send it again.',
+    );
     expect(JSON.parse(JSON.stringify(error))).toEqual({
       code: 'ENVELOPE_MALFORMED',
       what: 'This is no envelope.',

@@ -10,7 +10,10 @@ const schema = Type.Object(
   {
     dataDir: Type.String({ default: '/var/lib/x' }),
     serve: Type.Object(
-      { port: Type.Integer({ minimum: 0, maximum: 65_535, default: 8080 }), providers: Type.Array(Type.String(), { default: ['cpu'] }) },
+      {
+        port: Type.Integer({ minimum: 0, maximum: 65_535, default: 8080 }),
+        providers: Type.Array(Type.String(), { default: ['cpu'] }),
+      },
       { ...strict, default: {} },
     ),
     labels: Type.Record(Type.String(), Type.String(), { default: {} }),
@@ -36,7 +39,10 @@ describe('when configuration is read', () => {
   it('takes the environment before the file, and the file before the defaults', () => {
     expect(read({})).toEqual({ dataDir: '/var/lib/x', serve: { port: 8080, providers: ['cpu'] }, labels: {} });
     expect(
-      read({ serve: { port: 1 }, dataDir: '/a' }, { X_SERVE_PORT: '2', X_SERVE_PROVIDERS: 'cuda, cpu', X_LABELS: 'site=lab,line=2', Y: '1' }),
+      read(
+        { serve: { port: 1 }, dataDir: '/a' },
+        { X_SERVE_PORT: '2', X_SERVE_PROVIDERS: 'cuda, cpu', X_LABELS: 'site=lab,line=2', Y: '1' },
+      ),
     ).toEqual({ dataDir: '/a', serve: { port: 2, providers: ['cuda', 'cpu'] }, labels: { site: 'lab', line: '2' } });
   });
 
@@ -53,7 +59,9 @@ describe('when configuration is read', () => {
 
   it('says which file cannot be read or parsed', () => {
     expect(failure(() => read('{'))).toMatchObject({ code: 'CONFIG_UNREADABLE' });
-    expect(failure(() => readConfiguration(schema, { file: '/nowhere.json', environment: {}, prefix: 'X_' }))).toMatchObject({
+    expect(
+      failure(() => readConfiguration(schema, { file: '/nowhere.json', environment: {}, prefix: 'X_' })),
+    ).toMatchObject({
       code: 'CONFIG_UNREADABLE',
       where: '/nowhere.json',
     });

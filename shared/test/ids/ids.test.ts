@@ -33,18 +33,22 @@ describe('when a version is parsed', () => {
   it('accepts semantic versions only, in their canonical form', () => {
     expect(Version('1.2.0-rc.1')).toBe('1.2.0-rc.1');
     // Build metadata has no precedence (semver.org, item 10): two such versions could not be ordered.
-    for (const text of ['1.2.0+build.5', 'v1.2.0', '1.2', '1.2.0.0', ' 1.2.0', '01.2.0', '']) expect(() => Version(text)).toThrow(IdError);
+    for (const text of ['1.2.0+build.5', 'v1.2.0', '1.2', '1.2.0.0', ' 1.2.0', '01.2.0', ''])
+      expect(() => Version(text)).toThrow(IdError);
   });
 });
 
 describe('when bytes are named', () => {
   it('gives the digest of FIPS 180-2, appendix B.1', () => {
-    expect(digestOf(Buffer.from('abc'))).toBe('sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
+    expect(digestOf(Buffer.from('abc'))).toBe(
+      'sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad',
+    );
     expect(digestHex(digestOf(Buffer.from('abc')))).toHaveLength(64);
   });
 
   it('refuses another algorithm, upper case and a wrong length', () => {
     const hex = 'a'.repeat(64);
-    for (const text of [`md5:${hex}`, `sha256:${hex.toUpperCase()}`, `sha256:${hex}0`, hex]) expect(() => Digest(text)).toThrow(IdError);
+    for (const text of [`md5:${hex}`, `sha256:${hex.toUpperCase()}`, `sha256:${hex}0`, hex])
+      expect(() => Digest(text)).toThrow(IdError);
   });
 });

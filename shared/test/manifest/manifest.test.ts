@@ -12,7 +12,11 @@ import {
   type GoldenVector,
 } from '../../src/manifest/index.js';
 
-const file = (path: string, content = path) => ({ path, digest: digestOf(Buffer.from(content)), bytes: content.length });
+const file = (path: string, content = path) => ({
+  path,
+  digest: digestOf(Buffer.from(content)),
+  bytes: content.length,
+});
 const signature = {
   inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, 4] }],
   outputs: [{ name: 'y', datatype: 'FP32', shape: [-1, 2] }],
@@ -48,8 +52,16 @@ describe('when a manifest is parsed', () => {
     const parsed = parse(manifest);
     expect(variantFor(parsed, 'jetson-orin').name).toBe('orin');
     expect(variantFor(parsed, 'generic').name).toBe('any');
-    expect(filesFor(parsed, variantFor(parsed, 'generic')).map(({ path }) => path)).toEqual(['model.onnx', 'golden.json', 'labels.json']);
-    expect(allFiles(parsed).map(({ path }) => path).sort()).toEqual(['golden.json', 'labels.json', 'model-fp16.onnx', 'model.onnx']);
+    expect(filesFor(parsed, variantFor(parsed, 'generic')).map(({ path }) => path)).toEqual([
+      'model.onnx',
+      'golden.json',
+      'labels.json',
+    ]);
+    expect(
+      allFiles(parsed)
+        .map(({ path }) => path)
+        .sort(),
+    ).toEqual(['golden.json', 'labels.json', 'model-fp16.onnx', 'model.onnx']);
   });
 
   it('refuses an unknown format and unknown keys, by name', () => {

@@ -15,7 +15,14 @@ import {
   type Deployment,
   type Report,
 } from '../../src/protocol/index.js';
-import { bulkSigner, createKeyPair, occasionalSigner, publicKeyOf, signEnvelope, TrustError } from '../../src/trust/index.js';
+import {
+  bulkSigner,
+  createKeyPair,
+  occasionalSigner,
+  publicKeyOf,
+  signEnvelope,
+  TrustError,
+} from '../../src/trust/index.js';
 
 const device = DeviceId('cam-01');
 const key = createKeyPair();
@@ -58,7 +65,12 @@ describe('when a topic is read', () => {
   it('gives back the device that it was made for, and nobody for any other topic', () => {
     expect(deviceOfTopic(reportsTopic(device), 'reports')).toBe(device);
     expect(deviceOfTopic(ordersTopic(device), 'reports')).toBeUndefined();
-    for (const topic of ['', 'drover/v1/devices/+/reports', 'drover/v2/devices/cam-01/reports', `${reportsTopic(device)}/x`]) {
+    for (const topic of [
+      '',
+      'drover/v1/devices/+/reports',
+      'drover/v2/devices/cam-01/reports',
+      `${reportsTopic(device)}/x`,
+    ]) {
       expect(deviceOfTopic(topic, 'reports')).toBeUndefined();
     }
   });
@@ -77,7 +89,9 @@ describe('when a deployment is opened', () => {
   });
 
   it('verifies before it parses: garbage under a foreign key fails on the signature', () => {
-    const garbage = signEnvelope('application/vnd.drover.deployment+json', Buffer.from('{'), [bulkSigner(createKeyPair())]);
+    const garbage = signEnvelope('application/vnd.drover.deployment+json', Buffer.from('{'), [
+      bulkSigner(createKeyPair()),
+    ]);
     expect(codeOf(() => openDeployment(Buffer.from(JSON.stringify(garbage)), keys))).toBe('SIGNATURE_BELOW_THRESHOLD');
   });
 });
@@ -89,7 +103,8 @@ describe('when a report is opened', () => {
   });
 
   it('refuses a report on the topic of another device, an unknown kind and a malformed body', () => {
-    const open = (changed: object) => codeOf(() => openReport(signReport({ ...report, ...changed }, bulkSigner(key)), device, keys));
+    const open = (changed: object) =>
+      codeOf(() => openReport(signReport({ ...report, ...changed }, bulkSigner(key)), device, keys));
     expect(open({ deviceId: 'cam-02' })).toBe('MESSAGE_WRONG_DEVICE');
     expect(open({ kind: 'toString' })).toBe('MESSAGE_INVALID');
     expect(open({ body: { error: 1 } })).toBe('MESSAGE_INVALID');
@@ -98,7 +113,9 @@ describe('when a report is opened', () => {
   it('throws coded errors only, whatever is signed', () => {
     fc.assert(
       fc.property(fc.json(), (json) => {
-        const bytes = Buffer.from(JSON.stringify(signEnvelope('application/vnd.drover.report+json', Buffer.from(json), [bulkSigner(key)])));
+        const bytes = Buffer.from(
+          JSON.stringify(signEnvelope('application/vnd.drover.report+json', Buffer.from(json), [bulkSigner(key)])),
+        );
         expect(codeOf(() => openReport(bytes, device, keys))).toMatch(/^MESSAGE_/);
       }),
       { numRuns: 50 },
@@ -121,6 +138,8 @@ describe('when a device asks to be enrolled', () => {
 
   it('has to hold the key that it presents', () => {
     expect(openEnrolment(signEnrolment(request, occasionalSigner(key)))).toEqual(request);
-    expect(codeOf(() => openEnrolment(signEnrolment(request, occasionalSigner(createKeyPair()))))).toBe('SIGNATURE_BELOW_THRESHOLD');
+    expect(codeOf(() => openEnrolment(signEnrolment(request, occasionalSigner(createKeyPair()))))).toBe(
+      'SIGNATURE_BELOW_THRESHOLD',
+    );
   });
 });

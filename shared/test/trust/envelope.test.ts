@@ -129,7 +129,11 @@ describe('when key files are read', () => {
     expect(parseKeyPair(JSON.parse(JSON.stringify(one)))).toEqual(one);
     expect(codeOf(() => parseKeyPair({ ...one, seed: two.seed }))).toBe('KEY_MALFORMED');
     expect(codeOf(() => parseKeyPair({ ...one, keyId: two.keyId }))).toBe('KEY_MALFORMED');
-    expect(codeOf(() => parseKeySet({ threshold: 1, keys: [{ ...publicKeyOf(one), keyId: two.keyId }] }))).toBe('KEY_MALFORMED');
-    expect(codeOf(() => parseKeySet({ threshold: 2, keys: [publicKeyOf(one), publicKeyOf(one)] }))).toBe('KEY_MALFORMED');
+    expect(codeOf(() => parseKeySet({ threshold: 1, keys: [{ ...publicKeyOf(one), keyId: two.keyId }] }))).toBe(
+      'KEY_MALFORMED',
+    );
+    expect(codeOf(() => parseKeySet({ threshold: 2, keys: [publicKeyOf(one), publicKeyOf(one)] }))).toBe(
+      'KEY_MALFORMED',
+    );
   });
 });
