@@ -41,7 +41,10 @@ const installed = existsSync(stampFile) ? JSON.parse(readFileSync(stampFile, 'ut
 if (installed !== wanted) {
   say('installing dependencies (once; a minute or two) …');
   const nodedir = headersBesideNode();
-  const status = run('npm', ['ci', '--no-fund', '--no-audit', '--loglevel=error'], nodedir ? { npm_config_nodedir: nodedir } : {});
+  // The npm that runs this script, where one does; it need not be the first on the PATH.
+  const npm = process.env.npm_execpath;
+  const [command, first] = npm?.endsWith('.js') ? [process.execPath, [npm]] : ['npm', []];
+  const status = run(command, [...first, 'ci', '--no-fund', '--no-audit', '--loglevel=error'], nodedir ? { npm_config_nodedir: nodedir } : {});
   if (status !== 0) {
     fail(
       `npm ci ended with status ${status}.`,
