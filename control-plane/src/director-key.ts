@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { createKeyPair, parseKeyPair, type KeyPair } from '@drover/shared/trust';
+import { createKeyPair, parseKeyPair, TrustError, type KeyPair } from '@drover/shared/trust';
+import { parseJsonBytes } from '@drover/shared/validation';
 import { createSecretFile } from './secret-file.js';
 import { StartError } from './start-errors.js';
 
@@ -10,7 +11,15 @@ import { StartError } from './start-errors.js';
  * @throws StartError DIRECTOR_KEY_MISSING when devices have enrolled already; TrustError KEY_MALFORMED
  */
 export function loadDirectorKey(file: string, enrolledDevices: number): KeyPair {
-  if (existsSync(file)) return parseKeyPair(JSON.parse(readFileSync(file, 'utf8')));
+  if (existsSync(file)) {
+    const damaged = (why: string, cause: unknown) =>
+      new TrustError('KEY_MALFORMED', `The director's key cannot be read: ${why}.`, {
+        where: file,
+        remedy: 'Restore the whole data directory from one backup: database, files and key belong together.',
+        cause,
+      });
+    return parseKeyPair(parseJsonBytes(readFileSync(file), damaged));
+  }
   if (enrolledDevices > 0) {
     throw new StartError(
       'DIRECTOR_KEY_MISSING',

@@ -61,7 +61,7 @@ export async function createClaimToken(
 }
 
 /**
- * Enrols a device against a claim token (docs/protocol.md, section 5). The envelope is signed with the key that it presents. A device that
+ * Enrols a device against a claim token (docs/protocol.md, section 7). The envelope is signed with the key that it presents. A device that
  * enrols again under its id must hold the same key; its old credential ends. The claim token's attributes win over the device's own words.
  *
  * @throws TrustError, ProtocolError if the proof does not hold; DeviceError CLAIM_TOKEN_UNKNOWN, CLAIM_TOKEN_EXPIRED, CLAIM_TOKEN_SPENT, DEVICE_ID_TAKEN

@@ -7,7 +7,8 @@ export type Reconciliation = 'in-sync' | 'ended' | 'under-way' | 'reissue' | 'se
 /**
  * Compares what is desired with what the device says, signed. Pure.
  * An outcome ends an order: a device that fell back or refused is not pressed again, that is for the rollout to judge.
- * The exception is an order that expired on its way: the device was right to refuse it, and nobody meant it to.
+ * The exceptions are an order that expired on its way (the device was right to refuse it, and nobody meant it to), and a device that lost what
+ * it had committed.
  */
 export function reconcile(
   order: Pick<
@@ -18,8 +19,10 @@ export function reconcile(
   nowMs: number,
 ): Reconciliation {
   if (order.outcome === 'refused' && expiredOnItsWay(order.outcome_error)) return 'reissue';
-  if (order.outcome !== null) return 'ended';
   const accepted = reported?.accepted;
+  // It ran this once and knows nothing of it any more: its disk was replaced, or wiped. Nobody meant to take the release from it.
+  if (order.outcome === 'committed' && !accepted) return 'reissue';
+  if (order.outcome !== null) return 'ended';
   const isAccepted = accepted?.epoch === order.epoch && accepted.counter === order.counter;
   if (isAccepted && reported?.running?.release.digest === order.digest) return 'in-sync';
   if (reported?.update.deploymentId === order.deployment_id && reported.update.state !== 'idle') return 'under-way';

@@ -1,6 +1,6 @@
 import { RolloutError } from './errors.js';
 
-/** Persisted and shown names; stable across versions (docs/protocol.md). */
+/** Persisted and shown names; stable across versions. */
 export type RolloutState = 'running' | 'paused' | 'halted' | 'reverting' | 'reverted' | 'aborted' | 'completed';
 export type RolloutEvent = 'pause' | 'resume' | 'halt' | 'revert' | 'confirm' | 'abort' | 'complete';
 

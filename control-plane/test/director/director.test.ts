@@ -161,6 +161,15 @@ describe('reconcile', () => {
     expect(reconcile(given, reported, 50)).toBe(expected);
   });
 
+  it('when a device that had committed knows of no order any more, it gets the release again; one that fell back does not', () => {
+    expect(reconcile({ ...order, outcome: 'committed' }, undefined, 50)).toBe('reissue');
+    expect(reconcile({ ...order, outcome: 'committed' }, said({ accepted: undefined }), 50)).toBe('reissue');
+    expect(reconcile({ ...order, outcome: 'committed' }, said({ accepted: { epoch: 1, counter: 5 } }), 50)).toBe(
+      'ended',
+    );
+    expect(reconcile({ ...order, outcome: 'fell-back' }, undefined, 50)).toBe('ended');
+  });
+
   it('when the order has expired and nobody took it, it is issued anew', () => {
     expect(reconcile(order, undefined, 100)).toBe('reissue');
   });

@@ -116,10 +116,13 @@ function overlayEnvironment(
   return unknown;
 }
 
-/** `SERVE_PORT` → serve.port, by walking the schema: the names of keys decide where an underscore separates. */
+/** `SERVE_PORT` → serve.port, by walking the schema: the names of keys decide where an underscore separates. A unit (MiB) is one word. */
 function pathOf(node: SchemaNode, name: string): { keys: string[]; leaf: SchemaNode } | undefined {
   for (const [key, child] of Object.entries(node.properties ?? {})) {
-    const upper = key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+    const upper = key
+      .replace(/MiB$/, 'Mib')
+      .replace(/[A-Z]/g, (letter) => `_${letter}`)
+      .toUpperCase();
     if (upper === name) return { keys: [key], leaf: child };
     if (child.properties && name.startsWith(`${upper}_`)) {
       const rest = pathOf(child, name.slice(upper.length + 1));

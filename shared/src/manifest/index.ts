@@ -23,6 +23,15 @@ export const MAX_MANIFEST_BYTES = 1024 * 1024;
 
 /** Parses the payload of a *verified* envelope (docs/protocol.md, section 3). */
 export function parseManifest(payload: Uint8Array): Manifest {
+  if (payload.length > MAX_MANIFEST_BYTES) {
+    throw new ManifestError(
+      'MANIFEST_INVALID',
+      `The manifest has ${payload.length} bytes; the limit is ${MAX_MANIFEST_BYTES}.`,
+      {
+        remedy: 'Move what is large into files of the release: labels, profiles, golden vectors.',
+      },
+    );
+  }
   const json = parseJsonBytes(
     payload,
     (_why, cause) =>

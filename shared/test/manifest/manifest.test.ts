@@ -81,6 +81,10 @@ describe('when a manifest is parsed', () => {
     expect(failure(() => variantFor(parsed, 'generic'))).toMatchObject({ code: 'MANIFEST_NO_VARIANT' });
   });
 
+  it('reads no manifest without bounds', () => {
+    expect(failure(() => parse({ ...manifest, description: 'x'.repeat(2 ** 20) })).message).toContain('the limit is');
+  });
+
   it('throws coded errors only', () => {
     fc.assert(
       fc.property(fc.json(), (json) => {
