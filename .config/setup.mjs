@@ -59,4 +59,7 @@ if (process.argv.includes('--build')) {
   if (!quiet) say('building …');
   const status = run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '--build']);
   if (status !== 0) fail('The build failed.', 'Mend the errors above, then run this again.');
+  // Loaded here, because it needs what was installed above.
+  const { bundleAgent } = await import('./bundle-agent.mjs');
+  await bundleAgent();
 }

@@ -17,6 +17,9 @@ async function main(): Promise<number> {
   });
 }
 
+// Whoever read the output has gone (a closed pipe): no reason to stop serving.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+
 // A promise that nobody waits for failed: the state is unknown, systemd starts the agent again.
 process.on('unhandledRejection', (reason) => {
   process.stderr.write(

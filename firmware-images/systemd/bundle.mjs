@@ -19,7 +19,8 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
-import { dependencyClosure, isRunFile } from './dependency-closure.mjs';
+import { NOT_BUNDLED } from '../../.config/bundle-agent.mjs';
+import { dependencyClosure, isLegalFile, isRunFile } from './dependency-closure.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const MIB = 1024 * 1024;
@@ -44,27 +45,34 @@ function copy(from, to) {
   return statSync(to).size;
 }
 
-/** Copies one package; returns its size in bytes. */
-function copyPackage(workspace, path, staging, target) {
-  const isWorkspace = !path.includes('node_modules/');
+/** Copies those files of one package that `isWanted`, where Node.js finds them as in the workspace; returns their size in bytes. */
+function copyPackage(workspace, path, staging, isWanted) {
   const source = join(workspace, path);
-  // The agent stays where its dependencies' paths in the lockfile are relative to; other workspaces take the place of their link.
-  const place =
-    !isWorkspace || path === 'agent'
-      ? path
-      : join('node_modules', JSON.parse(readFileSync(join(source, 'package.json'), 'utf8')).name);
   let bytes = 0;
   for (const file of filesUnder(source)) {
     const inside = relative(source, file);
-    if (isWorkspace && inside !== 'package.json' && !inside.startsWith('dist/')) continue;
-    if (isRunFile(path, inside, target)) bytes += copy(file, join(staging, place, inside));
+    if (isWanted(inside)) bytes += copy(file, join(staging, path, inside));
+  }
+  return bytes;
+}
+
+/** The agent as it was bundled, native packages whole, and of the packages whose code is in the bundle their licences. */
+function copyAgent(workspace, packages, staging, target) {
+  const whole = new Set(NOT_BUNDLED.flatMap((name) => dependencyClosure(packages, `node_modules/${name}`)));
+  const isAgentFile = (inside) =>
+    inside === 'package.json' || (inside.startsWith('dist/bundled/') && isRunFile('agent', inside, target));
+  let bytes = copyPackage(workspace, 'agent', staging, isAgentFile);
+  for (const path of dependencyClosure(packages, 'agent')) {
+    if (!path.includes('node_modules/')) continue;
+    const isWanted = whole.has(path) ? (inside) => isRunFile(path, inside, target) : isLegalFile;
+    bytes += copyPackage(workspace, path, staging, isWanted);
   }
   return bytes;
 }
 
 function requireBuilt(workspace, target) {
   const needed = [
-    ['agent/dist/main.js', 'Run npm run build first.'],
+    ['agent/dist/bundled/main.js', 'Run npm run build first.'],
     [
       'node_modules/better-sqlite3/build/Release/better_sqlite3.node',
       'Run npm run setup first; it compiles where no prebuilt binary fits.',
@@ -110,8 +118,7 @@ function bundle(workspace, out) {
   const temporary = mkdtempSync(join(tmpdir(), 'drover-bundle-'));
   try {
     const staging = join(temporary, name);
-    let bytes = 0;
-    for (const path of dependencyClosure(packages, 'agent')) bytes += copyPackage(workspace, path, staging, target);
+    let bytes = copyAgent(workspace, packages, staging, target);
     bytes += copy(join(here, 'drover-agent.sh'), join(staging, 'bin', 'drover-agent'));
     for (const file of ['drover-agent.service', 'install.sh'])
       bytes += copy(join(here, file), join(staging, 'systemd', file));

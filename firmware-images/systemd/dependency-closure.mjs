@@ -47,12 +47,14 @@ function resolve(packages, from, name) {
 
 const NEVER = /\.(map|md|markdown|tsbuildinfo|[cm]?ts)$/i;
 const LEGAL = /^(licen[cs]e|notice|copying|thirdparty)/i;
-/** Packages that ship much more than what runs: `keep` is tested against the path inside the package. */
+/** Packages that ship much more than what runs: the pattern is tested against the path inside the package. */
 const KEEP = {
   'better-sqlite3': () => /^(lib\/|package\.json$|build\/Release\/better_sqlite3\.node$)/,
   'onnxruntime-node': ({ os, arch }) => new RegExp(`^(dist/|package\\.json$|bin/napi-v\\d+/${os}/${arch}/)`),
-  mqtt: () => /^(build\/|help\/|package\.json$)/,
 };
+
+/** Licences and notices, which every copy of a package's code must carry with it. */
+export const isLegalFile = (file) => LEGAL.test(file);
 
 /**
  * Whether a file of a package belongs into a bundle for `target`: no types, maps or prose, but every licence.
@@ -62,7 +64,7 @@ const KEEP = {
  * @param {{ os: string, arch: string }} target in the words of process.platform and process.arch
  */
 export function isRunFile(packagePath, file, target) {
-  if (LEGAL.test(file)) return true;
+  if (isLegalFile(file)) return true;
   if (NEVER.test(file)) return false;
   return KEEP[nameAt(packagePath)]?.(target).test(file) ?? true;
 }

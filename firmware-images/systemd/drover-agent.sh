@@ -9,4 +9,6 @@ if [ ! -x "$node" ]; then
     exit 1
   }
 fi
-exec "$node" "$here/../agent/dist/main.js" "$@"
+# For the supervisor alone (its children are started without them): a young generation that cannot grow to its 16 MiB, and small code before fast
+# code, because its heap lives long and it computes little (docs/adr/0005-bundled-agent.md).
+exec "$node" --max-semi-space-size=1 --optimize-for-size "$here/../agent/dist/bundled/main.js" "$@"

@@ -113,17 +113,26 @@ async function checkControlPlane({ controlPlaneUrl }: Identity): Promise<Check> 
   } catch (error) {
     return failed(
       'control plane',
-      `${controlPlaneUrl} cannot be reached (${(error as Error).message}). Check the network, the proxy and the address.`,
+      `${controlPlaneUrl} cannot be reached (${reasonOf(error)}). Check the network, the proxy and the address.`,
     );
   }
 }
 
+/** undici says only "fetch failed"; the reason is its cause. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error && error.cause.message !== '' ? error.cause.message : error.message;
+}
+
 function checkBroker({ grant }: Identity): Promise<Check> {
-  const { hostname, port, protocol } = new URL(grant.brokerUrl);
+  const url = URL.canParse(grant.brokerUrl) ? new URL(grant.brokerUrl) : undefined;
+  if (!url) return Promise.resolve(failed('broker', `${grant.brokerUrl} is no address. Enrol this device again.`));
+  const { hostname, port, protocol } = url;
   const defaultPort = protocol === 'mqtts:' ? 8883 : 1883;
   return new Promise((resolve) => {
     const socket = createConnection({
-      host: hostname,
+      // An IPv6 address stands in brackets in a URL, and nowhere else.
+      host: hostname.replace(/^\[|\]$/g, ''),
       port: port === '' ? defaultPort : Number(port),
       timeout: NETWORK_TIMEOUT_MS,
     });
@@ -142,6 +151,7 @@ function checkBroker({ grant }: Identity): Promise<Check> {
 async function checkAgent({ dataDir }: AgentConfig): Promise<Check> {
   try {
     const status = (await readStatus(dataDir)) as { connected?: boolean };
+    if (status.connected === undefined) return ok('agent', 'is starting or stopping');
     return ok('agent', status.connected ? 'runs and is connected' : 'runs, not connected now');
   } catch (error) {
     const { what, remedy } = toCodedErrorJson(error);
@@ -151,10 +161,11 @@ async function checkAgent({ dataDir }: AgentConfig): Promise<Check> {
 
 /** The only proof of a provider is a run: a model of a few weights, made here, through a real session. */
 async function checkProvider(config: AgentConfig): Promise<Check> {
-  const folder = await mkdtemp(join(tmpdir(), 'drover-doctor-'));
+  let folder: string | undefined;
   try {
-    const { actual, reason } = await provenProvider(folder, config.serve.providers, (file, bytes) =>
-      writeFile(join(folder, file), bytes),
+    const made = (folder = await mkdtemp(join(tmpdir(), 'drover-doctor-')));
+    const { actual, reason } = await provenProvider(made, config.serve.providers, (file, bytes) =>
+      writeFile(join(made, file), bytes),
     );
     return ok(
       'provider',
@@ -166,7 +177,7 @@ async function checkProvider(config: AgentConfig): Promise<Check> {
     const { what, remedy } = toCodedErrorJson(error);
     return failed('provider', `${what} ${remedy}`);
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   }
 }
 

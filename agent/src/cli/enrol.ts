@@ -3,6 +3,7 @@ import { parseKeySet, TrustError } from '@drover/shared/trust';
 import { agentVersion, deviceIdOf, type AgentConfig } from '../config/index.js';
 import { systemClock } from '../host/index.js';
 import { enrol } from '../identity/index.js';
+import { prepareDataDir } from './data-dir.js';
 import type { Terminal } from './index.js';
 
 export async function enrolDevice(
@@ -10,6 +11,7 @@ export async function enrolDevice(
   options: { controlPlane: string; token: string; publisherKeys: string },
   terminal: Terminal,
 ): Promise<void> {
+  await prepareDataDir(config.dataDir);
   const identity = await enrol({
     controlPlaneUrl: options.controlPlane,
     claimToken: options.token,

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import type { AgentConfig } from '../config/index.js';
 
@@ -29,9 +30,11 @@ export async function runCommand(terminal: Terminal): Promise<number> {
       )
       .option('--data-dir <folder>', 'overrides dataDir of the configuration');
   const read = async (options: CommonOptions): Promise<AgentConfig> => {
-    const { readAgentConfig, defaultConfigFile } = await import('../config/index.js');
-    const config = readAgentConfig(options.config ?? defaultConfigFile(), terminal.environment);
-    return options.dataDir === undefined ? config : { ...config, dataDir: options.dataDir };
+    const { AGENT_ENV_PREFIX, defaultConfigFile, readAgentConfig } = await import('../config/index.js');
+    // As a variable, so that it is checked like any other value.
+    const override = options.dataDir === undefined ? {} : { [`${AGENT_ENV_PREFIX}DATA_DIR`]: options.dataDir };
+    const config = readAgentConfig(options.config ?? defaultConfigFile(), { ...terminal.environment, ...override });
+    return { ...config, dataDir: resolve(config.dataDir) };
   };
 
   configured(program.command('run'))

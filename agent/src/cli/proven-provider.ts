@@ -3,13 +3,14 @@ import { digestOf, ModelName, Version } from '@drover/shared/ids';
 import { encodeGoldenVectors, type Manifest, type Variant } from '@drover/shared/manifest';
 import type { ProviderReport } from '@drover/shared/protocol';
 import { buildDenseClassifier } from '../learn/network.js';
-import { openSession } from '../serve/session/session.js';
+import { runProbe } from '../serve/process/probe.js';
 import type { InstalledModel } from '../update/ports.js';
 
 const FEATURES = 4;
 const CLASSES = 2;
+const PROBE_TIMEOUT_MS = 60_000;
 
-/** Which of the providers really runs a model here. Loads the ONNX runtime into this process, so it is for commands, not for the supervisor. */
+/** Which of the providers really runs a model here. Proven in a process of its own: a broken driver may crash it. @throws ServeError */
 export async function provenProvider(
   folder: string,
   providers: readonly string[],
@@ -56,7 +57,7 @@ export async function provenProvider(
     loaded: variant.model.digest,
     directory: folder,
   };
-  const { session, provider } = await openSession(installed, { providers });
-  await session.close();
-  return provider;
+  const settings = { providers, hardwareClass: 'doctor' };
+  const options = { settings, nodeFlags: [], timeoutMs: PROBE_TIMEOUT_MS };
+  return (await runProbe(installed, options, new AbortController().signal)).provider;
 }

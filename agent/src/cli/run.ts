@@ -1,14 +1,17 @@
-import { mkdir } from 'node:fs/promises';
+import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { agentVersion, type AgentConfig } from '../config/index.js';
 import { createHostProbe, systemClock } from '../host/index.js';
-import { loadIdentity, loadOrCreateDeviceKey } from '../identity/index.js';
-import { createStoreRecorder, openTelemetryThread } from '../monitor/index.js';
+import { loadDeviceKey, loadIdentity } from '../identity/index.js';
+import { createStoreRecorder } from '../monitor/store-recorder.js';
+import type { TelemetryStore } from '../monitor/telemetry-store.js';
+import { openTelemetryThread } from '../monitor/telemetry-thread.js';
 import { ProcessServing } from '../serve/index.js';
-import { startAgent, type Agent } from '../supervisor/agent.js';
-import { AgentError } from '../supervisor/errors.js';
+import type { Agent } from '../supervisor/agent.js';
+import { createClosers } from '../supervisor/closers.js';
 import { jsonLog } from '../supervisor/log.js';
 import { openStatusSocket } from '../supervisor/status-socket.js';
 import { serviceNotifier } from '../supervisor/systemd.js';
+import { prepareDataDir } from './data-dir.js';
 import type { Terminal } from './index.js';
 
 /** The supervisor of a real device: inference, probe and trainer are processes, telemetry.db is on a thread. */
@@ -18,33 +21,31 @@ export async function run(config: AgentConfig, terminal: Terminal, announceReady
     environment: terminal.environment,
     onFailure: (message) => log.warn('systemd', { message }),
   });
-  await mkdir(config.dataDir, { recursive: true }).catch((cause: unknown) => {
-    throw new AgentError('AGENT_DATA_DIR_UNUSABLE', `The data folder cannot be made: ${(cause as Error).message}.`, {
-      where: config.dataDir,
-      remedy: 'Give the agent a folder that it may write (dataDir), or run it as its own user.',
-      cause,
-    });
-  });
+  await prepareDataDir(config.dataDir);
   const identity = await loadIdentity(config.dataDir);
-  const deviceKey = await loadOrCreateDeviceKey(config.dataDir);
+  const deviceKey = await loadDeviceKey(config.dataDir);
   const stopped = terminal.untilStopped();
-  const closers: (() => Promise<void> | void)[] = [];
+  const closers = createClosers();
   let agent: Agent | undefined;
+  const early: unknown[] = [];
   const onIncident = (error: unknown): void => {
-    if (agent) agent.incident(error);
-    else log.warn('incident', { message: String(error) });
+    if (agent) {
+      agent.incident(error);
+      return;
+    }
+    early.push(error);
+    log.warn('incident', toCodedErrorJson(error));
   };
-  try {
+  const start = async (): Promise<void> => {
     const socket = await openStatusSocket(config.dataDir, () => agent?.status() ?? { starting: true });
-    closers.push(() => socket.close());
-    const telemetry = await openTelemetryThread({
+    closers.add(() => socket.close());
+    const telemetryOpening = openTelemetryThread({
       file: `${config.dataDir}/telemetry.db`,
       maxSamples: config.telemetry.maxSamples,
       onIncident,
     });
-    closers.push(() => telemetry.close());
-    const recorder = createStoreRecorder({ store: telemetry, onIncident });
-    const serving = await ProcessServing.open({
+    const recorder = createStoreRecorder({ store: storeOnceOpen(telemetryOpening), onIncident });
+    const servingOpening = ProcessServing.open({
       host: config.serve.host,
       port: config.serve.port,
       providers: config.serve.providers,
@@ -54,7 +55,14 @@ export async function run(config: AgentConfig, terminal: Terminal, announceReady
       recorder,
       onIncident,
     });
-    closers.push(() => serving.close());
+    // The rest of the supervisor (MQTT, updates) is loaded while the telemetry thread and the inference process start.
+    const opening = [telemetryOpening, servingOpening, import('../supervisor/agent.js')] as const;
+    const [telemetryOpened, servingOpened] = await Promise.allSettled(opening);
+    // What did open is closed even where something else did not; serving closes first, because its last records go to telemetry.
+    if (telemetryOpened.status === 'fulfilled') closers.add(() => telemetryOpened.value.close());
+    closers.add(() => recorder.settled());
+    if (servingOpened.status === 'fulfilled') closers.add(() => servingOpened.value.close());
+    const [telemetry, serving, { startAgent }] = await Promise.all(opening);
     agent = await startAgent({
       config,
       agentVersion: agentVersion(),
@@ -66,19 +74,31 @@ export async function run(config: AgentConfig, terminal: Terminal, announceReady
       clock: systemClock,
       log,
     });
-    closers.push(agent.close);
+    const started = agent;
+    closers.add(() => started.close());
+    for (const error of early.splice(0)) agent.incident(error);
     const { host, port } = serving.address;
     log.info('ready', { serving: `http://${host}:${port}`, controlPlane: identity.controlPlaneUrl });
     notifier.ready(`serving on ${host}:${port}`);
     if (announceReady) terminal.stdout(`${JSON.stringify({ event: 'ready', servingUrl: `http://${host}:${port}` })}\n`);
     if (notifier.watchdogIntervalMs !== undefined) {
       const timer = setInterval(() => notifier.alive(), notifier.watchdogIntervalMs);
-      closers.push(() => clearInterval(timer));
+      closers.add(() => clearInterval(timer));
     }
+  };
+  try {
+    // Whoever stops it while it starts (a model that loads for minutes) does not have to wait: what it holds survives being cut anywhere.
+    await Promise.race([start(), stopped]);
     await stopped;
     notifier.stopping();
     log.info('stopping');
   } finally {
-    for (const close of closers.reverse()) await close();
+    await closers.close();
   }
 }
+
+/** The recorder is made before its store is open; what it is handed until then waits. */
+const storeOnceOpen = (opening: Promise<TelemetryStore>): Pick<TelemetryStore, 'record' | 'label'> => ({
+  record: async (records) => (await opening).record(records),
+  label: async (labels) => (await opening).label(labels),
+});

@@ -4,12 +4,16 @@ import { readStatus } from '../supervisor/status-socket.js';
 import type { Terminal } from './index.js';
 
 export async function showStatus(config: AgentConfig, asJson: boolean, terminal: Terminal): Promise<void> {
-  const status = (await readStatus(config.dataDir)) as AgentStatus;
+  const status = (await readStatus(config.dataDir)) as AgentStatus | { starting: true } | { stopping: true };
   if (asJson) {
     terminal.stdout(`${JSON.stringify(status)}\n`);
     return;
   }
-  const { outbox } = status;
+  if (!('deviceId' in status)) {
+    terminal.stdout(`The agent is ${'starting' in status ? 'starting' : 'stopping'}; ask again in a few seconds.\n`);
+    return;
+  }
+  const { outbox, linkProblem } = status;
   const waiting = outbox.reports === 0 ? 'nothing waits to be sent' : `${outbox.reports} report(s) wait to be sent`;
   const lines = [
     `${status.deviceId}, agent ${status.agentVersion}: ${status.connected ? 'connected' : 'not connected'}, ${waiting}`,
@@ -19,6 +23,7 @@ export async function showStatus(config: AgentConfig, asJson: boolean, terminal:
       const drift = status.driftedModels.includes(model) ? ', DRIFT' : '';
       return `  ${model}: ${what}${adapted}${drift}; update: ${update.state}`;
     }),
+    ...(linkProblem ? [`  ! ${linkProblem.code}: ${linkProblem.what}\n    ${linkProblem.remedy}`] : []),
     ...status.lastProblems.map(({ code, what, remedy }) => `  ! ${code}: ${what}\n    ${remedy}`),
   ];
   terminal.stdout(`${lines.join('\n')}\n`);

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { Type, type Static } from 'typebox';
-import { readConfiguration } from '@drover/shared/configuration';
+import { ConfigurationError, readConfiguration } from '@drover/shared/configuration';
 import { DeviceId, NAME_PATTERN } from '@drover/shared/ids';
 
 const strict = { additionalProperties: false } as const;
@@ -86,14 +86,26 @@ export function agentVersion(): string {
   return manifest.version;
 }
 
-/** Device id of a device that was given none: its host name, made fit for a topic. */
-export function deviceIdOf({ deviceId }: AgentConfig): DeviceId {
-  return DeviceId(
-    deviceId ??
-      hostname()
-        .toLowerCase()
-        .replace(/[^a-z0-9_-]+/g, '-')
-        .replace(/^[-_]+|[-_]+$/g, '')
-        .slice(0, 64),
+/**
+ * The configured device id, else the host name made fit for a topic.
+ *
+ * @throws ConfigurationError CONFIG_INVALID when nothing of the host name is left
+ */
+export function deviceIdOf({ deviceId }: Pick<AgentConfig, 'deviceId'>, hostName = hostname()): DeviceId {
+  if (deviceId !== undefined) return DeviceId(deviceId);
+  const id = hostName
+    .toLowerCase()
+    .replace(/[^a-z0-9_-]+/g, '-')
+    .replace(/^[-_]+/, '')
+    .slice(0, 64)
+    .replace(/[-_]+$/, '');
+  if (id !== '') return DeviceId(id);
+  throw new ConfigurationError(
+    'CONFIG_INVALID',
+    `The host name ${JSON.stringify(hostName)} cannot be made a device id, and none is configured.`,
+    {
+      where: 'deviceId',
+      remedy: `Set deviceId in the configuration, or ${AGENT_ENV_PREFIX}DEVICE_ID in the environment.`,
+    },
   );
 }

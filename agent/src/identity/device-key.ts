@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createKeyPair, parseKeyPair, type KeyPair } from '@drover/shared/trust';
 import { systemCode, writeDurably } from '../host/index.js';
@@ -13,17 +13,26 @@ const keyFile = (dataDir: string): string => join(dataDir, 'device-key.json');
  */
 export async function loadOrCreateDeviceKey(dataDir: string): Promise<KeyPair> {
   const file = keyFile(dataDir);
-  let text: string;
   try {
-    text = await readFile(file, 'utf8');
+    await stat(file);
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw damaged(file, error);
     const key = createKeyPair('device');
     await writeDurably(file, `${JSON.stringify(key)}\n`, 0o600);
     return key;
   }
+  return loadDeviceKey(dataDir);
+}
+
+/**
+ * The key that this device enrolled with. A new one in its place would sign reports that nobody believes.
+ *
+ * @throws IdentityError IDENTITY_DAMAGED when the file is missing or holds no key
+ */
+export async function loadDeviceKey(dataDir: string): Promise<KeyPair> {
+  const file = keyFile(dataDir);
   try {
-    return parseKeyPair(JSON.parse(text));
+    return parseKeyPair(JSON.parse(await readFile(file, 'utf8')));
   } catch (cause) {
     throw damaged(file, cause);
   }

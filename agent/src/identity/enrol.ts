@@ -99,7 +99,7 @@ async function requestGrant(url: string, body: Buffer, request: typeof fetch): P
     throw new IdentityError('ENROLMENT_UNREACHABLE', `The control plane does not answer: ${reasonOf(cause)}.`, {
       where: url,
       remedy:
-        'Check the address, the network and whether the control plane runs; then enrol again with the same claim token.',
+        'Check the address, the network and whether the control plane runs; then enrol again. If it says that the claim token was spent, make a new one.',
       cause,
     });
   }
@@ -109,7 +109,8 @@ async function requestGrant(url: string, body: Buffer, request: typeof fetch): P
       `The control plane failed with status ${status}: ${text.slice(0, 500)}`,
       {
         where: url,
-        remedy: 'Look at the log of the control plane; then enrol again with the same claim token.',
+        remedy:
+          'Look at the log of the control plane; then enrol again. If it says that the claim token was spent, make a new one.',
       },
     );
   }

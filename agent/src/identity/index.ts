@@ -1,4 +1,4 @@
-export { loadOrCreateDeviceKey } from './device-key.js';
+export { loadDeviceKey, loadOrCreateDeviceKey } from './device-key.js';
 export { deviceIdOf, Identity, loadIdentity } from './identity.js';
 export { enrol, type EnrolOptions } from './enrol.js';
 export { IDENTITY_CODES, IdentityError } from './errors.js';

@@ -4,7 +4,7 @@ import { LearnError } from './errors.js';
 import { fineTune } from './fine-tune.js';
 import type { TrainerAnswer, TrainerJob } from './trainer-messages.js';
 
-/** Main of the trainer process (docs/architecture.md, "three kinds of process"): takes one job over IPC, answers, ends. */
+/** Main of the trainer process (docs/architecture.md, "Processes on the device"): takes one job over IPC, answers, ends. */
 const parent = process.send?.bind(process);
 if (!parent) {
   process.stderr.write('This program is started by drover-agent, with an IPC channel; it has no use by itself.\n');
@@ -13,6 +13,8 @@ if (!parent) {
 const stopped = new AbortController();
 // The agent is gone: nobody waits for the result, and an orphan would go on heating the device.
 process.once('disconnect', () => process.exit(1));
+// Gone since before this line: the event came while the modules were loaded, and does not come again.
+if (!process.connected) process.exit(1);
 // The supervisor's terminal may signal the whole group; only the supervisor decides when training ends.
 process.on('SIGINT', () => undefined);
 

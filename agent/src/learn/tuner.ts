@@ -1,12 +1,13 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toCodedErrorJson } from '@drover/shared/coded-error';
-import { digestHex, digestOf, type DeviceId, type ModelName } from '@drover/shared/ids';
+import { digestHex, type DeviceId, type ModelName } from '@drover/shared/ids';
 import { decodeLabelledSamples, type LabelledSamples, type Manifest, type Recipe } from '@drover/shared/manifest';
 import type { AdaptationBody } from '@drover/shared/protocol';
-import { writeDurably, type Clock } from '../host/index.js';
+import type { Clock } from '../host/index.js';
 import type { InstalledModel, Serving } from '../update/ports.js';
 import { ADAPTATION_FORMAT, digestExamples, type Adaptation } from './adaptation.js';
+import { openAttempts, type Attempts } from './attempts.js';
 import { splitExamples, type Examples } from './examples.js';
 import type { FineTuneResult } from './fine-tune.js';
 import { judgeAdaptation, type AdaptationJudgement } from './gate.js';
@@ -22,6 +23,14 @@ export interface LabelledSource {
   labelled(model: ModelName, sinceMs: number, limit: number): Promise<Examples>;
 }
 
+/** A fine-tuned file that passed the gate. */
+export interface TunedModel {
+  readonly model: ModelName;
+  /** Absolute path. */
+  readonly modelFile: string;
+  readonly digest: InstalledModel['loaded'];
+}
+
 export interface TunerOptions {
   readonly dataDir: string;
   readonly deviceId: DeviceId;
@@ -32,7 +41,9 @@ export interface TunerOptions {
   readonly source: LabelledSource;
   readonly serving: Pick<Serving, 'selfTest'>;
   /** Lets the adaptation serve, and keeps it over restarts. */
-  activate(adaptation: { model: ModelName; modelFile: string; digest: InstalledModel['loaded'] }): Promise<void>;
+  activate(adaptation: TunedModel): Promise<void>;
+  /** There are samples enough, and training begins. */
+  readonly onStart: () => void;
   readonly onProgress: (model: ModelName, progress: TrainingProgress) => void;
 }
 
@@ -40,9 +51,14 @@ export interface TuningOutcome {
   readonly body: AdaptationBody;
   readonly judgement: AdaptationJudgement;
   readonly lineage: Adaptation;
+  /** Why an adaptation that passed, and may serve, does not. What served before still does. */
+  readonly activationProblem?: unknown;
 }
 
-const MAX_SAMPLES = 5_000;
+/** The newest so many are used; more would only make training longer. */
+export const MAX_TUNING_SAMPLES = 5_000;
+/** docs/protocol.md, section 5: a longer reason would make the report unreadable. */
+const MAX_REASON_LENGTH = 2_000;
 const STRICTNESS: readonly AdaptationPolicy[] = ['off', 'propose', 'auto'];
 
 export const stricterPolicy = (one: AdaptationPolicy, other: AdaptationPolicy): AdaptationPolicy =>
@@ -58,15 +74,17 @@ export const mayTune = (manifest: Manifest, policy: AdaptationPolicy): boolean =
  */
 export class Tuner {
   readonly #options: TunerOptions;
+  readonly #attempts: Attempts;
 
   constructor(options: TunerOptions) {
     this.#options = options;
+    this.#attempts = openAttempts(options.dataDir);
   }
 
   /**
    * Undefined while there are fewer labelled samples since `sinceMs` than the recipe asks for, or than `atLeast`.
    *
-   * @throws LearnError, ServeError, ManifestError; nothing that serves was changed then
+   * @throws LearnError, ManifestError, HostError; nothing that serves was changed then
    */
   async tune(
     base: InstalledModel,
@@ -76,8 +94,9 @@ export class Tuner {
   ): Promise<TuningOutcome | undefined> {
     const { recipe } = base.manifest;
     if (!recipe || !mayTune(base.manifest, this.#options.policy)) return undefined;
-    const fresh = await this.#options.source.labelled(base.model, sinceMs, MAX_SAMPLES);
+    const fresh = await this.#options.source.labelled(base.model, sinceMs, MAX_TUNING_SAMPLES);
     if (fresh.count < Math.max(recipe.bounds.minLabelled, atLeast)) return undefined;
+    this.#options.onStart();
     // Any number will do as long as it can be found again; the data decide it, so that the same data give the same model.
     const dataset = digestExamples(fresh);
     const seed = Number.parseInt(digestHex(dataset).slice(0, 7), 16);
@@ -85,13 +104,13 @@ export class Tuner {
     const anchor = (await readAsset(base, 'anchor')) ?? emptyLike(fresh);
     const replay = await readAsset(base, 'replay');
     const result = await this.#train({ base, recipe, seed, train, holdout, anchor, replay }, signal);
-    const { file, digest } = await this.#store(result.model);
+    const { file, digest } = await this.#attempts.storeModel(result.model);
     const candidate: InstalledModel = { ...base, modelFile: file, loaded: digest, adaptation: digest };
     const golden = await this.#options.serving.selfTest(candidate, signal).then(
       () => ({ ok: true, reason: '' }),
       (error: unknown) => {
         signal.throwIfAborted();
-        return { ok: false, reason: ` (${toCodedErrorJson(error).what})` };
+        return { ok: false, reason: toCodedErrorJson(error).what };
       },
     );
     const judgement = judgeAdaptation(
@@ -103,10 +122,15 @@ export class Tuner {
       recipe.bounds,
     );
     const lineage = this.#lineage({ base, recipe, seed, train, holdout, anchor, replay }, result, digest);
-    await writeDurably(file.replace(/\.onnx$/, '.json'), JSON.stringify({ lineage, judgement }));
-    const active = judgement.verdict === 'PASS' && stricterPolicy(recipe.adaptation, this.#options.policy) === 'auto';
-    if (active) await this.#options.activate({ model: base.model, modelFile: file, digest });
-    const reason = judgement.checks.map((check) => `${check.name}: ${check.reason}`).join(' ');
+    await this.#attempts.conclude(digest, { lineage, judgement });
+    const mayServe = judgement.verdict === 'PASS' && stricterPolicy(recipe.adaptation, this.#options.policy) === 'auto';
+    const activationProblem = mayServe
+      ? await this.#activate({ model: base.model, modelFile: file, digest }, signal)
+      : undefined;
+    const reasons = judgement.checks.map((check) => `${check.name}: ${check.reason}`);
+    if (!golden.ok) reasons.push(golden.reason);
+    if (activationProblem !== undefined)
+      reasons.push(`It passed, but could not be activated: ${toCodedErrorJson(activationProblem).what}`);
     return {
       judgement,
       lineage,
@@ -115,14 +139,26 @@ export class Tuner {
         base: base.release,
         adaptation: digest,
         verdict: judgement.verdict,
-        reason: `${reason}${golden.reason}`,
+        reason: reasons.join('; ').slice(0, MAX_REASON_LENGTH),
         holdout: lineage.accuracy.holdout,
         anchor: lineage.accuracy.anchor,
         trainedOn: { labelled: train.count, replayed: replayedRows(train, replay, recipe), dataset },
         steps: result.steps,
-        active,
+        active: mayServe && activationProblem === undefined,
       },
+      ...(activationProblem === undefined ? {} : { activationProblem }),
     };
+  }
+
+  /** @returns why it could not be activated */
+  async #activate(adaptation: TunedModel, signal: AbortSignal): Promise<unknown> {
+    try {
+      await this.#options.activate(adaptation);
+      return undefined;
+    } catch (error) {
+      signal.throwIfAborted();
+      return error;
+    }
   }
 
   async #train(job: TuningJob, signal: AbortSignal): Promise<FineTuneResult> {
@@ -143,15 +179,6 @@ export class Tuner {
       onProgress: (progress) => this.#options.onProgress(base.model, progress),
     });
     return result;
-  }
-
-  async #store(model: Uint8Array): Promise<{ file: string; digest: InstalledModel['loaded'] }> {
-    const digest = digestOf(model);
-    const folder = join(this.#options.dataDir, 'adaptations');
-    await mkdir(folder, { recursive: true });
-    const file = join(folder, `${digestHex(digest)}.onnx`);
-    await writeDurably(file, model);
-    return { file, digest };
   }
 
   #lineage(job: TuningJob, result: FineTuneResult, model: InstalledModel['loaded']): Adaptation {

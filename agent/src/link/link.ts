@@ -40,8 +40,9 @@ const MQTT_CONNECT_REFUSALS: Readonly<Record<number, string>> = {
 };
 
 /**
- * Keeps one MQTT 3.1.1 connection with a persistent session (MQTT 3.1.1, section 3.1.2.4) to the broker, for ever. Returns at once: a broker
- * that is down keeps nothing from starting.
+ * Keeps one MQTT 3.1.1 connection to the broker, for ever. Returns at once: a broker that is down keeps nothing from starting. It asks for a
+ * persistent session (MQTT 3.1.1, section 3.1.2.4), which spares a round of sending where a broker grants it; ours does not, and nothing
+ * depends on it (docs/protocol.md, sections 1 and 4).
  *
  * Each attempt is a new client: mqtt.js by itself reconnects at a constant period, which makes a fleet come back in step, and stops for good
  * after a refused CONNACK unless told otherwise. Reports in flight lie in the outbox, so nothing is lost with a client.
@@ -93,6 +94,8 @@ function clientOptions({ deviceId, credential, keepaliveS = 60 }: LinkOptions): 
     reconnectPeriod: 0,
     resubscribe: false,
     queueQoSZero: false,
+    // mqtt.js otherwise makes one buffer for each of the 65,536 numbers that fit two bytes: 7 MiB, to write a few packets a second.
+    writeCache: false,
   };
 }
 

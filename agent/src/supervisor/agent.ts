@@ -1,6 +1,6 @@
 import type { KeyPair } from '@drover/shared/trust';
 import { bulkSigner } from '@drover/shared/trust';
-import { toCodedErrorJson, type CodedErrorJson } from '@drover/shared/coded-error';
+import type { CodedErrorJson } from '@drover/shared/coded-error';
 import type { DriftBody, ReportBody, ReportKind, StateBody } from '@drover/shared/protocol';
 import type { ModelName } from '@drover/shared/ids';
 import type { AgentConfig } from '../config/index.js';
@@ -9,9 +9,14 @@ import type { Identity } from '../identity/index.js';
 import { openLink, openOutbox, type Link, type Outbox } from '../link/index.js';
 import { createReporter, DriftWatch, type TelemetryStore } from '../monitor/index.js';
 import { createUpdater, httpReleaseSource, type KillPoint, type Serving, type Updater } from '../update/index.js';
+import { toReportableError } from '../update/reportable.js';
+import { createClosers, type Closers } from './closers.js';
 import { every } from './every.js';
 import type { Log } from './log.js';
+import { createProblems } from './problems.js';
+import { createTelemetryReports } from './telemetry-reports.js';
 import { TuningQueue } from './tuning-queue.js';
+import { watchServing } from './watched-serving.js';
 
 export interface AgentOptions {
   readonly config: AgentConfig;
@@ -31,23 +36,27 @@ export interface AgentStatus {
   readonly deviceId: string;
   readonly agentVersion: string;
   readonly connected: boolean;
+  /** Why it is not connected, as far as that is known. */
+  readonly linkProblem?: CodedErrorJson;
   readonly outbox: { reports: number; bytes: number; dropped: number };
   readonly publisherKeys: readonly string[];
   readonly models: StateBody['models'];
   readonly driftedModels: readonly string[];
-  readonly lastProblems: readonly { code: string; what: string; remedy: string }[];
+  readonly lastProblems: readonly CodedErrorJson[];
 }
 
 export interface Agent {
   status(): AgentStatus;
   /** Something outside the agent went wrong that the operator should see: it becomes an incident. */
   incident(error: unknown): void;
+  /** Stops within seconds, whatever is under way. Serving and telemetry are the caller's, and stay open. */
   close(): Promise<void>;
 }
 
-const KEPT_PROBLEMS = 10;
 /** How often SQLite is asked whether a window is full. */
 const DRIFT_INTERVAL_MS = 500;
+/** How often it is asked whether there are labelled samples enough, which reads them all. */
+const TUNING_INTERVAL_MS = 2_000;
 
 /**
  * Composes the agent from its parts: orders go to the updater, what happens goes to the outbox, and from there to the control plane whenever it
@@ -56,10 +65,21 @@ const DRIFT_INTERVAL_MS = 500;
  * INVARIANT: a report is in the outbox before the thing that it reports can be forgotten; closing undoes starting in reverse order.
  */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const closers = createClosers();
+  try {
+    return await compose(options, closers);
+  } catch (error) {
+    // What kept it from starting is what the caller has to hear.
+    await closers.close().catch((failure: unknown) => options.log.error('close', toReportableError(failure)));
+    throw error;
+  }
+}
+
+async function compose(options: AgentOptions, closers: Closers): Promise<Agent> {
   const { config, identity, telemetry, clock, log } = options;
   const { grant } = identity;
-  const problems: CodedErrorJson[] = [];
-  const closers: (() => Promise<void> | void)[] = [];
+  const problems = createProblems();
+  let linkProblem: CodedErrorJson | undefined;
 
   // tweetnacl takes 5 ms to sign, and telemetry is signed all the time: node:crypto makes the same bytes in 0.05 ms.
   const outbox: Outbox = openOutbox({
@@ -70,28 +90,25 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     maxReports: config.outbox.maxReports,
     maxBytes: config.outbox.maxBytes,
   });
-  closers.push(() => outbox.close());
+  closers.add(() => outbox.close());
 
   /** A report that cannot be stored (a full disk) is told in the log and the status; it must not stop what it tells of. */
-  function report<Kind extends ReportKind>(kind: Kind, body: ReportBody<Kind>): void {
+  function report<Kind extends ReportKind>(kind: Kind, body: ReportBody<Kind>): boolean {
     try {
       outbox.enqueue(kind, body);
+      return true;
     } catch (thrown) {
-      const error = toCodedErrorJson(thrown);
-      keepProblem(error);
+      const error = toReportableError(thrown);
+      problems.add(error);
       log.error('report not stored', { kind, ...error });
+      return false;
     }
   }
 
-  function keepProblem(error: CodedErrorJson): void {
-    problems.push(error);
-    if (problems.length > KEPT_PROBLEMS) problems.shift();
-  }
-
-  const incident = (thrown: unknown): void => keepIncident(toCodedErrorJson(thrown));
+  const incident = (thrown: unknown): void => keepIncident(toReportableError(thrown));
 
   function keepIncident(error: CodedErrorJson): void {
-    keepProblem(error);
+    problems.add(error);
     log.warn('incident', error);
     report('incident', { error });
   }
@@ -113,7 +130,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     },
     onIncident: incident,
   });
-  const serving = announceActivations(options.serving, driftWatch);
+  const serving = watchServing(options.serving, driftWatch, incident);
 
   const updater: Updater = await createUpdater({
     dataDir: config.dataDir,
@@ -141,15 +158,18 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     diskFreeBytes: (path) => options.host.diskFreeBytes(path),
     ...(options.killPoint ? { killPoint: options.killPoint } : {}),
   });
-  closers.push(() => updater.close());
+  closers.add(() => updater.close());
 
+  let statedModels = '';
   function reportState(): void {
-    report('state', {
-      agentVersion: options.agentVersion,
-      hardwareClass: identity.hardwareClass,
-      attributes: identity.attributes,
-      models: updater.state(),
-    });
+    const models = updater.state();
+    const { hardwareClass, attributes } = identity;
+    const { agentVersion } = options;
+    if (report('state', { agentVersion, hardwareClass, attributes, models })) statedModels = JSON.stringify(models);
+  }
+  /** What runs also changes without an update: the inference process dies, or comes back without a model. */
+  function reportChangedState(): void {
+    if (JSON.stringify(updater.state()) !== statedModels) reportState();
   }
 
   const tuning = new TuningQueue({
@@ -160,19 +180,35 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     clock,
     log,
     active: (model) => updater.active(model),
+    isSettled: (model) => updater.state().some((each) => each.model === model && each.update.state === 'idle'),
     activate: async (adaptation) => {
       await updater.activateAdaptation(adaptation);
       reportState();
     },
-    report: (body) => report('adaptation', body),
+    report: (body) => void report('adaptation', body),
     onProblem: incident,
   });
-  closers.push(() => tuning.close());
 
-  const reporter = createReporter({ store: telemetry, host: options.host, clock });
+  const telemetryReports = createTelemetryReports(
+    createReporter({ store: telemetry, host: options.host, clock }),
+    (body) => report('telemetry', body),
+  );
+  closers.add(() => telemetryReports.flush());
+
+  /** The watch knows by its stored verdicts that an alarm is up; it will not raise it again. */
+  async function recallAlarms(): Promise<void> {
+    for (const { model } of updater.state()) {
+      const [last] = await telemetry.verdicts(model, 1);
+      if (last?.alarm !== true) continue;
+      drifted.add(model);
+      if (last.servedBy.adaptation === undefined)
+        tuning.recall(model, last.servedBy.release.digest, last.windowEndAtMs);
+    }
+  }
 
   await updater.resume();
   reportState();
+  await recallAlarms().catch(incident);
 
   const link: Link = openLink({
     url: grant.brokerUrl,
@@ -182,51 +218,44 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     clock,
     onOrder: (envelope) => updater.receive(envelope),
     onConnected: () => {
+      linkProblem = undefined;
       log.info('connected', { broker: grant.brokerUrl });
       reportState();
     },
-    onProblem: (error) => log.warn('link', error.toJSON()),
+    onProblem: (error) => {
+      linkProblem = error.toJSON();
+      log.warn('link', linkProblem);
+    },
   });
-  closers.push(() => link.close());
+  closers.add(() => link.close());
 
-  const loop = (name: string, intervalMs: number, act: () => Promise<void>) =>
-    closers.push(every({ intervalMs, clock, act, onError: (error) => incident(error), name }));
-  loop('telemetry', config.telemetry.intervalMs, async () => report('telemetry', await reporter.telemetryBody()));
-  loop('drift', DRIFT_INTERVAL_MS, () => driftWatch.check());
-  loop('tuning', DRIFT_INTERVAL_MS, () => tuning.check());
+  const loop = (intervalMs: number, act: () => Promise<void>) =>
+    closers.add(every({ intervalMs, clock, act, onError: incident }));
+  loop(config.telemetry.intervalMs, async () => {
+    reportChangedState();
+    await telemetryReports.next();
+  });
+  loop(DRIFT_INTERVAL_MS, async () => {
+    await driftWatch.check();
+    await serving.watchRest();
+  });
+  loop(TUNING_INTERVAL_MS, () => tuning.check());
+  // Before the loop is waited for: a training may take hours.
+  closers.add(() => tuning.close());
 
   return {
     status: () => ({
       deviceId: grant.deviceId,
       agentVersion: options.agentVersion,
       connected: link.isConnected(),
+      ...(linkProblem && !link.isConnected() ? { linkProblem } : {}),
       outbox: outbox.pending(),
       publisherKeys: identity.publisherKeys.keys.map(({ keyId }) => keyId),
       models: updater.state(),
       driftedModels: [...drifted],
-      lastProblems: problems,
+      lastProblems: problems.last(),
     }),
     incident,
-    async close() {
-      for (const close of closers.reverse()) await close();
-    },
-  };
-}
-
-/** Drift is watched from each activation on, whoever caused it: an update, a fall back, an adaptation, a start of the agent. */
-function announceActivations(serving: Serving, watch: Pick<DriftWatch, 'activated' | 'deactivated'>): Serving {
-  return {
-    selfTest: (candidate, signal) => serving.selfTest(candidate, signal),
-    async activate(candidate, signal) {
-      const running = await serving.activate(candidate, signal);
-      await watch.activated(candidate);
-      return running;
-    },
-    async deactivate(model) {
-      await serving.deactivate(model);
-      await watch.deactivated(model);
-    },
-    running: (model) => serving.running(model),
-    health: (model) => serving.health(model),
+    close: () => closers.close(),
   };
 }

@@ -10,12 +10,14 @@ export interface Log {
 
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 
+/** Facts never replace `time`, `level` and `event`. */
 export function jsonLog(level: LogLevel, write: (line: string) => void): Log {
   const at =
     (own: LogLevel) =>
     (event: string, facts: object = {}) => {
       if (LEVELS.indexOf(own) < LEVELS.indexOf(level)) return;
-      write(`${JSON.stringify({ time: new Date().toISOString(), level: own, event, ...facts })}\n`);
+      const head = { time: new Date().toISOString(), level: own, event };
+      write(`${JSON.stringify({ ...head, ...facts, ...head })}\n`);
     };
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }

@@ -6,19 +6,12 @@ import { filesUnder, run, sha256Of, stage, SYSTEMD_FOLDER, temporaryFolder, writ
 
 const REPOSITORY = fileURLToPath(new URL('../../..', import.meta.url));
 
-/** Opens each native module and each dependency that resolves its files in a way of its own. */
+/** Opens each package that is not bundled, as the agent does. */
 const PROBE = `
 import Database from 'better-sqlite3';
 import { listSupportedBackends } from 'onnxruntime-node';
-import 'mqtt';
-import 'systeminformation';
-import 'tweetnacl';
-import 'typebox/compile';
-import 'typebox/value';
-import pino from 'pino';
-import { Command } from 'commander';
 const one = new Database(':memory:').prepare('SELECT 1 AS one').get();
-console.log(JSON.stringify({ ...one, cpu: listSupportedBackends().some(({ name }) => name === 'cpu'), log: typeof pino, cli: typeof Command }));
+console.log(JSON.stringify({ ...one, cpu: listSupportedBackends().some(({ name }) => name === 'cpu') }));
 `;
 
 /** The real lockfile and dependencies with a probe in place of the agent's own code, so that the build need not have run. */
@@ -29,7 +22,7 @@ function workspaceWithProbe(): string {
     cpSync(join(REPOSITORY, file), join(workspace, file));
   }
   symlinkSync(join(REPOSITORY, 'node_modules'), join(workspace, 'node_modules'));
-  write(join(workspace, 'agent/dist/main.js'), PROBE);
+  write(join(workspace, 'agent/dist/bundled/main.js'), PROBE);
   return workspace;
 }
 
@@ -37,7 +30,7 @@ const bundle = (workspace: string, out: string) =>
   run(process.execPath, [join(SYSTEMD_FOLDER, 'bundle.mjs'), '--workspace', workspace, '--out', out, '--json']);
 
 describe('bundle.mjs', () => {
-  it('when its bundle is installed, every dependency of the agent loads from it alone', () => {
+  it('when its bundle is installed, the native modules load from it alone', () => {
     const out = temporaryFolder();
     const { stdout, stderr } = bundle(workspaceWithProbe(), out);
     expect(stderr).toBe('');
@@ -53,13 +46,30 @@ describe('bundle.mjs', () => {
 
     const agent = run(join(root, 'opt/drover/agent/bin/drover-agent'), []);
     expect(agent.stderr).toBe('');
-    expect(JSON.parse(agent.stdout)).toEqual({ one: 1, cpu: true, log: 'function', cli: 'function' });
+    expect(JSON.parse(agent.stdout)).toEqual({ one: 1, cpu: true });
     // A device's disk is small; all platforms' ONNX Runtime together would be 290 MiB.
     expect(installMiB).toBeLessThan(100);
     const platforms = filesUnder(root).flatMap(
       (path) => /onnxruntime-node\/bin\/[^/]+\/([^/]+\/[^/]+)\//.exec(path)?.[1] ?? [],
     );
     expect([...new Set(platforms)]).toEqual([`${process.platform}/${process.arch}`]);
+  });
+
+  it('when the real agent is installed from its bundle, it runs a model and finds all of its own code there', () => {
+    const out = temporaryFolder();
+    const { file } = JSON.parse(bundle(REPOSITORY, out).stdout) as { file: string };
+    const root = join(out, 'root');
+    stage(root, 'install', '--bundle', file, '--node', process.execPath);
+
+    const doctor = run(join(root, 'opt/drover/agent/bin/drover-agent'), ['doctor', '--json', '--data-dir', out]);
+
+    const { checks } = JSON.parse(doctor.stdout) as { checks: { name: string; ok: boolean; detail: string }[] };
+    expect(checks.find(({ name }) => name === 'provider')).toMatchObject({ ok: true });
+    const installed = filesUnder(root).filter((path) => path.includes('/agent-') && /\.m?js$/.test(path));
+    const packages = installed.flatMap((path) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []);
+    expect(new Set(packages)).toEqual(
+      new Set(['better-sqlite3', 'bindings', 'file-uri-to-path', 'onnxruntime-common', 'onnxruntime-node']),
+    );
   });
 
   it('when it packs the same contents again from another folder, the bytes are the same', () => {
@@ -79,7 +89,7 @@ describe('bundle.mjs', () => {
     const { status, stderr } = bundle(workspace, out);
 
     expect(status).toBe(1);
-    expect(stderr).toBe('Error: agent/dist/main.js is missing. Run npm run build first.\n');
+    expect(stderr).toBe('Error: agent/dist/bundled/main.js is missing. Run npm run build first.\n');
     expect(existsSync(out)).toBe(false);
   });
 });

@@ -62,7 +62,7 @@ export function smallBundle(
     join(inside, 'BUNDLE'),
     `version=${facts.version}\nos=linux\narch=${facts.arch}\nnodeAbi=${facts.nodeAbi}\ninstallMiB=1\n`,
   );
-  write(join(inside, 'agent/dist/main.js'), changes.program ?? `console.log('agent ${facts.version}');\n`);
+  write(join(inside, 'agent/dist/bundled/main.js'), changes.program ?? `console.log('agent ${facts.version}');\n`);
   mkdirSync(join(inside, 'bin'));
   cpSync(join(SYSTEMD_FOLDER, 'drover-agent.sh'), join(inside, 'bin/drover-agent'));
   chmodSync(join(inside, 'bin/drover-agent'), 0o755);

@@ -28,9 +28,12 @@ export interface AgentProcess extends Device {
 
 const run = promisify(execFile);
 
+/** How firmware-images/systemd/drover-agent.sh starts it, and why; a test keeps the two equal. */
+export const AGENT_NODE_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size'] as const;
+
 export async function startAgentProcess(options: AgentProcessOptions): Promise<AgentProcess> {
   const { deviceId, site, dataDir } = options;
-  const script = join(fileURLToPath(import.meta.resolve('@drover/agent/config')), '..', '..', 'main.js');
+  const script = join(fileURLToPath(import.meta.resolve('@drover/agent/config')), '..', '..', 'bundled', 'main.js');
   const keysFile = `${dataDir}-publisher-keys.json`;
   await writeFile(keysFile, JSON.stringify(options.publisherKeys));
   const environment = {
@@ -60,6 +63,7 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
       script,
       args: ['run', '--json-ready'],
       environment,
+      nodeFlags: AGENT_NODE_FLAGS,
     });
   let child: StartedProcess<{ servingUrl: string }> = await launch();
   return {

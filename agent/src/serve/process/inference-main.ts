@@ -90,5 +90,7 @@ process.on('message', (message: ToInference) => {
 });
 // The supervisor is gone, or said stop: an inference process without one would hold the port against its successor.
 process.on('disconnect', () => process.exit(0));
+// It may be gone since before this line: the event came while the modules were loaded, and does not come again.
+if (!process.connected) process.exit(0);
 // Signals to the whole group (Ctrl-C, systemd) are the supervisor's to answer; it ends this process.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);

@@ -16,5 +16,7 @@ process.once('message', ({ candidate, settings }: ToProbe) => {
   test().then(finish, (error: unknown) => finish({ kind: 'failed', error: toCodedErrorJson(error) }));
 });
 process.on('disconnect', () => process.exit(0));
+// Gone since before this line: the event came while the modules were loaded, and does not come again.
+if (!process.connected) process.exit(0);
 // Signals to the whole group (Ctrl-C, systemd) are the supervisor's to answer; it ends this process.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);

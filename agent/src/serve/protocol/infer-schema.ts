@@ -22,7 +22,7 @@ export const InferBody = Type.Object({
 });
 export type InferBody = Static<typeof InferBody>;
 
-/** Our extension: ground truth for the rows of an earlier request (docs/protocol.md, section 8). */
+/** Our extension: ground truth for the rows of an earlier request (docs/protocol.md, section 9). */
 export const FeedbackBody = Type.Object({
   id,
   labels: Type.Array(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 }), { minItems: 1, maxItems: 100_000 }),

@@ -163,7 +163,8 @@ async function checkBytes(model: InstalledModel): Promise<void> {
 
 const unloadable = (model: InstalledModel, why: string, cause?: unknown): ServeError =>
   new ServeError('MODEL_UNLOADABLE', `${model.model} ${model.release.version} cannot be loaded: ${why}.`, {
-    remedy: 'Run `drover model check` on the file, then publish a release that ONNX Runtime can load.',
+    remedy:
+      'Export the model again for an operator set that ONNX Runtime knows, and publish that; `drover model publish` runs it first.',
     where: model.modelFile,
     cause,
   });

@@ -1,0 +1,69 @@
+// Bundles the agent's processes into agent/dist/bundled, flat, because a child is found as `./NAME.js` beside the module that starts it
+// (agent/src/host/process-entry.ts). Why: docs/adr/0005-bundled-agent.md. Run by setup.mjs --build after tsc; does nothing when up to date.
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const dist = join(root, 'agent', 'dist');
+const outdir = join(dist, 'bundled');
+const ENTRIES = {
+  main: 'main.js',
+  'inference-main': 'serve/process/inference-main.js',
+  'probe-main': 'serve/process/probe-main.js',
+  'trainer-main': 'learn/trainer-main.js',
+  'telemetry-worker': 'monitor/telemetry-worker.js',
+  'session-worker': 'serve/session/session-worker.js',
+};
+/** Native modules, which find their binaries beside their own files. firmware-images/systemd/bundle.mjs ships them whole. */
+export const NOT_BUNDLED = ['better-sqlite3', 'onnxruntime-node'];
+
+const changedMs = (file) => (existsSync(file) ? statSync(file).mtimeMs : Infinity);
+
+/** tsc rewrites its build information whenever it has written anything. */
+function isUpToDate() {
+  const sources = [
+    join(dist, '.tsbuildinfo'),
+    join(root, 'shared', 'dist', '.tsbuildinfo'),
+    join(root, 'package-lock.json'),
+    fileURLToPath(import.meta.url),
+  ];
+  const built = Object.keys(ENTRIES).map((name) => join(outdir, `${name}.js`));
+  if (!built.every((file) => existsSync(file))) return false;
+  return Math.max(...sources.map(changedMs)) < Math.min(...built.map(changedMs));
+}
+
+export async function bundleAgent() {
+  if (isUpToDate()) return;
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: Object.fromEntries(Object.entries(ENTRIES).map(([name, file]) => [name, join(dist, file)])),
+    outdir,
+    // Splitting keeps what is imported lazily lazy, and shares what the processes have in common.
+    bundle: true,
+    splitting: true,
+    chunkNames: '[name]-[hash]',
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    external: NOT_BUNDLED,
+    // V8 keeps the text of every module that it has loaded. Identifiers stay: a stack trace from a device shall name functions.
+    minifyWhitespace: true,
+    minifySyntax: true,
+    sourcemap: 'linked',
+    sourcesContent: false,
+    // Licences travel as files (bundle.mjs).
+    legalComments: 'none',
+    // CommonJS packages (mqtt, commander) ask for Node's own modules by `require`, which an ES module has not.
+    banner: {
+      js: "import { createRequire as createBundleRequire } from 'node:module'; const require = createBundleRequire(import.meta.url);",
+    },
+    metafile: true,
+  });
+  // Chunks of an earlier build have other names. They go last, so that whoever starts meanwhile finds a whole set.
+  const written = new Set(Object.keys(metafile.outputs).map((file) => join(root, file)));
+  for (const name of readdirSync(outdir)) if (!written.has(join(outdir, name))) rmSync(join(outdir, name));
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await bundleAgent();
