@@ -11,7 +11,11 @@ const known = new Map(
   workspaces
     .map((workspace) => join(root, workspace, 'bench'))
     .filter((folder) => existsSync(folder))
-    .flatMap((folder) => readdirSync(folder).filter((file) => file.endsWith('.ts')).map((file) => [file.slice(0, -3), join(folder, file)])),
+    .flatMap((folder) =>
+      readdirSync(folder)
+        .filter((file) => file.endsWith('.ts'))
+        .map((file) => [file.slice(0, -3), join(folder, file)]),
+    ),
 );
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -24,7 +28,9 @@ const { values, positionals } = parseArgs({
 const [name = ''] = positionals;
 const file = known.get(name);
 if (!file || !Number.isSafeInteger(Number(values.seed))) {
-  process.stderr.write(`Usage: npm run bench -- NAME [--seed N] [--quick] [--json]\nBenchmarks: ${[...known.keys()].join(', ')}\n`);
+  process.stderr.write(
+    `Usage: npm run bench -- NAME [--seed N] [--quick] [--json]\nBenchmarks: ${[...known.keys()].join(', ')}\n`,
+  );
   process.exit(2);
 }
 const { default: measure } = await import(pathToFileURL(file).href);
@@ -42,8 +48,17 @@ const result = {
   seed: Number(values.seed),
   quick: values.quick,
   ...figures,
-  versions: { node: process.version, 'onnxruntime-node': versionOf('onnxruntime-node'), 'better-sqlite3': versionOf('better-sqlite3') },
-  machine: { cpu: cpus()[0]?.model, cores: cpus().length, memoryGiB: Math.round(totalmem() / 2 ** 30), platform: `${process.platform}-${process.arch}` },
+  versions: {
+    node: process.version,
+    'onnxruntime-node': versionOf('onnxruntime-node'),
+    'better-sqlite3': versionOf('better-sqlite3'),
+  },
+  machine: {
+    cpu: cpus()[0]?.model,
+    cores: cpus().length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    platform: `${process.platform}-${process.arch}`,
+  },
 };
 if (!values.json) console.table(figures);
 console.log(JSON.stringify(result));

@@ -19,10 +19,18 @@ const dependencyRules = workspaces.map((workspace) => ({
         patterns: workspaces
           .filter((other) => !MAY_IMPORT[workspace].includes(other))
           .flatMap((other) => [
-            { group: [`@drover/${other}`, `@drover/${other}/**`], message: `${workspace} must not import ${other} (docs/architecture.md).` },
+            {
+              group: [`@drover/${other}`, `@drover/${other}/**`],
+              message: `${workspace} must not import ${other} (docs/architecture.md).`,
+            },
             ...(other === workspace
               ? []
-              : [{ regex: `^(\\.\\./)+${other}/`, message: `Import @drover/${other} by name, where allowed (docs/architecture.md).` }]),
+              : [
+                  {
+                    regex: `^(\\.\\./)+${other}/`,
+                    message: `Import @drover/${other} by name, where allowed (docs/architecture.md).`,
+                  },
+                ]),
           ]),
       },
     ],

@@ -44,7 +44,11 @@ if (installed !== wanted) {
   // The npm that runs this script, where one does; it need not be the first on the PATH.
   const npm = process.env.npm_execpath;
   const [command, first] = npm?.endsWith('.js') ? [process.execPath, [npm]] : ['npm', []];
-  const status = run(command, [...first, 'ci', '--no-fund', '--no-audit', '--loglevel=error'], nodedir ? { npm_config_nodedir: nodedir } : {});
+  const status = run(
+    command,
+    [...first, 'ci', '--no-fund', '--no-audit', '--loglevel=error'],
+    nodedir ? { npm_config_nodedir: nodedir } : {},
+  );
   if (status !== 0) {
     fail(
       `npm ci ended with status ${status}.`,

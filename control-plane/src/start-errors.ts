@@ -4,6 +4,7 @@ export const START_CODES = {
   PORT_IN_USE: { fault: 'environment', retryable: false },
   ADDRESS_UNAVAILABLE: { fault: 'environment', retryable: false },
   DATA_DIR_UNAVAILABLE: { fault: 'environment', retryable: false },
+  DATA_DIR_IN_USE: { fault: 'caller', retryable: false },
   DIRECTOR_KEY_MISSING: { fault: 'environment', retryable: false },
   ARGUMENTS_INVALID: { fault: 'caller', retryable: false },
 } as const satisfies CodeTable;

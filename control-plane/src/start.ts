@@ -10,6 +10,7 @@ import type { ControlPlaneConfiguration } from './config.js';
 import { openDatabase, type DatabaseError } from './database/index.js';
 import { deviceDirectory } from './devices/index.js';
 import { createDirector } from './director/index.js';
+import { lockDataDirectory } from './data-directory-lock.js';
 import { loadDirectorKey } from './director-key.js';
 import { ensureAdministrator } from './first-administrator.js';
 import { audit } from './governance/index.js';
@@ -69,6 +70,7 @@ async function open(
   const incidents: DatabaseError[] = [];
 
   makeDataDirectory(dataDir);
+  opened.push(lockDataDirectory(dataDir));
   const db = await openDatabase({
     file: join(dataDir, 'control-plane.sqlite'),
     rebuild: rebuildDatabase,

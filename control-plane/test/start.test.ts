@@ -152,6 +152,14 @@ describe('when the key of the director is lost', () => {
 });
 
 describe('when it cannot start', () => {
+  it('keeps off a data directory that another control plane works on, until that one has ended', async () => {
+    const first = await start();
+    await expect(start()).rejects.toMatchObject({ code: 'DATA_DIR_IN_USE' });
+    expect((await fetch(`${first.httpUrl}/healthz`)).status).toBe(200);
+    await first.close();
+    await (await start()).close();
+  });
+
   it('names the port that is in use, for HTTP and for MQTT, and leaves nothing running', async () => {
     const { server, port } = await occupied();
     await expect(start({ DROVER_HTTP_PORT: port })).rejects.toMatchObject({ code: 'PORT_IN_USE', where: 'http.port' });

@@ -15,6 +15,7 @@ export const CLI_CODES = {
   CLI_MODEL_FAILED: { fault: 'caller', retryable: false },
   CLI_MODEL_AXES_VARIABLE: { fault: 'caller', retryable: false },
   CLI_SAMPLES_UNFIT: { fault: 'caller', retryable: false },
+  CLI_LABELS_UNFIT: { fault: 'caller', retryable: false },
 } as const satisfies CodeTable;
 
 export class CliError extends CodedError<keyof typeof CLI_CODES> {

@@ -103,6 +103,16 @@ describe('when a model is published', () => {
     ]);
   });
 
+  it('refuses labels that no output has scores for, before anything is uploaded', async () => {
+    const refused = await running.drover([
+      ...['model', 'publish', 'net.onnx', '--model', 'sum', '--version', '9.0.0', '--key', 'publisher.key'],
+      ...['--labels', [...LABELS, 'one-too-many'].join(',')],
+    ]);
+    expect([refused.code, refused.stderr.split(':')[0]]).toEqual([1, 'CLI_LABELS_UNFIT']);
+    const absent = await running.drover(['model', 'show', 'sum@9.0.0']);
+    expect([absent.code, absent.stderr.split(':')[0]]).toEqual([1, 'RELEASE_UNKNOWN']);
+  });
+
   it('continues a parent, and answers with JSON', async () => {
     const parent = await running.droverJson<{ digest: string }>('model', 'show', 'sum@1.0.0');
     const published = await publish('1.1.0', '--parent', '1.0.0', '--json');

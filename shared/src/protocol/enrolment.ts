@@ -10,7 +10,7 @@ export const EnrolmentRequest = Type.Object(
   {
     protocol,
     kind: Type.Literal('enrolment'),
-    claimToken: Type.String({ minLength: 16, maxLength: 200 }),
+    claimToken: Type.String({ minLength: 1, maxLength: 200 }),
     deviceId,
     publicKey: PublicKey,
     hardwareClass: text(64),

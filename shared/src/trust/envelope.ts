@@ -117,6 +117,9 @@ export function verifyEnvelope(envelope: Envelope, payloadType: string, trusted:
   throw new TrustError(
     'SIGNATURE_BELOW_THRESHOLD',
     `${signedBy.size} of ${trusted.threshold} required signatures by trusted keys (signed by: ${signers}).`,
-    { remedy: 'Sign with a key that the device trusts (`drover-agent status` lists them).' },
+    {
+      remedy:
+        'Sign with a key that the reader trusts: `drover keys show` lists those of the control plane, `drover-agent status --json` those of a device.',
+    },
   );
 }

@@ -3,6 +3,7 @@ import { digestOf, ModelName, Version, type Digest } from '@drover/shared/ids';
 import type { LabelledSamples, Manifest, Recipe } from '@drover/shared/manifest';
 import { assembleRelease, type AssembledRelease } from '@drover/shared/release';
 import type { Signer } from '@drover/shared/trust';
+import { CliError } from '../errors.js';
 import { readFile } from '../files.js';
 import { makeGoldenVectors } from './golden.js';
 import { loadModel, type LoadedModel } from './model-run.js';
@@ -50,6 +51,7 @@ async function draftOf(options: BuildOptions, bytes: Uint8Array, model: LoadedMo
   const samples = samplesFile === undefined ? undefined : readSamples(samplesFile);
   const heldOut = heldOutFile === undefined ? undefined : readSamples(heldOutFile);
   const scores = labels && (options.scores ?? scoresOutput(model, labels.length));
+  if (labels && scores === undefined) throw labelsUnfit(model, labels);
   const predicted = samples && scores !== undefined ? await predict(model, samples, scores) : undefined;
   return {
     model: ModelName(options.model),
@@ -96,6 +98,18 @@ async function draftOf(options: BuildOptions, bytes: Uint8Array, model: LoadedMo
       }),
     },
   };
+}
+
+function labelsUnfit({ signature }: LoadedModel, labels: readonly string[]): CliError {
+  const found = signature.outputs.map(({ name, datatype, shape }) => `"${name}" (${datatype}, [${shape.join(', ')}])`);
+  return new CliError(
+    'CLI_LABELS_UNFIT',
+    `No output has one float32 score for each of the ${labels.length} labels: ${found.join(', ')}.`,
+    {
+      remedy:
+        'Give as many labels as the model has classes, in the order of its scores, or name the output with --scores.',
+    },
+  );
 }
 
 /** The first float output whose last axis has one element per label. */

@@ -71,7 +71,7 @@ The control plane goes on running, with its fleet. Stop it with Ctrl-C.
 Next, in another terminal:
   npm run drover -- login ${url} --token ${token}
   npm run drover -- device list
-  npm run drover -- model show gas-classifier 1.2.0
+  npm run drover -- model show gas-classifier@1.2.0
 `;
 
 function untilAborted(signal: AbortSignal): Promise<void> {
