@@ -103,7 +103,7 @@ export class ModelUpdate {
   /** Begins to work, or turns to a newer order within the running work. */
   start(): void {
     if (this.#isOver()) return;
-    if (this.update && this.record.pending && isSupersedable(this.update.state)) this.#step.abort();
+    if (this.update && this.record.pending && isSupersedable(this.update)) this.#step.abort();
     if (!this.#running) this.#occupy(this.#work());
   }
 

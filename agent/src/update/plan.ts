@@ -51,11 +51,15 @@ const STEP_OF_STATE = {
 } as const satisfies Partial<Record<UpdateState, StepKind>>;
 
 /**
- * May a newer order interrupt this state? What is about to be committed was found healthy, so the newer order starts from it, and what is
- * being taken back is taken back first.
+ * May a newer order interrupt this update? What is about to be committed was found healthy, so the newer order starts from it, and what is
+ * being taken back is taken back first. A signed way back that serves already runs to its end: to interrupt it would be to fall back to the very
+ * release that the director took away.
  */
-export const isSupersedable = (state: UpdateState): boolean =>
-  !['committing', 'falling-back', 'cleaning-up'].includes(state) && stateRow(state).on.failed !== undefined;
+export function isSupersedable({ state, deployment }: Pick<UpdateRecord, 'state' | 'deployment'>): boolean {
+  if (['committing', 'falling-back', 'cleaning-up'].includes(state) || stateRow(state).on.failed === undefined)
+    return false;
+  return !(deployment.downgrade && ['activating', 'probation'].includes(state));
+}
 
 /** The next step for one model. */
 export function planStep({ update, pending, committed, isAdapted, running }: PlanFacts): Step {
@@ -65,7 +69,7 @@ export function planStep({ update, pending, committed, isAdapted, running }: Pla
   if (stateRow(state).mayCrashDevice && update.interruptions >= MAX_INTERRUPTIONS) {
     return { kind: 'fail-with', error: rebootLoop(update) };
   }
-  if (pending && isSupersedable(state)) return { kind: 'fail-with', error: superseded(pending) };
+  if (pending && isSupersedable(update)) return { kind: 'fail-with', error: superseded(pending) };
   if (state !== 'received') return { kind: STEP_OF_STATE[state] };
   const { digest } = deployment.release;
   const runsAsOrdered = committed?.digest === digest && running === digest && !isAdapted;

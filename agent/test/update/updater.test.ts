@@ -271,6 +271,23 @@ describe('when the director orders a way back', () => {
     expect(served(bench)).toBe('1.0.0');
     expect(bench.server.requests).toEqual([]);
   });
+
+  it('goes all the way, though a newer order arrives on probation: never back to the release that was taken away', async () => {
+    // The way back becomes healthy only once the newer order has been taken in.
+    let requests = 0;
+    bench.serving.faults.health = () => ({ requests, failures: 0, crashes: 0 });
+    const probation = { minMs: 0, minRequests: 5, maxMs: 2e9, maxFailureShare: 0, maxCrashes: 1 };
+    const back = orderFor(first, { downgrade: grant('worse in the field'), probation });
+    await bench.updater.receive(signed(back));
+    while (modelState(bench)?.update.state !== 'probation') await nextMacrotask();
+    const newer = orderFor(third);
+    await bench.updater.receive(signed(newer));
+    expect(modelState(bench)?.accepted).toEqual({ epoch: 1, counter: newer.counter });
+    requests = 100;
+    while (modelState(bench)?.lastOutcome?.deploymentId !== newer.deploymentId) await nextMacrotask();
+    expect(bench.serving.activations).toEqual(['1.0.0', '1.1.0', '1.0.0', '1.2.0']);
+    expect(bench.transitions.some(({ error }) => error?.code === 'UPDATE_SUPERSEDED')).toBe(false);
+  });
 });
 
 describe('when a device adapted its model', () => {

@@ -113,8 +113,11 @@ function observe(device: DeviceFacts, candidate: Digest): Step[] {
     case 'succeeded':
       return runs !== undefined && runs !== candidate ? step('fail', `It says now that it runs ${runs}.`) : [];
     case 'reverting': {
-      if (device.acceptedRevert && runs !== undefined && runs === device.previous?.digest) {
-        return step('confirm', 'It says, signed, that it runs what it ran before.');
+      // Running it is not enough: while it is on probation, a failure could still take the device back to the bad release. Once the order has
+      // ended, whichever way, what it runs is what it has committed.
+      const isBack = runs !== undefined && runs === device.previous?.digest && outcome?.digest === runs;
+      if (device.acceptedRevert && isBack) {
+        return step('confirm', 'It says, signed, that it is done and runs what it ran before.');
       }
       const refused =
         outcome !== undefined && outcome.digest === device.previous?.digest && outcome.result !== 'committed';

@@ -124,12 +124,16 @@ describe('decide', () => {
     ]);
   });
 
-  it('when a device is on its way back, it is reverted only when it accepted the order and runs what it ran', () => {
+  it('when a device is on its way back, it is reverted only when it accepted the order, ended it, and runs what it ran', () => {
     const back = (changes: Partial<DeviceFacts>) =>
       decide(facts({ state: 'reverting', devices: [device('a', { state: 'reverting', ...changes })] }));
     expect(back({})).toEqual([]);
     expect(back({ acceptedRevert: true, runs: CANDIDATE })).toEqual([]);
-    expect(back({ acceptedRevert: true })).toMatchObject([{ event: 'confirm' }]);
+    expect(back({ acceptedRevert: true })).toEqual([]);
+    const ended = { digest: OLD, result: 'committed', error: undefined } as const;
+    expect(back({ acceptedRevert: true, outcome: { ...ended, digest: CANDIDATE } })).toEqual([]);
+    expect(back({ acceptedRevert: true, outcome: ended, runs: CANDIDATE })).toEqual([]);
+    expect(back({ acceptedRevert: true, outcome: ended })).toMatchObject([{ event: 'confirm' }]);
     expect(kinds(facts({ state: 'reverting', devices: [device('a', { state: 'reverted' })] }))).toEqual([
       'finish-revert',
     ]);
