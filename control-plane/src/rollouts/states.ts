@@ -58,7 +58,7 @@ export const DEVICE_TRANSITIONS = {
   succeeded: { fail: 'failed', revert: 'reverting' },
   /** Invariant: it fell back or refused, or there is nothing that it could go back to. Exit: a revert, where it may still run the release. */
   failed: { revert: 'reverting' },
-  /** Invariant: a signed order back is stored for it. Exit: it says, signed, that it runs what it ran before. */
+  /** Invariant: a signed order back is stored for it. Exit: it says, signed, that the order has ended and that it runs what it ran before. */
   reverting: { confirm: 'reverted' },
   /** Final. */
   reverted: {},
