@@ -10,7 +10,7 @@ import { BUILD_FLOOR_MS } from '../host/index.js';
 import type { AgentConfig } from '../config/index.js';
 import { readStatus } from '../supervisor/status-socket.js';
 import { provenProvider } from './proven-provider.js';
-import type { Terminal } from './index.js';
+import type { Terminal } from './terminal.js';
 
 interface Check {
   readonly name: string;

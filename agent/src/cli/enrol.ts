@@ -4,7 +4,7 @@ import { agentVersion, deviceIdOf, type AgentConfig } from '../config/index.js';
 import { systemClock } from '../host/index.js';
 import { enrol } from '../identity/index.js';
 import { prepareDataDir } from './data-dir.js';
-import type { Terminal } from './index.js';
+import type { Terminal } from './terminal.js';
 
 export async function enrolDevice(
   config: AgentConfig,

@@ -1,16 +1,7 @@
 import { resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import type { AgentConfig } from '../config/index.js';
-
-/** What `main` hands in, so that commands never touch the process. */
-export interface Terminal {
-  readonly argv: readonly string[];
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly stdout: (text: string) => void;
-  readonly stderr: (text: string) => void;
-  /** Resolves on SIGTERM or SIGINT. */
-  readonly untilStopped: () => Promise<void>;
-}
+import type { Terminal } from './terminal.js';
 
 /** Exit status: 0 done, 1 failed, 2 wrong usage. Each command is loaded when it is asked for: `run` pays for no other. */
 export async function runCommand(terminal: Terminal): Promise<number> {

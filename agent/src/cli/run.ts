@@ -12,7 +12,7 @@ import { jsonLog } from '../supervisor/log.js';
 import { openStatusSocket } from '../supervisor/status-socket.js';
 import { serviceNotifier } from '../supervisor/systemd.js';
 import { prepareDataDir } from './data-dir.js';
-import type { Terminal } from './index.js';
+import type { Terminal } from './terminal.js';
 
 /** The supervisor of a real device: inference, probe and trainer are processes, telemetry.db is on a thread. */
 export async function run(config: AgentConfig, terminal: Terminal, announceReady: boolean): Promise<void> {

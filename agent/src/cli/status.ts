@@ -1,7 +1,7 @@
 import type { AgentConfig } from '../config/index.js';
 import type { AgentStatus } from '../supervisor/agent.js';
 import { readStatus } from '../supervisor/status-socket.js';
-import type { Terminal } from './index.js';
+import type { Terminal } from './terminal.js';
 
 export async function showStatus(config: AgentConfig, asJson: boolean, terminal: Terminal): Promise<void> {
   const status = (await readStatus(config.dataDir)) as AgentStatus | { starting: true } | { stopping: true };

@@ -142,10 +142,13 @@ function valueOf(leaf: SchemaNode, text: string): unknown {
       return text === 'true' ? true : text === 'false' ? false : text;
     case 'array':
       return text === '' ? [] : text.split(',').map((item) => item.trim());
-    case 'object':
+    case 'object': {
+      const pairs = text === '' ? [] : text.split(',').map((pair) => pair.trim());
+      if (!pairs.every((pair) => pair.indexOf('=') > 0)) return text;
       return Object.fromEntries(
-        text.split(',').map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]),
+        pairs.map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]),
       );
+    }
     default:
       return text;
   }

@@ -55,6 +55,7 @@ describe('when configuration is read', () => {
   it('refuses a variable that names no key, and a number that is none', () => {
     expect(failure(() => read({}, { X_SERVE_PROT: '1' })).message).toContain('X_SERVE_PROT');
     expect(failure(() => read({}, { X_SERVE_PORT: '80a' })).message).toContain('/serve/port');
+    expect(failure(() => read({}, { X_LABELS: 'site' })).message).toContain('/labels');
   });
 
   it('says which file cannot be read or parsed', () => {
