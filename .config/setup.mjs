@@ -2,7 +2,8 @@
 // Plain Node without dependencies, because it runs before there are any. `--build` also compiles; `--quiet` says nothing when all is done.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -15,6 +16,24 @@ const say = (text) => process.stderr.write(`[setup] ${text}\n`);
 function headersBesideNode() {
   const prefix = dirname(dirname(process.execPath));
   return existsSync(join(prefix, 'include', 'node', 'node.h')) ? prefix : undefined;
+}
+
+/**
+ * Node 24.19's node_object_wrap.h removes a cleanup hook where garbage collection may have no environment, which aborts the process: every addon
+ * that was compiled against it, better-sqlite3 12 among them, crashes sooner or later (nodejs/node#65446). Addons that were compiled without those
+ * two calls run well on the same Node, so we compile against a copy of the headers without them. Removed again after the installation.
+ */
+function soundHeaders(prefix) {
+  if (prefix === undefined || major !== 24) return prefix;
+  const name = join('include', 'node', 'node_object_wrap.h');
+  const header = readFileSync(join(prefix, name), 'utf8');
+  const sound = header.replace(/^\s*(Add|Remove)CleanupHook\(\);$/gm, '');
+  if (sound === header) return prefix;
+  const copy = mkdtempSync(join(tmpdir(), 'drover-node-headers-'));
+  process.once('exit', () => rmSync(copy, { recursive: true, force: true }));
+  cpSync(join(prefix, 'include', 'node'), join(copy, 'include', 'node'), { recursive: true, dereference: true });
+  writeFileSync(join(copy, name), sound);
+  return copy;
 }
 
 function run(command, args, env = {}) {
@@ -40,7 +59,7 @@ const installed = existsSync(stampFile) ? JSON.parse(readFileSync(stampFile, 'ut
 
 if (installed !== wanted) {
   say('installing dependencies (once; a minute or two) …');
-  const nodedir = headersBesideNode();
+  const nodedir = soundHeaders(headersBesideNode());
   // The npm that runs this script, where one does; it need not be the first on the PATH.
   const npm = process.env.npm_execpath;
   const [command, first] = npm?.endsWith('.js') ? [process.execPath, [npm]] : ['npm', []];
