@@ -94,19 +94,25 @@ function checkShape({ features, hidden, classes, standardize }: DenseClassifierS
     throw refuse('a scale is not positive');
 }
 
-/** Mean and standard deviation of each feature; a constant feature gets scale 1. */
+/**
+ * Population mean and standard deviation of each feature, by Welford's update (Technometrics 1962; Knuth, TAOCP vol. 2, 4.2.2): exact for features
+ * far from zero, and for those that never vary, which get scale 1.
+ *
+ * @param features row-major, rows of `width` values
+ */
 export function standardization(features: Float32Array, width: number): { mean: Float32Array; scale: Float32Array } {
   const count = features.length / width;
   const mean = new Float64Array(width);
   const squares = new Float64Array(width);
-  // Two passes: with one, the difference of large sums loses the variance of features far from zero.
-  features.forEach((value, index) => (mean[index % width] = (mean[index % width] ?? 0) + value / count));
   features.forEach((value, index) => {
     const column = index % width;
-    squares[column] = (squares[column] ?? 0) + (value - (mean[column] ?? 0)) ** 2 / count;
+    const before = mean[column] ?? 0;
+    const after = before + (value - before) / (Math.floor(index / width) + 1);
+    mean[column] = after;
+    squares[column] = (squares[column] ?? 0) + (value - before) * (value - after);
   });
   return {
     mean: Float32Array.from(mean),
-    scale: Float32Array.from(squares, (square) => (square > 0 ? Math.sqrt(square) : 1)),
+    scale: Float32Array.from(squares, (sum) => (sum > 0 ? Math.sqrt(sum / count) : 1)),
   };
 }

@@ -27,7 +27,7 @@ const DRIFTED_TRAINING_SHARE = 0.5;
 
 /**
  * The world of the UCI Gas Sensor Array Drift data (Vergara et al. 2012): 16 real sensors × 8 features, values as they are in the files (see
- * `standardization`), drifting over 36 months. Before the drift streams draw from 30 % of batches 1–2, whose other 70 % are for training; after it, by phases,
+ * standardization from `agent/src/learn`), drifting over 36 months. Before the drift streams draw from 30 % of batches 1–2, whose other 70 % are for training; after it, by phases,
  * from one half of batches 3–5, whose other half is the drifted training set. Every split is by batch and gas, seeded, and disjoint. A stream draws its
  * rows evenly and with replacement, since the files hold only 3,633 rows; so its rows are independent, as the originals, months apart, are not.
  *

@@ -1,13 +1,7 @@
 export { breakSensor, type SensorFault } from './bad-hardware.js';
 export type { Drift } from './drift.js';
 export { WORLD_CODES, WorldError } from './errors.js';
-export {
-  standardization,
-  standardize,
-  type Examples,
-  type Standardization,
-  type StreamedExamples,
-} from './examples.js';
+export type { Examples, StreamedExamples } from './examples.js';
 export { openGasWorld, type GasWorldOptions } from './gas-data.js';
 export { GASES } from './gases.js';
 export { corruptLabels, swapLabels } from './label-mistake.js';

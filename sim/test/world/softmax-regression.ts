@@ -1,8 +1,9 @@
-import { standardization, standardize, type Examples } from '../../src/world/index.js';
+import { standardization } from '@drover/agent/learn';
+import type { Examples } from '../../src/world/index.js';
 
 /** A linear classifier apart from the product's own training, to judge whether a world can be learnt: full-batch gradient descent with momentum. */
 export function trainSoftmaxRegression(raw: Examples, classes: number, steps = 150): (examples: Examples) => number {
-  const facts = standardization(raw);
+  const facts = standardization(raw.features, raw.width);
   const { features, labels, count, width } = standardize(raw, facts);
   const inputs = width + 1; // the last one is the bias
   const weights = new Float64Array(classes * inputs);
@@ -50,4 +51,13 @@ export function trainSoftmaxRegression(raw: Examples, classes: number, steps = 1
     });
     return right.length / examples.count;
   };
+}
+
+/** Every feature as (x − mean) / scale. */
+function standardize(examples: Examples, { mean, scale }: ReturnType<typeof standardization>): Examples {
+  const features = examples.features.map((value, index) => {
+    const column = index % examples.width;
+    return (value - (mean[column] ?? 0)) / (scale[column] ?? 1);
+  });
+  return { ...examples, features };
 }
