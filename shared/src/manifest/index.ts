@@ -9,6 +9,7 @@ export {
   Lineage,
   Manifest,
   MAX_FILE_BYTES,
+  ModelSignature,
   Recipe,
   RELEASE_FORMAT,
   TensorSignature,

@@ -114,6 +114,42 @@ export const Recipe = Type.Object(
 );
 export type Recipe = Static<typeof Recipe>;
 
+/** An OpenSSF model signature that was verified when the release was published: who vouches for the model file that it was made from. */
+export const ModelSignature = Type.Object(
+  {
+    predicateType: Type.Literal('https://model_signing/signature/v1.0'),
+    /** Digest of the bundle's file. */
+    bundle: digest,
+    /** Digest over the digests of all files that were signed: the model's name in other attestations. */
+    root: digest,
+    files: Type.Integer({ minimum: 1 }),
+    signedBy: Type.Union([
+      Type.Object(
+        {
+          method: Type.Literal('key'),
+          /** SHA-256 of the public key's PEM, as bundles name keys. */
+          keyId: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+        },
+        strict,
+      ),
+      Type.Object(
+        {
+          method: Type.Literal('certificate'),
+          subject: text(500),
+          issuer: text(500),
+          /** Digest of the signer's certificate in DER. */
+          certificate: digest,
+          /** The identity that was asked for at publishing, and that the certificate names. */
+          identity: Type.Optional(text(500)),
+        },
+        strict,
+      ),
+    ]),
+  },
+  strict,
+);
+export type ModelSignature = Static<typeof ModelSignature>;
+
 export const Lineage = Type.Object(
   {
     /** Digest of the release that this one continues, if any. */
@@ -133,6 +169,7 @@ export const Lineage = Type.Object(
         strict,
       ),
     ),
+    modelSignature: Type.Optional(ModelSignature),
   },
   strict,
 );

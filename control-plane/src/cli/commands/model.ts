@@ -7,6 +7,7 @@ import type { ModelSummary, Release } from '../../registry/index.js';
 import type { Client } from '../client.js';
 import { CliError } from '../errors.js';
 import { readJson } from '../files.js';
+import type { VerifiedModel } from '../model-signing/index.js';
 import type { Session } from '../program.js';
 import type { BuildOptions } from '../release-builder/build.js';
 import type { SignedRelease } from '../release-builder/upload.js';
@@ -34,6 +35,11 @@ interface PublishOptions {
   readonly window: number;
   readonly falseAlarms: number;
   readonly confirmWindows: number;
+  readonly omsSignature?: string;
+  readonly omsKey?: string;
+  readonly omsCa?: string;
+  readonly omsIdentity?: string;
+  readonly omsFolder?: string;
 }
 
 const TASKS = ['classification', 'regression', 'detection', 'segmentation', 'anomaly', 'tensors'];
@@ -75,6 +81,17 @@ export const modelCommands = ({ client, answer, terminal, options: globals }: Se
     .option('--window <rows>', 'rows that a device compares at once with the reference profile', parseCount, 200)
     .option('--false-alarms <rate>', 'probability of a drift alarm per window without drift', parseNumber, 0.001)
     .option('--confirm-windows <n>', 'windows in a row that must exceed the threshold before an alarm', parseCount, 2)
+    .option(
+      '--oms-signature <file>',
+      'OpenSSF model signature that the model file must have (with --oms-key or --oms-ca)',
+    )
+    .option('--oms-key <file>', 'public key of the signer, in PEM')
+    .option('--oms-ca <file>', 'certificates of the authorities that may have certified the signer, in PEM')
+    .option(
+      '--oms-identity <name>',
+      'with --oms-ca: email, URI, DNS name or common name that the certificate must name',
+    )
+    .option('--oms-folder <dir>', 'folder that was signed (default: the folder of the model file)')
     .option('--envelope <file>', 'a signed release instead of a model')
     .option('--files <dir>', 'with --envelope: folder that holds its files')
     .addHelpText(
@@ -86,8 +103,8 @@ export const modelCommands = ({ client, answer, terminal, options: globals }: Se
       const target = client();
       const release =
         options.envelope === undefined
-          ? await build(target, onnx, options)
-          : await readSigned(options.envelope, options.files);
+          ? await build(target, onnx, options, (line) => terminal.err(line))
+          : await readSigned(options.envelope, options);
       const { uploadRelease } = await import('../release-builder/upload.js');
       const progress = (line: string) => (globals().json === true ? undefined : terminal.err(line));
       const published = await uploadRelease(target, release, progress);
@@ -131,14 +148,24 @@ export const modelCommands = ({ client, answer, terminal, options: globals }: Se
 
 const usage = (what: string, remedy: string) => new CliError('CLI_USAGE', what, { remedy });
 
-async function readSigned(envelope: string, files: string | undefined): Promise<SignedRelease> {
+async function readSigned(envelope: string, { files, omsSignature }: PublishOptions): Promise<SignedRelease> {
+  if (omsSignature !== undefined)
+    throw usage(
+      '--oms-signature is checked when a release is made of a model file.',
+      'Give it where the release is signed; its manifest then names the signer.',
+    );
   if (files === undefined)
     throw usage('--envelope needs --files.', 'Name the folder that holds the files of the release.');
   const { readSignedRelease } = await import('../release-builder/upload.js');
   return readSignedRelease(envelope, files);
 }
 
-async function build(client: Client, onnx: string | undefined, options: PublishOptions): Promise<SignedRelease> {
+async function build(
+  client: Client,
+  onnx: string | undefined,
+  options: PublishOptions,
+  warn: (line: string) => void,
+): Promise<SignedRelease> {
   const { model, version, key } = options;
   if (onnx === undefined || model === undefined || version === undefined || key === undefined) {
     throw usage(
@@ -158,6 +185,7 @@ async function build(client: Client, onnx: string | undefined, options: PublishO
     parent: options.parent === undefined ? undefined : await digestOfRelease(client, model, options.parent),
     recipe: options.recipe === undefined ? undefined : readRecipe(options.recipe),
     revertFloor: options.revertFloor,
+    signedModel: await verifySignature(onnx, options, warn),
     maxLatencyMs: options.maxLatencyMs,
     maxMemoryMiB: options.maxMemoryMib,
   };
@@ -178,6 +206,34 @@ async function build(client: Client, onnx: string | undefined, options: PublishO
     },
     ...withoutAbsent(given),
   });
+}
+
+/** Before anything else is done with the file: a model that its signer did not sign is not even loaded. */
+async function verifySignature(
+  modelFile: string,
+  { omsSignature, omsKey, omsCa, omsIdentity, omsFolder }: PublishOptions,
+  warn: (line: string) => void,
+): Promise<VerifiedModel | undefined> {
+  if (omsSignature === undefined) {
+    if ([omsKey, omsCa, omsIdentity, omsFolder].every((option) => option === undefined)) return undefined;
+    throw usage('--oms-… options need --oms-signature.', 'Name the file that `model_signing sign` wrote.');
+  }
+  if ((omsKey === undefined) === (omsCa === undefined) || (omsIdentity !== undefined && omsCa === undefined))
+    throw usage(
+      '--oms-signature needs either --oms-key or --oms-ca (and --oms-identity only with the latter).',
+      'Say whose signature it has to be: by the public key, or by an authority that certified the signer.',
+    );
+  const { verifyModelSignature } = await import('../model-signing/index.js');
+  const verified = await verifyModelSignature(
+    { modelFile, folder: omsFolder, signatureFile: omsSignature },
+    omsKey === undefined ? { authoritiesFile: omsCa ?? '', identity: omsIdentity } : { keyFile: omsKey },
+  );
+  if (verified.certificateEndsAt && verified.certificateEndsAt.getTime() < Date.now()) {
+    warn(
+      `The signer's certificate ended on ${formatTime(verified.certificateEndsAt.getTime())}. The signature has no trusted time, so nobody can tell whether it is older.`,
+    );
+  }
+  return verified;
 }
 
 type Present<Given> = { [Key in keyof Given]?: Exclude<Given[Key], undefined> };

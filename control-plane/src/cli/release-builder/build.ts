@@ -4,6 +4,7 @@ import type { LabelledSamples, Manifest, Recipe } from '@drover/shared/manifest'
 import { assembleRelease, type AssembledRelease } from '@drover/shared/release';
 import type { Signer } from '@drover/shared/trust';
 import { CliError } from '../errors.js';
+import { ModelSignatureError, type VerifiedModel } from '../model-signing/index.js';
 import { readFile } from '../files.js';
 import { makeGoldenVectors } from './golden.js';
 import { loadModel, type LoadedModel } from './model-run.js';
@@ -28,6 +29,8 @@ export interface BuildOptions {
   readonly parent?: Digest;
   readonly recipe?: Recipe;
   readonly revertFloor?: string;
+  /** The model file as somebody else signed it, verified before. */
+  readonly signedModel?: VerifiedModel;
   readonly hardwareClasses: readonly string[];
   readonly maxLatencyMs?: number;
   readonly maxMemoryMiB?: number;
@@ -38,6 +41,7 @@ export interface BuildOptions {
 /** Checks and runs the model, and makes a signed release of it. @throws OnnxError, CliError, StatisticsError, ManifestError, IdError */
 export async function buildRelease(options: BuildOptions): Promise<AssembledRelease> {
   const bytes = readFile(options.modelFile);
+  if (options.signedModel && digestOf(bytes) !== options.signedModel.digest) throw changedSince(options.modelFile);
   const model = await loadModel(bytes);
   try {
     return assembleRelease(await draftOf(options, bytes, model), options.signers);
@@ -90,6 +94,7 @@ async function draftOf(options: BuildOptions, bytes: Uint8Array, model: LoadedMo
     revertFloor: options.revertFloor === undefined ? undefined : Version(options.revertFloor),
     lineage: {
       ...(options.parent === undefined ? {} : { parent: options.parent }),
+      ...(options.signedModel ? { modelSignature: options.signedModel.signature } : {}),
       data: [samplesFile, heldOutFile].flatMap((file, index) => {
         const rows = (index === 0 ? samples : heldOut)?.count;
         return file === undefined || rows === undefined
@@ -99,6 +104,12 @@ async function draftOf(options: BuildOptions, bytes: Uint8Array, model: LoadedMo
     },
   };
 }
+
+const changedSince = (file: string) =>
+  new ModelSignatureError('MODEL_SIGNATURE_FILES_DIFFER', 'The model file changed after its signature was verified.', {
+    where: file,
+    remedy: 'Publish again when nothing writes to the file any more.',
+  });
 
 function labelsUnfit({ signature }: LoadedModel, labels: readonly string[]): CliError {
   const found = signature.outputs.map(({ name, datatype, shape }) => `"${name}" (${datatype}, [${shape.join(', ')}])`);
