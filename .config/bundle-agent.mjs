@@ -16,6 +16,11 @@ const ENTRIES = {
   'telemetry-worker': 'monitor/telemetry-worker.js',
   'session-worker': 'serve/session/session-worker.js',
 };
+/** What systemd starts: one file of its own that shares nothing with the agents that it starts (docs/adr/0010-agent-releases.md). */
+const LAUNCHER = {
+  source: join(dist, 'launcher', 'launcher-main.js'),
+  built: join(dist, 'bundled-launcher', 'launcher-main.mjs'),
+};
 /** Native modules, which find their binaries beside their own files. firmware-images/systemd/bundle.mjs ships them whole. */
 export const NOT_BUNDLED = ['better-sqlite3', 'onnxruntime-node'];
 
@@ -29,32 +34,36 @@ function isUpToDate() {
     join(root, 'package-lock.json'),
     fileURLToPath(import.meta.url),
   ];
-  const built = Object.keys(ENTRIES).map((name) => join(outdir, `${name}.js`));
+  const built = [...Object.keys(ENTRIES).map((name) => join(outdir, `${name}.js`)), LAUNCHER.built];
   if (!built.every((file) => existsSync(file))) return false;
   return Math.max(...sources.map(changedMs)) < Math.min(...built.map(changedMs));
 }
 
 export async function bundleAgent() {
   if (isUpToDate()) return;
-  const { metafile } = await build({
+  const common = {
     absWorkingDir: root,
-    entryPoints: Object.fromEntries(Object.entries(ENTRIES).map(([name, file]) => [name, join(dist, file)])),
-    outdir,
-    // Splitting keeps what is imported lazily lazy, and shares what the processes have in common.
     bundle: true,
-    splitting: true,
-    chunkNames: '[name]-[hash]',
     format: 'esm',
     platform: 'node',
     target: 'node20',
-    external: NOT_BUNDLED,
     // V8 keeps the text of every module that it has loaded. Identifiers stay: a stack trace from a device shall name functions.
     minifyWhitespace: true,
     minifySyntax: true,
-    sourcemap: 'linked',
-    sourcesContent: false,
     // Licences travel as files (bundle.mjs).
     legalComments: 'none',
+  };
+  await build({ ...common, entryPoints: [LAUNCHER.source], outfile: LAUNCHER.built });
+  const { metafile } = await build({
+    ...common,
+    entryPoints: Object.fromEntries(Object.entries(ENTRIES).map(([name, file]) => [name, join(dist, file)])),
+    outdir,
+    // Splitting keeps what is imported lazily lazy, and shares what the processes have in common.
+    splitting: true,
+    chunkNames: '[name]-[hash]',
+    external: NOT_BUNDLED,
+    sourcemap: 'linked',
+    sourcesContent: false,
     // CommonJS packages (mqtt, commander) ask for Node's own modules by `require`, which an ES module has not.
     banner: {
       js: "import { createRequire as createBundleRequire } from 'node:module'; const require = createBundleRequire(import.meta.url);",

@@ -1,5 +1,14 @@
 #!/usr/bin/env node
 import { formatCodedError, toCodedErrorJson } from '@drover/shared/coded-error';
+import type { LauncherChannel } from './cli/terminal.js';
+import { SLOT_VARIABLE, STATE_VARIABLE } from './launcher/contract.js';
+
+function launcherChannel(): LauncherChannel | undefined {
+  const { [STATE_VARIABLE]: stateDir, [SLOT_VARIABLE]: slot } = process.env;
+  if (stateDir === undefined || slot === undefined || !process.connected) return undefined;
+  // A launcher that is gone is told nothing; the event "disconnect" ends this agent.
+  return { stateDir, slot, say: (message) => void process.send?.(message, undefined, undefined, () => undefined) };
+}
 
 /** The one place that touches the process: arguments, environment, signals, exit. */
 async function main(): Promise<number> {
@@ -9,10 +18,12 @@ async function main(): Promise<number> {
     environment: process.env,
     stdout: (text) => process.stdout.write(text),
     stderr: (text) => process.stderr.write(text),
+    launcher: launcherChannel(),
     untilStopped: () =>
       new Promise((resolve) => {
         process.once('SIGTERM', () => resolve());
         process.once('SIGINT', () => resolve());
+        process.once('disconnect', () => resolve());
       }),
   });
 }

@@ -1,5 +1,6 @@
 // Packs what a device needs to run the agent into one reproducible tar.gz with its digest beside it:
-//   npm run build && node firmware-images/systemd/bundle.mjs [--out DIR] [--workspace DIR] [--json]
+//   npm run build && node firmware-images/systemd/bundle.mjs [--out DIR] [--version X] [--workspace DIR] [--json]
+// The same file installs a device (install.sh) and updates it (drover agent publish).
 // A bundle holds native modules, so it fits the operating system, processor and Node.js ABI of the machine that made it; install.sh checks that.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -27,16 +28,27 @@ const MIB = 1024 * 1024;
 /** Old enough to be in no device's future, young enough that tar does not call it implausible. */
 const MTIME_S = process.env.SOURCE_DATE_EPOCH ?? '946684800';
 
+const VERSION = /^\d{1,9}\.\d{1,9}\.\d{1,9}[0-9A-Za-z.+-]{0,48}$/;
+
 class BundleError extends Error {}
 
-function* filesUnder(folder) {
+function* filesUnder(folder, all = false) {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) {
       // Nested node_modules are packages of their own in the lockfile, and come only if they are in the closure.
-      if (entry.name !== 'node_modules' && entry.name !== '.bin') yield* filesUnder(path);
+      if (all || (entry.name !== 'node_modules' && entry.name !== '.bin')) yield* filesUnder(path, all);
     } else if (entry.isFile()) yield path;
   }
+}
+
+/** What the launcher checks before it starts a slot (agent/src/launcher/slot-files.ts): lines `SHA-256 bytes path`, closed by `total N`. */
+function fileList(folder) {
+  const lines = [...filesUnder(folder, true)].sort().map((file) => {
+    const bytes = readFileSync(file);
+    return `${createHash('sha256').update(bytes).digest('hex')} ${bytes.length} ${relative(folder, file)}\n`;
+  });
+  return `${lines.join('')}total ${lines.length}\n`;
 }
 
 function copy(from, to) {
@@ -73,6 +85,7 @@ function copyAgent(workspace, packages, staging, target) {
 function requireBuilt(workspace, target) {
   const needed = [
     ['agent/dist/bundled/main.js', 'Run npm run build first.'],
+    ['agent/dist/bundled-launcher/launcher-main.mjs', 'Run npm run build first.'],
     [
       'node_modules/better-sqlite3/build/Release/better_sqlite3.node',
       'Run npm run setup first; it compiles where no prebuilt binary fits.',
@@ -91,7 +104,8 @@ function archive(staging, name) {
     'tar',
     [
       '--create',
-      '--format=gnu',
+      // Read on the device by a reader of ours that knows nothing else (agent/src/update).
+      '--format=ustar',
       '--sort=name',
       `--mtime=@${MTIME_S}`,
       '--owner=0',
@@ -109,10 +123,12 @@ function archive(staging, name) {
   return gzipSync(tar.stdout);
 }
 
-function bundle(workspace, out) {
+function bundle(workspace, out, wantedVersion) {
   const target = { os: process.platform, arch: process.arch };
   requireBuilt(workspace, target);
-  const { version } = JSON.parse(readFileSync(join(workspace, 'agent', 'package.json'), 'utf8'));
+  const manifest = JSON.parse(readFileSync(join(workspace, 'agent', 'package.json'), 'utf8'));
+  const version = wantedVersion ?? manifest.version;
+  if (!VERSION.test(version)) throw new BundleError(`"${version}" is no version. Give one like 1.4.0.`);
   const { packages } = JSON.parse(readFileSync(join(workspace, 'package-lock.json'), 'utf8'));
   const name = `drover-agent-${version}`;
   const temporary = mkdtempSync(join(tmpdir(), 'drover-bundle-'));
@@ -120,8 +136,14 @@ function bundle(workspace, out) {
     const staging = join(temporary, name);
     let bytes = copyAgent(workspace, packages, staging, target);
     bytes += copy(join(here, 'drover-agent.sh'), join(staging, 'bin', 'drover-agent'));
+    writeFileSync(join(staging, 'agent', 'package.json'), `${JSON.stringify({ ...manifest, version }, null, 2)}\n`);
     for (const file of ['drover-agent.service', 'install.sh'])
       bytes += copy(join(here, file), join(staging, 'systemd', file));
+    bytes += copy(join(here, 'drover-launcher.sh'), join(staging, 'launcher', 'drover-agent'));
+    bytes += copy(
+      join(workspace, 'agent', 'dist', 'bundled-launcher', 'launcher-main.mjs'),
+      join(staging, 'launcher', 'launcher-main.mjs'),
+    );
     bytes += copy(join(here, '..', '..', 'LICENSE'), join(staging, 'LICENSE'));
     const facts = { version, ...target, nodeAbi: process.versions.modules, installMiB: Math.ceil(bytes / MIB) };
     // Lines of key=value, because a shell reads them before it has found a Node.js.
@@ -131,6 +153,7 @@ function bundle(workspace, out) {
         .map(([key, value]) => `${key}=${value}\n`)
         .join(''),
     );
+    writeFileSync(join(staging, 'FILES'), fileList(staging));
     const compressed = archive(temporary, name);
     const sha256 = createHash('sha256').update(compressed).digest('hex');
     const fileName = `${name}-${target.os}-${target.arch}-abi${facts.nodeAbi}.tar.gz`;
@@ -153,10 +176,15 @@ const round = (value) => Math.round(value * 10) / 10;
 
 try {
   const { values } = parseArgs({
-    options: { out: { type: 'string' }, workspace: { type: 'string' }, json: { type: 'boolean', default: false } },
+    options: {
+      out: { type: 'string' },
+      version: { type: 'string' },
+      workspace: { type: 'string' },
+      json: { type: 'boolean', default: false },
+    },
   });
   const workspace = resolve(values.workspace ?? join(here, '..', '..'));
-  const made = bundle(workspace, resolve(values.out ?? join(workspace, 'firmware-images', 'dist')));
+  const made = bundle(workspace, resolve(values.out ?? join(workspace, 'firmware-images', 'dist')), values.version);
   process.stdout.write(
     values.json
       ? `${JSON.stringify(made)}\n`

@@ -1,11 +1,11 @@
 #!/bin/sh
-# bin/drover-agent of an installed bundle. install.sh puts the Node.js that fits this bundle's native modules beside it.
+# bin/drover-agent of a version of the agent. The launcher says on which Node.js it runs; by hand it is the one on the PATH.
 set -eu
 here=$(dirname -- "$(readlink -f -- "$0")")
-node="$here/node"
-if [ ! -x "$node" ]; then
+node=${DROVER_NODE:-}
+if [ -z "$node" ]; then
   node=$(command -v node) || {
-    printf 'Error: no Node.js found.\n       Run install.sh again with --node PATH.\n' >&2
+    printf 'Error: no Node.js found.\n       Run /usr/local/bin/drover-agent, or set DROVER_NODE.\n' >&2
     exit 1
   }
 fi

@@ -224,14 +224,15 @@ trap '[ -z "$incoming" ] || rm -rf "$incoming"' EXIT
 trap 'exit 130' INT TERM
 
 place_bundle() {
-  target="$opt/agent-$version"
-  previous=$(readlink "$opt/agent" 2>/dev/null || :)
+  slot="$version-$(printf %.12s "$actual")"
+  target="$opt/versions/$slot"
+  previous=$(readlink "$opt/versions/factory" 2>/dev/null || :)
   if [ "$(cat "$target/.bundle-sha256" 2>/dev/null)" = "$actual" ]; then
     say "Agent $version is in place."
   elif [ -n "$dry_run" ]; then
     say "would unpack: $bundle to $target"
   else
-    mkdir -p "$opt"
+    mkdir -p "$opt/versions"
     incoming="$opt/.incoming-$$"
     mkdir "$incoming"
     tar -xzf "$bundle" -C "$incoming" --no-same-owner || die "$bundle could not be unpacked." 'See the line above; the agent that runs now is untouched.'
@@ -244,13 +245,28 @@ place_bundle() {
     incoming=''
     changed=1
   fi
-  switch_link "$node" "$target/bin/node"
-  switch_link "agent-$version" "$opt/agent"
-  switch_link /opt/drover/agent/bin/drover-agent "$shortcut"
+  place_launcher
+  # The launcher takes a changed link as the operator's word, whatever version was delivered since (agent/src/launcher).
+  switch_link "$slot" "$opt/versions/factory"
+  switch_link /opt/drover/launcher/drover-agent "$shortcut"
   # The version before stays, to go back to by hand; older ones go.
-  for old in "$opt"/agent-*; do
-    case "${old##*/}" in "agent-$version" | "$previous") ;; *) [ ! -d "$old" ] || act rm -rf "$old" ;; esac
+  for old in "$opt"/versions/*-*; do
+    case "${old##*/}" in "$slot" | "$previous") ;; *) [ ! -d "$old" ] || act rm -rf "$old" ;; esac
   done
+}
+
+place_launcher() {
+  for file in launcher-main.mjs drover-agent; do
+    mode=644
+    [ "$file" = launcher-main.mjs ] || mode=755
+    if [ -n "$dry_run" ]; then
+      say "would write: $opt/launcher/$file"
+    elif ! cmp -s "$target/launcher/$file" "$opt/launcher/$file"; then
+      put "$opt/launcher/$file" "$mode" <"$target/launcher/$file"
+      changed=1
+    fi
+  done
+  switch_link "$node" "$opt/launcher/node"
 }
 
 # switch_link TARGET LINK: atomic, unlike ln -sf.
@@ -299,7 +315,7 @@ enrol() {
   elif [ -n "$dry_run" ]; then
     say "would enrol at $control_plane"
   else
-    runuser -u drover -- "$opt/agent/bin/drover-agent" enrol --config "$etc/agent.json" --control-plane "$control_plane" --token "$token" \
+    runuser -u drover -- "$opt/launcher/drover-agent" enrol --config "$etc/agent.json" --control-plane "$control_plane" --token "$token" \
       --publisher-keys "$etc/publisher-keys.json" || die "Enrolment at $control_plane failed." 'The lines above say why. The agent is installed; run this again with a fresh token.'
     say "$control_plane" | put "$etc/enrolled-at" 644
     changed=1
@@ -313,7 +329,7 @@ start() {
   if [ -z "$control_plane" ] && [ -z "$(ls -A "$data" 2>/dev/null)" ]; then
     say 'Not started, because this device is not enrolled: run this again with --publisher-keys, --control-plane and --token.'
   elif [ -n "$changed" ] || ! systemctl is-active --quiet drover-agent.service 2>/dev/null; then
-    act systemctl restart drover-agent.service || die 'The agent did not start.' "See journalctl -u drover-agent -n 50.${previous:+ To go back: ln -sfn $previous /opt/drover/agent && systemctl restart drover-agent}"
+    act systemctl restart drover-agent.service || die 'The agent did not start.' "See journalctl -u drover-agent -n 50.${previous:+ To go back: ln -sfn $previous /opt/drover/versions/factory && systemctl restart drover-agent}"
   fi
 }
 
@@ -345,8 +361,10 @@ uninstall_agent() {
     [ "$answer" = y ] || die 'Nothing was changed.' 'Leave --purge out to keep them.'
   fi
   if [ -z "$root" ] && [ -e "$unit" ]; then act systemctl disable --now --quiet drover-agent.service; fi
-  act rm -rf "$unit" "$unit.d" "$opt/agent"
-  for installed in "$opt"/agent-* "$opt"/.incoming-*; do [ ! -e "$installed" ] || act rm -rf "$installed"; done
+  act rm -rf "$unit" "$unit.d" "$opt/launcher" "$opt/versions"
+  for installed in "$opt"/.incoming-*; do [ ! -e "$installed" ] || act rm -rf "$installed"; done
+  # Delivered versions are program, not data.
+  act rm -rf "$data/agent"
   if [ -L "$shortcut" ]; then act rm -f "$shortcut"; fi
   # A Node.js that somebody put there is theirs.
   if [ -d "$opt" ]; then act rmdir --ignore-fail-on-non-empty "$opt"; fi

@@ -1,5 +1,6 @@
 import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { agentVersion, type AgentConfig } from '../config/index.js';
+import { ALIVE_INTERVAL_MS } from '../launcher/contract.js';
 import { createHostProbe, systemClock } from '../host/index.js';
 import { loadDeviceKey, loadIdentity } from '../identity/index.js';
 import { createStoreRecorder } from '../monitor/store-recorder.js';
@@ -26,6 +27,12 @@ export async function run(config: AgentConfig, terminal: Terminal, announceReady
   const deviceKey = await loadDeviceKey(config.dataDir);
   const stopped = terminal.untilStopped();
   const closers = createClosers();
+  const { launcher } = terminal;
+  if (launcher) {
+    launcher.say('alive');
+    const beat = setInterval(() => launcher.say('alive'), ALIVE_INTERVAL_MS);
+    closers.add(() => clearInterval(beat));
+  }
   let agent: Agent | undefined;
   const early: unknown[] = [];
   const onIncident = (error: unknown): void => {
@@ -80,6 +87,7 @@ export async function run(config: AgentConfig, terminal: Terminal, announceReady
     const { host, port } = serving.address;
     log.info('ready', { serving: `http://${host}:${port}`, controlPlane: identity.controlPlaneUrl });
     notifier.ready(`serving on ${host}:${port}`);
+    launcher?.say('up');
     if (announceReady) terminal.stdout(`${JSON.stringify({ event: 'ready', servingUrl: `http://${host}:${port}` })}\n`);
     if (notifier.watchdogIntervalMs !== undefined) {
       const timer = setInterval(() => notifier.alive(), notifier.watchdogIntervalMs);

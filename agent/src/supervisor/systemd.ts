@@ -9,6 +9,8 @@ export interface ServiceNotifier {
   /** Keeps the watchdog quiet. Call it only while everything that must work does. */
   alive(): void;
   stopping(): void;
+  /** Keeps the watchdog quiet while a change of versions is under way, without claiming that anything is ready. */
+  starting(): void;
   /** How often `alive` has to be called: half of WatchdogSec; undefined without a watchdog. */
   readonly watchdogIntervalMs: number | undefined;
 }
@@ -42,6 +44,7 @@ export function serviceNotifier({
     // READY again: before systemd 246 (JetPack 5) the one message of a short-lived systemd-notify can get lost.
     alive: () => send('--ready', 'WATCHDOG=1'),
     stopping: () => send('STOPPING=1'),
+    starting: () => send('WATCHDOG=1'),
     watchdogIntervalMs: socket && watchdogUs > 0 ? watchdogUs / 2000 : undefined,
   };
 }

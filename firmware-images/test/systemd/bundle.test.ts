@@ -2,7 +2,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:f
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { filesUnder, run, sha256Of, stage, SYSTEMD_FOLDER, temporaryFolder, write } from './shell.js';
+import { filesUnder, installedAgent, run, sha256Of, stage, SYSTEMD_FOLDER, temporaryFolder, write } from './shell.js';
 
 const REPOSITORY = fileURLToPath(new URL('../../..', import.meta.url));
 
@@ -23,6 +23,10 @@ function workspaceWithProbe(): string {
   }
   symlinkSync(join(REPOSITORY, 'node_modules'), join(workspace, 'node_modules'));
   write(join(workspace, 'agent/dist/bundled/main.js'), PROBE);
+  cpSync(
+    join(REPOSITORY, 'agent/dist/bundled-launcher/launcher-main.mjs'),
+    join(workspace, 'agent/dist/bundled-launcher/launcher-main.mjs'),
+  );
   return workspace;
 }
 
@@ -44,7 +48,7 @@ describe('bundle.mjs', () => {
       stderr: '',
     });
 
-    const agent = run(join(root, 'opt/drover/agent/bin/drover-agent'), []);
+    const agent = installedAgent(root);
     expect(agent.stderr).toBe('');
     expect(JSON.parse(agent.stdout)).toEqual({ one: 1, cpu: true });
     // A device's disk is small; all platforms' ONNX Runtime together would be 290 MiB.
@@ -61,11 +65,11 @@ describe('bundle.mjs', () => {
     const root = join(out, 'root');
     stage(root, 'install', '--bundle', file, '--node', process.execPath);
 
-    const doctor = run(join(root, 'opt/drover/agent/bin/drover-agent'), ['doctor', '--json', '--data-dir', out]);
+    const doctor = installedAgent(root, 'doctor', '--json', '--data-dir', out);
 
     const { checks } = JSON.parse(doctor.stdout) as { checks: { name: string; ok: boolean; detail: string }[] };
     expect(checks.find(({ name }) => name === 'provider')).toMatchObject({ ok: true });
-    const installed = filesUnder(root).filter((path) => path.includes('/agent-') && /\.m?js$/.test(path));
+    const installed = filesUnder(root).filter((path) => path.includes('/versions/') && /\.m?js$/.test(path));
     const packages = installed.flatMap((path) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []);
     expect(new Set(packages)).toEqual(
       new Set(['better-sqlite3', 'bindings', 'file-uri-to-path', 'onnxruntime-common', 'onnxruntime-node']),

@@ -1,7 +1,7 @@
-import { existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { filesUnder, run, sha256Of, smallBundle, stage, temporaryFolder, write } from './shell.js';
+import { filesUnder, installedAgent, sha256Of, smallBundle, stage, temporaryFolder, write } from './shell.js';
 
 function newDevice() {
   const folder = temporaryFolder();
@@ -20,7 +20,8 @@ describe('install.sh', () => {
     expect(stderr).toContain('goes unchecked');
     expect(stdout).toContain('Installed: agent 1.0.0');
     expect(status).toBe(0);
-    expect(run(join(root, 'opt/drover/agent/bin/drover-agent'), []).stdout).toBe('agent 1.0.0\n');
+    expect(installedAgent(root).stdout).toBe('agent 1.0.0\n');
+    expect(installedAgent(root, 'run').stdout).toBe('agent 1.0.0\n');
     expect(filesUnder(root)).toContain('etc/systemd/system/drover-agent.service');
     expect(JSON.parse(readFileSync(join(root, 'etc/drover/agent.json'), 'utf8'))).toEqual({
       dataDir: '/var/lib/drover',
@@ -57,9 +58,10 @@ describe('install.sh', () => {
       expect(install(root, smallBundle(folder, { version })).status).toBe(0);
     }
 
-    expect(readlinkSync(join(root, 'opt/drover/agent'))).toBe('agent-1.2.0');
-    expect(existsSync(join(root, 'opt/drover/agent-1.1.0'))).toBe(true);
-    expect(existsSync(join(root, 'opt/drover/agent-1.0.0'))).toBe(false);
+    const versions = readdirSync(join(root, 'opt/drover/versions')).map((name) => name.split('-')[0]);
+    expect(readlinkSync(join(root, 'opt/drover/versions/factory'))).toMatch(/^1\.2\.0-[0-9a-f]{12}$/);
+    expect(versions.sort()).toEqual(['1.1.0', '1.2.0', 'factory']);
+    expect(installedAgent(root).stdout).toBe('agent 1.2.0\n');
   });
 
   it('when the same version comes with other contents, it takes them', () => {
@@ -68,7 +70,7 @@ describe('install.sh', () => {
 
     install(root, smallBundle(folder, { program: `console.log('mended');\n` }));
 
-    expect(run(join(root, 'opt/drover/agent/bin/drover-agent'), []).stdout).toBe('mended\n');
+    expect(installedAgent(root).stdout).toBe('mended\n');
   });
 
   it('when the operator has changed the configuration, it is left alone', () => {
@@ -210,6 +212,7 @@ describe('install.sh uninstall', () => {
     const { folder, root } = newDevice();
     install(root, smallBundle(folder));
     write(join(root, 'var/lib/drover/journal.sqlite'), 'history');
+    write(join(root, 'var/lib/drover/agent/versions/2.0.0-0123456789ab/FILES'), 'delivered');
     return root;
   }
 

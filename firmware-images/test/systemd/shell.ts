@@ -1,12 +1,15 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 
 export const SYSTEMD_FOLDER = fileURLToPath(new URL('../../systemd', import.meta.url));
+const BUILT_LAUNCHER = fileURLToPath(
+  new URL('../../../agent/dist/bundled-launcher/launcher-main.mjs', import.meta.url),
+);
 export const INSTALLER = join(SYSTEMD_FOLDER, 'install.sh');
 
 export interface Ended {
@@ -63,10 +66,20 @@ export function smallBundle(
     `version=${facts.version}\nos=linux\narch=${facts.arch}\nnodeAbi=${facts.nodeAbi}\ninstallMiB=1\n`,
   );
   write(join(inside, 'agent/dist/bundled/main.js'), changes.program ?? `console.log('agent ${facts.version}');\n`);
-  mkdirSync(join(inside, 'bin'));
-  cpSync(join(SYSTEMD_FOLDER, 'drover-agent.sh'), join(inside, 'bin/drover-agent'));
-  chmodSync(join(inside, 'bin/drover-agent'), 0o755);
+  for (const [from, to] of [
+    [join(SYSTEMD_FOLDER, 'drover-agent.sh'), 'bin/drover-agent'],
+    [join(SYSTEMD_FOLDER, 'drover-launcher.sh'), 'launcher/drover-agent'],
+    [BUILT_LAUNCHER, 'launcher/launcher-main.mjs'],
+  ] as const) {
+    mkdirSync(dirname(join(inside, to)), { recursive: true });
+    cpSync(from, join(inside, to));
+  }
   cpSync(join(SYSTEMD_FOLDER, 'drover-agent.service'), join(inside, 'systemd/drover-agent.service'));
+  const lines = filesUnder(inside).map((path) => {
+    const bytes = readFileSync(join(inside, path));
+    return `${createHash('sha256').update(bytes).digest('hex')} ${bytes.length} ${path}\n`;
+  });
+  write(join(inside, 'FILES'), `${lines.join('')}total ${lines.length}\n`);
   const file = join(folder, `${name}.tar.gz`);
   const tar = run('tar', ['-czf', file, '-C', staging, name]);
   if (tar.status !== 0) throw new Error(tar.stderr);
@@ -79,3 +92,9 @@ export const sha256Of = (file: string): string => createHash('sha256').update(re
 /** Runs the installer against a folder in place of the root, so it touches nothing of this machine. */
 export const stage = (root: string, ...args: string[]): Ended =>
   run('sh', [INSTALLER, ...args, '--root', root], { DROVER_TOKEN: '' });
+
+/** What is installed under `root`, as a terminal or systemd starts it. */
+export const installedAgent = (root: string, ...args: string[]): Ended =>
+  run(join(root, 'opt/drover/launcher/drover-agent'), args, {
+    DROVER_LAUNCHER_STATE: join(root, 'var/lib/drover/agent'),
+  });

@@ -10,7 +10,7 @@ const hasSystemd = isInstalled('systemd-analyze');
 const verifiable = (text: string): string =>
   write(
     join(temporaryFolder(), 'drover-agent.service'),
-    text.replace('/opt/drover/agent/bin/drover-agent', '/bin/true'),
+    text.replace('/opt/drover/launcher/drover-agent', '/bin/true'),
   );
 
 describe('the systemd unit', () => {
@@ -56,7 +56,11 @@ describe('the systemd unit', () => {
 
 describe('the shell scripts', () => {
   it.skipIf(!isInstalled('shellcheck'))('when shellcheck reads them, it finds nothing to complain about', () => {
-    const { status, stdout } = run('shellcheck', [INSTALLER, join(SYSTEMD_FOLDER, 'drover-agent.sh')]);
+    const { status, stdout } = run('shellcheck', [
+      INSTALLER,
+      join(SYSTEMD_FOLDER, 'drover-agent.sh'),
+      join(SYSTEMD_FOLDER, 'drover-launcher.sh'),
+    ]);
 
     expect(stdout).toBe('');
     expect(status).toBe(0);

@@ -1,0 +1,14 @@
+export { ALIVE_INTERVAL_MS, FILE_LIST, SLOT_VARIABLE, STATE_VARIABLE, type LauncherMessage } from './contract.js';
+export { LAUNCHER_CODES, LauncherError } from './errors.js';
+export { parseFileList, slotDamage } from './slot-files.js';
+export {
+  deliveredVersions,
+  isSlotName,
+  readSlots,
+  slotName,
+  writeSlots,
+  type Candidate,
+  type SlotFailure,
+  type SlotName,
+  type Slots,
+} from './slots.js';
