@@ -18,7 +18,6 @@ export interface AppDependencies extends Omit<DeviceRouteDependencies, 'db' | 'n
   readonly db: Db;
   readonly blobs: BlobStore;
   readonly log: FastifyBaseLogger;
-  readonly version: string;
   /** Milliseconds since 1970. */
   readonly now: () => number;
   /** Routes of further domains, under /api/v1. Each route declares its access, or the app does not become ready. */
@@ -32,7 +31,7 @@ const BODY_LIMIT_BYTES = 256 * 1024;
 
 /** The HTTP interface as one object that does not listen: `main` gives it a port, tests inject requests. */
 export function createApp(dependencies: AppDependencies): FastifyInstance {
-  const { db, blobs, log, now } = dependencies;
+  const { db, blobs, log, now, version } = dependencies;
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -53,7 +52,7 @@ export function createApp(dependencies: AppDependencies): FastifyInstance {
     holderOf: (token) => tokens(db).holderOf(token),
     authenticateDevice: (id, credential) => directory.authenticate(id, credential),
   });
-  installOpenApi(app, dependencies.version);
+  installOpenApi(app, version);
   const fleet = fleetMetrics({
     countDevices: () => directory.countByConnection(),
     countReleases: () => releases(db).count(),
@@ -66,7 +65,7 @@ export function createApp(dependencies: AppDependencies): FastifyInstance {
       { config: { access: PUBLIC }, schema: { tags: ['operations'], response: responses({ 200: HealthDocument }) } },
       async () => {
         await releases(db).count();
-        return { status: 'ok' as const, version: dependencies.version, time: now() };
+        return { status: 'ok' as const, version, time: now() };
       },
     );
     metricsRoute(operations, metrics);
@@ -76,7 +75,7 @@ export function createApp(dependencies: AppDependencies): FastifyInstance {
     governanceRoutes({ db, now }),
     registryRoutes({ db, files: blobs, now }),
     blobRoutes({ blobs }),
-    deviceRoutes({ db, now, enrolment: dependencies.enrolment, reported: dependencies.reported }),
+    deviceRoutes({ db, now, version, enrolment: dependencies.enrolment, reported: dependencies.reported }),
     ...dependencies.routes,
   ]) {
     void app.register(routes, { prefix: API_PREFIX });

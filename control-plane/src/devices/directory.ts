@@ -9,6 +9,7 @@ import type { DeviceTable } from './tables.js';
 export interface Device {
   readonly id: DeviceId;
   readonly hardwareClass: string;
+  /** By its newest signed report; before its first one, by its enrolment. */
   readonly agentVersion: string;
   readonly attributes: Readonly<Record<string, string>>;
   /** Milliseconds since 1970. */
@@ -128,13 +129,27 @@ async function withAttributes(db: Db, rows: readonly DeviceTable[]): Promise<Dev
       if (own) own[name] = value;
     }
   }
+  const said = await reportedVersions(db, [...attributes.keys()]);
   return rows.map((row) => ({
     id: row.id,
     hardwareClass: row.hardware_class,
-    agentVersion: row.agent_version,
+    agentVersion: said.get(row.id) ?? row.agent_version,
     attributes: attributes.get(row.id) ?? {},
     enrolledAt: row.enrolled_at,
     ...(row.last_seen_at === null ? {} : { lastSeenAt: row.last_seen_at }),
     connected: row.connected === 1,
   }));
+}
+
+async function reportedVersions(db: Db, ids: readonly DeviceId[]): Promise<Map<DeviceId, string>> {
+  const versions = new Map<DeviceId, string>();
+  for (let start = 0; start < ids.length; start += MAX_BOUND_VALUES) {
+    const found = await db
+      .selectFrom('device_states')
+      .select(['device_id', 'agent_version'])
+      .where('device_id', 'in', ids.slice(start, start + MAX_BOUND_VALUES))
+      .execute();
+    for (const { device_id, agent_version } of found) versions.set(device_id, agent_version);
+  }
+  return versions;
 }

@@ -15,7 +15,8 @@ import {
   strict,
   VIEWER,
 } from '../http/index.js';
-import { deviceDirectory } from './directory.js';
+import { AGENT_AGES, agentAge } from './agent-age.js';
+import { deviceDirectory, type Device } from './directory.js';
 import { createClaimToken, enrolDevice, type EnrolmentFacts } from './enrolment.js';
 import type { Selector } from './selector.js';
 
@@ -26,6 +27,7 @@ const DeviceDocument = Type.Object(
     id: deviceIdText,
     hardwareClass: Type.String(),
     agentVersion: Type.String(),
+    agentAge: Type.Enum([...AGENT_AGES], { description: 'How this version stands to that of the control plane.' }),
     attributes,
     enrolledAt: Type.Integer(),
     lastSeenAt: Type.Optional(Type.Integer()),
@@ -40,15 +42,18 @@ export interface DeviceRouteDependencies {
   readonly db: Db;
   readonly now: () => number;
   readonly enrolment: EnrolmentFacts;
+  /** Of this control plane. */
+  readonly version: string;
   /** What is known of these devices from their own signed reports, to be shown beside their registration. */
   readonly reported: (ids: readonly DeviceId[]) => Promise<ReadonlyMap<DeviceId, Readonly<Record<string, unknown>>>>;
 }
 
 /** Claim tokens, enrolment and the list of devices. */
 export const deviceRoutes =
-  ({ db, now, enrolment, reported }: DeviceRouteDependencies): FastifyPluginAsyncTypebox =>
+  ({ db, now, enrolment, version, reported }: DeviceRouteDependencies): FastifyPluginAsyncTypebox =>
   (app) => {
     const directory = deviceDirectory(db);
+    const aged = (device: Device) => ({ ...device, agentAge: agentAge(device.agentVersion, version) });
 
     app.post(
       '/claim-tokens',
@@ -121,7 +126,7 @@ export const deviceRoutes =
         const reports = await reported(found.map(({ id }) => id));
         const last = found.at(-1);
         return {
-          items: found.map((device) => ({ ...device, ...reports.get(device.id) })),
+          items: found.map((device) => ({ ...aged(device), ...reports.get(device.id) })),
           ...(last && found.length === limit ? { next: last.id } : {}),
         };
       },
@@ -139,7 +144,7 @@ export const deviceRoutes =
       },
       async ({ params: { id } }) => {
         const device = await directory.get(id);
-        return { ...device, ...(await reported([id])).get(id) };
+        return { ...aged(device), ...(await reported([id])).get(id) };
       },
     );
     return Promise.resolve();

@@ -9,6 +9,8 @@ interface ListedDevice {
   readonly attributes: Readonly<Record<string, string>>;
   readonly lastSeenAt?: number;
   readonly connected: boolean;
+  readonly agentVersion: string;
+  readonly agentAge: string;
   readonly models?: readonly {
     readonly model: string;
     readonly running?: { readonly release: { readonly version: string } };
@@ -22,6 +24,10 @@ const formatAttributes = (attributes: Readonly<Record<string, string>>): string 
 
 const formatModels = (device: ListedDevice): string =>
   (device.models ?? []).map(({ model, running }) => `${model}@${running?.release.version ?? 'none'}`).join(' ');
+
+/** Nothing has to be done about a current one. */
+const formatAgent = ({ agentVersion, agentAge }: ListedDevice): string =>
+  agentAge === 'current' ? agentVersion : `${agentVersion} (${agentAge})`;
 
 export const deviceCommands = ({ client, answer }: Session): Command => {
   const device = new Command('device').description('Devices: list them, look at one, let new ones in.');
@@ -47,10 +53,14 @@ export const deviceCommands = ({ client, answer }: Session): Command => {
         item.connected ? 'connected' : 'away',
         formatTime(item.lastSeenAt),
         item.hardwareClass,
+        formatAgent(item),
         formatModels(item),
         formatAttributes(item.attributes),
       ]);
-      answer({ items }, formatTable(['DEVICE', 'LINK', 'LAST SEEN (UTC)', 'HARDWARE', 'RUNS', 'ATTRIBUTES'], rows));
+      answer(
+        { items },
+        formatTable(['DEVICE', 'LINK', 'LAST SEEN (UTC)', 'HARDWARE', 'AGENT', 'RUNS', 'ATTRIBUTES'], rows),
+      );
     });
 
   device
