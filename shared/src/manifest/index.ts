@@ -10,6 +10,7 @@ export {
   Manifest,
   MAX_FILE_BYTES,
   ModelSignature,
+  MAX_INDEX_BYTES,
   Recipe,
   RELEASE_FORMAT,
   TensorSignature,

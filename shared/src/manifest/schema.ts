@@ -20,8 +20,19 @@ const path = Type.String({
 /** Largest file that a manifest may name: 16 GiB. */
 export const MAX_FILE_BYTES = 16 * 1024 ** 3;
 
+/** Largest chunk index of a file: that of a file of 16 GiB in the smallest chunks has 9 MiB. */
+export const MAX_INDEX_BYTES = 10 * 1024 ** 2;
+
 export const FileReference = Type.Object(
-  { path, digest, bytes: Type.Integer({ minimum: 0, maximum: MAX_FILE_BYTES }) },
+  {
+    path,
+    digest,
+    bytes: Type.Integer({ minimum: 0, maximum: MAX_FILE_BYTES }),
+    /** The chunk index of the file (docs/protocol.md, section 10), where chunks are worth their index. */
+    index: Type.Optional(
+      Type.Object({ digest, bytes: Type.Integer({ minimum: 1, maximum: MAX_INDEX_BYTES }) }, strict),
+    ),
+  },
   strict,
 );
 export type FileReference = Static<typeof FileReference>;

@@ -18,6 +18,7 @@ const SUBJECTS: Readonly<Record<number, string>> = {
   7: 'Enrolment',
   8: 'HTTP for devices',
   9: 'Inference on the device',
+  10: 'Chunks, packs and deltas',
 };
 
 const citations = files.flatMap(({ file, text }) =>
