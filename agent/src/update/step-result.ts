@@ -4,6 +4,7 @@ import type { Deployment } from '@drover/shared/protocol';
 import { TRUST_CODES } from '@drover/shared/trust';
 import type { UpdateCode } from './errors.js';
 import type { ModelRecord, UpdateRecord } from './journal.js';
+import { FOREIGN_FILE } from './model-file.js';
 import { toReportableError } from './reportable.js';
 import type { UpdateEvent } from './states.js';
 
@@ -26,6 +27,7 @@ const UNTRUSTED: ReadonlySet<string> = new Set<string>([
     'FETCH_DIGEST_MISMATCH',
     'FETCH_TOO_LARGE',
   ] satisfies UpdateCode[]),
+  ...FOREIGN_FILE,
 ]);
 
 export const isUntrusted = ({ code }: CodedErrorJson): boolean => UNTRUSTED.has(code);

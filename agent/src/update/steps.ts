@@ -4,6 +4,7 @@ import type { Clock } from '../host/index.js';
 import { downloadBlob, withRetries, type RetryBounds } from './download.js';
 import { UpdateError } from './errors.js';
 import type { ReleaseSource } from './fetch.js';
+import { refuseForeignFiles } from './model-file.js';
 import type { InstalledModel, Serving } from './ports.js';
 import { judgeProbation } from './probation.js';
 import { filesOf, openRelease, type ReleaseExpectation, type VerifiedRelease } from './release.js';
@@ -65,6 +66,7 @@ export async function verifyRelease({ deployment, publisherKeys, store, signal }
   const release = await openStored(deployment, publisherKeys, store);
   const files = filesOf(release.manifest, release.variant);
   for (const file of files) await store.verifyBlob(file, signal);
+  await refuseForeignFiles(store.blobFile(release.variant.model.digest), signal);
   return { reason: `signature and ${files.length} digests hold` };
 }
 

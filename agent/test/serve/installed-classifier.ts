@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Digest, digestOf, ModelName, Version } from '@drover/shared/ids';
 import { encodeGoldenVectors, type GoldenVector, type Manifest, type TensorSignature } from '@drover/shared/manifest';
+import { encodeOnnx, floatTensor, graph, model as onnxModel, node, valueInfo } from '@drover/shared/onnx';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { buildDenseClassifier } from '../../src/learn/network.js';
 import type { InstalledModel } from '../../src/update/ports.js';
@@ -82,3 +83,26 @@ export function install(
 
 /** A digest to tell things apart by. */
 export const someDigest = (hexDigit: string): Digest => Digest(`sha256:${hexDigit.repeat(64)}`);
+
+/** A sound graph whose one weight lies in another file: what an exporter writes for large models, and what an attacker would. */
+export function modelWithExternalData(location: string): Uint8Array {
+  const weights = floatTensor('w', [FEATURES, 2], new Float32Array(FEATURES * 2));
+  weights.rawData = new Uint8Array();
+  weights.dataLocation = 1;
+  const entries = { location, offset: '0', length: String(FEATURES * 2 * 4) };
+  for (const [key, value] of Object.entries(entries)) {
+    weights.externalData.push({ $typeName: 'onnx.StringStringEntryProto', key, value });
+  }
+  return encodeOnnx(
+    onnxModel({
+      opset: 17,
+      graph: graph({
+        name: 'g',
+        inputs: [valueInfo('features', 'FP32', ['n', FEATURES])],
+        outputs: [valueInfo('logits', 'FP32', ['n', 2])],
+        initializers: [weights],
+        nodes: [node('MatMul', ['features', 'w'], ['logits'])],
+      }),
+    }),
+  );
+}

@@ -3,11 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { digestOf } from '@drover/shared/ids';
 import { decodeGoldenVectors, encodeGoldenVectors, type GoldenVector } from '@drover/shared/manifest';
+import { encodeOnnx, graph, model as onnxModel, node } from '@drover/shared/onnx';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readGoldenVectors, selfTest, toTensors } from '../../src/serve/session/golden.js';
 import { openSession } from '../../src/serve/session/session.js';
 import type { InstalledModel } from '../../src/update/ports.js';
-import { install, installClassifier } from './installed-classifier.js';
+import { install, installClassifier, modelWithExternalData } from './installed-classifier.js';
 
 const DATA = process.env['DROVER_DATA_DIR'] ?? new URL('../../../../shared/data', import.meta.url).pathname;
 const CPU = { providers: ['cpu'] };
@@ -46,13 +47,32 @@ describe('a session', () => {
     });
   });
 
-  it('when the file is not ONNX, it is unloadable in the words of the runtime', async () => {
+  const opened = async (bytes: Uint8Array) => {
     const good = await installClassifier({ directory });
-    const bytes = Buffer.from('this is not a model');
     writeFileSync(good.modelFile, bytes);
-    await expect(openSession({ ...good, loaded: digestOf(bytes) }, CPU)).rejects.toMatchObject({
+    return openSession({ ...good, loaded: digestOf(bytes) }, CPU);
+  };
+
+  it('when the file is not ONNX, the runtime never sees it', async () => {
+    await expect(opened(Buffer.from('this is not a model'))).rejects.toMatchObject({ code: 'ONNX_NOT_A_MODEL' });
+  });
+
+  it('when a tensor of the model points to another file, the runtime never opens that', async () => {
+    writeFileSync(join(directory, 'outside.bin'), Buffer.alloc(32));
+    for (const location of ['outside.bin', '../outside.bin', '/etc/hostname']) {
+      await expect(opened(modelWithExternalData(location))).rejects.toMatchObject({
+        code: 'ONNX_EXTERNAL_DATA',
+        message: expect.stringContaining(location) as unknown,
+      });
+    }
+  });
+
+  it('when the runtime cannot load what is an ONNX file, it is unloadable in its words', async () => {
+    const nodes = [node('NoSuchOperator', [], ['y'])];
+    const bytes = encodeOnnx(onnxModel({ opset: 17, graph: graph({ name: 'g', inputs: [], outputs: [], nodes }) }));
+    await expect(opened(bytes)).rejects.toMatchObject({
       code: 'MODEL_UNLOADABLE',
-      message: expect.stringContaining('Protobuf parsing failed') as unknown,
+      message: expect.stringContaining('NoSuchOperator') as unknown,
     });
   });
 

@@ -6,6 +6,7 @@ import { UpdateError } from '../../src/update/index.js';
 import { modelState, nextMacrotask, openBench, served, type Bench } from './fixtures/bench.js';
 import { directorKey, model, orderFor, publish, signed, strangerKey } from './fixtures/releases.js';
 import { answering, cutAfter } from './fixtures/release-server.js';
+import { modelWithExternalData } from '../serve/installed-classifier.js';
 
 const first = publish('1.0.0');
 const second = publish('1.1.0');
@@ -456,5 +457,31 @@ describe('when the device stops again and again during the same update', () => {
     }
     await bench.settled();
     expect(served(bench)).toBe('1.1.0');
+  });
+});
+
+describe('when a publisher signed a model that points to another file', () => {
+  const foreign = publish('1.3.0', { contents: modelWithExternalData('../../../etc/passwd') });
+
+  it('refuses it before it is staged, tells the operator, and serves on', async () => {
+    await bench.close();
+    bench = await openBench([first, foreign]);
+    await bench.updater.resume();
+    await bench.order(orderFor(first));
+    await bench.order(orderFor(foreign));
+    expect(served(bench)).toBe('1.0.0');
+    expect(modelState(bench)?.lastOutcome).toMatchObject({
+      outcome: 'refused',
+      release: foreign.release,
+      error: { code: 'ONNX_EXTERNAL_DATA', what: expect.stringContaining('outside of the folder') as unknown },
+    });
+    expect(bench.refusals).toMatchObject([{ subject: 'release', error: { code: 'ONNX_EXTERNAL_DATA' } }]);
+    expect(bench.transitions.map(({ to }) => to).slice(-4)).toEqual([
+      'verifying',
+      'falling-back',
+      'cleaning-up',
+      'idle',
+    ]);
+    expect(await readdir(join(bench.dataDir, 'releases'))).toEqual([first.release.digest.slice(7)]);
   });
 });

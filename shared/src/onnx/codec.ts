@@ -1,6 +1,7 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
-import { OnnxError } from './errors.js';
+import { notAModel, OnnxError } from './errors.js';
 import { ModelProtoSchema, type ModelProto } from './generated/onnx_pb.js';
+import { scanOnnx } from './scan.js';
 
 export interface OnnxLimits {
   /** Largest model that is read; protobuf itself ends at 2 GiB. */
@@ -13,7 +14,7 @@ export const DEFAULT_ONNX_LIMITS: OnnxLimits = { maxBytes: 1024 ** 3 };
  * Reads the protobuf wire format (onnx.proto). Byte fields of the result are views on `bytes`, not copies. Says nothing about whether Drover
  * can run the model: `checkOnnx` does.
  *
- * @throws OnnxError ONNX_NOT_A_MODEL, ONNX_TOO_LARGE, and nothing else
+ * @throws OnnxError ONNX_NOT_A_MODEL, ONNX_TOO_LARGE, ONNX_EXTERNAL_DATA, ONNX_UNSUPPORTED_OPERATOR (see `scan`), and nothing else
  */
 export function decodeOnnx(bytes: Uint8Array, limits: OnnxLimits = DEFAULT_ONNX_LIMITS): ModelProto {
   if (bytes.length > limits.maxBytes) {
@@ -21,6 +22,8 @@ export function decodeOnnx(bytes: Uint8Array, limits: OnnxLimits = DEFAULT_ONNX_
       remedy: 'Publish a smaller variant (quantised or pruned), or raise the limit.',
     });
   }
+  // Before objects are made of it: bounds how many there will be.
+  scanOnnx(bytes);
   let model: ModelProto;
   try {
     // A plain view: slices of a Buffer would be Buffers, whose `slice` does not copy.
@@ -39,11 +42,4 @@ export function decodeOnnx(bytes: Uint8Array, limits: OnnxLimits = DEFAULT_ONNX_
 /** The protobuf wire format, unknown fields included. The same model always gives the same bytes. */
 export function encodeOnnx(model: ModelProto): Uint8Array {
   return toBinary(ModelProtoSchema, model);
-}
-
-export function notAModel(why: string, cause?: unknown): OnnxError {
-  return new OnnxError('ONNX_NOT_A_MODEL', `This is no ONNX model: ${why}.`, {
-    remedy: 'Export the model again and check that the file was copied whole.',
-    cause,
-  });
 }

@@ -1,7 +1,6 @@
 import type { Datatype } from '../manifest/index.js';
-import { notAModel } from './codec.js';
 import { toDatatype } from './element-types.js';
-import { OnnxError } from './errors.js';
+import { notAModel, OnnxError } from './errors.js';
 import type { GraphProto, ModelProto, TensorShapeProto, ValueInfoProto } from './generated/onnx_pb.js';
 import { tensorDims, tensorElements } from './tensor.js';
 import { nodesOf } from './walk.js';

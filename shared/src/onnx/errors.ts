@@ -21,3 +21,10 @@ export class OnnxError extends CodedError<keyof typeof ONNX_CODES> {
     super(ONNX_CODES, code, what, facts);
   }
 }
+
+export function notAModel(why: string, cause?: unknown): OnnxError {
+  return new OnnxError('ONNX_NOT_A_MODEL', `This is no ONNX model: ${why}.`, {
+    remedy: 'Export the model again and check that the file was copied whole.',
+    cause,
+  });
+}

@@ -1,6 +1,7 @@
 export { ONNX_CODES, OnnxError } from './errors.js';
 export { decodeOnnx, encodeOnnx, DEFAULT_ONNX_LIMITS, type OnnxLimits } from './codec.js';
 export { checkOnnx } from './check.js';
+export { scanOnnx, scanOnnxFile, type RandomReader, type ScanBounds, type ScanRequest } from './scan.js';
 export {
   defaultOpset,
   describeModel,

@@ -1,4 +1,4 @@
-import { notAModel } from './codec.js';
+import { notAModel } from './errors.js';
 import type { GraphProto, ModelProto, NodeProto, TensorProto } from './generated/onnx_pb.js';
 
 /** Real models nest a handful of graphs (If in Loop in Scan). */

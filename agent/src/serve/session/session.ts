@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import * as ort from 'onnxruntime-node';
 import type { Digest } from '@drover/shared/ids';
 import type { TensorSignature } from '@drover/shared/manifest';
+import { checkModelFile } from '../../update/model-file.js';
 import type { InstalledModel } from '../../update/ports.js';
 import { ServeError } from '../errors.js';
 import { readGoldenVectors, toTensors } from './golden.js';
@@ -26,10 +27,11 @@ const FATAL_ONLY = 4;
  * Loads a model with the first execution provider that a real run proves (the first golden vector), in this thread.
  *
  * @throws ServeError MODEL_UNLOADABLE (also where the file's bytes are not those that were verified), MODEL_RUN_FAILED, PROVIDER_UNAVAILABLE;
- *   ManifestError GOLDEN_VECTORS_INVALID
+ *   OnnxError (see `checkModelFile`), before the runtime sees the file; ManifestError GOLDEN_VECTORS_INVALID
  */
 export async function openSession(model: InstalledModel, options: SessionOptions): Promise<OpenedSession> {
   await checkBytes(model);
+  await checkModelFile(model.modelFile, new AbortController().signal);
   for (const { name, datatype } of [...model.variant.signature.inputs, ...model.variant.signature.outputs]) {
     if (!isServedDatatype(datatype))
       throw unloadable(model, `"${name}" is ${datatype}, which this agent does not serve`);
