@@ -1,0 +1,55 @@
+import { describe, expect, it } from 'vitest';
+import { RepositoryClient } from '../../../src/trust/tuf/index.js';
+import { MemoryCache, RepositorySimulator } from '../../../src/trust/tuf/simulator/index.js';
+
+const nowMs = Date.UTC(2030, 0, 1);
+const { signal } = new AbortController();
+const release = Buffer.from('{"format":"drover.release/1"}');
+
+function world(options = {}) {
+  const repository = new RepositorySimulator({ nowMs, ...options });
+  repository.delegate({ name: 'gas', paths: ['gas/*'], terminating: true });
+  repository.addTarget('gas', 'gas/1.0.0.json', release);
+  repository.publish('gas', 'targets', 'snapshot', 'timestamp');
+  const cache = new MemoryCache();
+  const open = () => new RepositoryClient({ pinnedRoot: repository.pinnedRoot, cache });
+  const options2 = { fetcher: repository.fetcher, nowMs, signal };
+  return { repository, cache, open, client: open(), online: options2 };
+}
+
+describe('a device that follows a repository', () => {
+  it('finds a release in the role of its model', async () => {
+    const { client, online, repository } = world();
+    await client.refresh(online);
+    expect(await client.target('gas/1.0.0.json', online)).toMatchObject({ length: release.length, role: 'gas' });
+    expect(repository.requests).toEqual([
+      '2.root.json',
+      'timestamp.json',
+      '2.snapshot.json',
+      '2.targets.json',
+      '1.gas.json',
+    ]);
+  });
+
+  it('asks for the next root and the timestamp alone when nothing is new', async () => {
+    const { client, online, repository, open } = world();
+    await client.refresh(online);
+    await client.target('gas/1.0.0.json', online);
+    repository.requests.length = 0;
+    const restarted = open();
+    await restarted.refresh(online);
+    expect(await restarted.target('gas/1.0.0.json', online)).toBeDefined();
+    expect(repository.requests).toEqual(['2.root.json', 'timestamp.json']);
+  });
+
+  it('answers from the cache without a network, and says that it is stale', async () => {
+    const { client, online, open } = world();
+    await client.refresh(online);
+    await client.target('gas/1.0.0.json', online);
+    const later = nowMs + 100 * 86_400_000;
+    const fresh = await open().cachedTarget('gas/1.0.0.json', { nowMs });
+    expect(fresh).toMatchObject({ target: { role: 'gas' }, stale: undefined });
+    const stale = await open().cachedTarget('gas/1.0.0.json', { nowMs: later });
+    expect(stale).toMatchObject({ target: { role: 'gas' }, stale: { code: 'TUF_EXPIRED' } });
+  });
+});
