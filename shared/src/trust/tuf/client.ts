@@ -1,10 +1,12 @@
 import type { KeySet } from '../keys.js';
-import { expiryError, verifyListed, verifyNotExpired } from './checks.js';
-import { searchTarget, type Delegation } from './delegation-search.js';
+import { fetchExisting, fetchListed, fetchMetadata } from './bounded-fetch.js';
+import { expiryError, verifyNotExpired } from './checks.js';
+import { cacheNameOf, readCachedRole, verifyRole, type Delegation } from './delegated-role.js';
+import { searchTarget } from './delegation-search.js';
 import type { MetaFile, Targets } from './documents.js';
 import { TufError } from './errors.js';
 import { toKeySet } from './keys.js';
-import { metadataFileName, rootFileName, servedFileName } from './names.js';
+import { rootFileName, servedFileName } from './names.js';
 import { expiresAtMs } from './parse.js';
 import { DEFAULT_LIMITS, type MetadataCache, type MetadataFetcher, type TufLimits } from './ports.js';
 import { missingPart, repositoryStatus, type RepositoryStatus } from './status.js';
@@ -107,33 +109,24 @@ export class RepositoryClient {
     return this.#inTurn(async () => {
       let { stale } = this.status(nowMs);
       const target = await this.#search(path, this.#completeTargets(), (delegation, meta) => {
-        const cached = this.#cachedRole(delegation, meta);
+        const cached = readCachedRole(this.#cache, { delegation, meta, maxBytes: this.#limits.maxTargetsBytes });
         if (cached instanceof TufError) throw cached;
-        stale ??= expiryError(cached, {
-          nowMs,
-          where: metadataFileName(delegation.role.name) ?? '',
-          section: '5.6.5',
-        });
+        stale ??= expiryError(cached, { nowMs, where: cacheNameOf(delegation), section: '5.6.5' });
         return Promise.resolve(cached);
       });
       return { target, stale };
     });
   }
 
-  async #refresh({ fetcher, nowMs, signal }: RefreshOptions): Promise<void> {
+  async #refresh({ nowMs, ...from }: RefreshOptions): Promise<void> {
     const trusted = this.#trusted;
-    const fetch = async (name: string, maxBytes: number) => {
-      signal.throwIfAborted();
-      return fetcher.fetch(name, { maxBytes, signal });
-    };
-    const fetchExisting = async (name: string, maxBytes: number, section: string) =>
-      (await fetch(name, maxBytes)) ?? this.#refuseMissing(name, section);
+    const { maxRootBytes, maxTimestampBytes, maxSnapshotBytes, maxTargetsBytes } = this.#limits;
     trusted.settle();
 
     // 5.3.2–5.3.9. The specification lets a client go on after too many roots; a root that revokes a key may be among those not reached.
     for (let rotations = 0; ; rotations++) {
       const name = rootFileName(trusted.root.signed.version + 1);
-      const bytes = await fetch(name, this.#limits.maxRootBytes);
+      const bytes = await fetchMetadata(name, { ...from, maxBytes: maxRootBytes, section: '5.3.3' });
       if (bytes === undefined) break;
       if (rotations === this.#limits.maxRootRotations) {
         throw new TufError('TUF_TOO_MANY_ROTATIONS', `There are more than ${rotations} new roots at once.`, {
@@ -147,21 +140,22 @@ export class RepositoryClient {
     // 5.3.12
     const consistent = trusted.root.signed.consistent_snapshot;
 
-    trusted.acceptTimestamp(await fetchExisting('timestamp.json', this.#limits.maxTimestampBytes, '5.4.1'), nowMs);
+    const atTimestamp = { ...from, maxBytes: maxTimestampBytes, section: '5.4.1' };
+    const { meta } = trusted.acceptTimestamp(await fetchExisting('timestamp.json', atTimestamp), nowMs);
 
-    const snapshotMeta = trusted.snapshotMeta;
-    if (snapshotMeta && !(isListed(trusted.snapshot, snapshotMeta) && isFresh(trusted.snapshot?.signed, nowMs))) {
+    const snapshotMeta = meta['snapshot.json'];
+    if (!(isListed(trusted.snapshot, snapshotMeta) && isFresh(trusted.snapshot?.signed, nowMs))) {
       const name = servedFileName('snapshot', snapshotMeta.version, consistent);
-      const maxBytes = this.#bound(snapshotMeta, this.#limits.maxSnapshotBytes, name, '5.5.1');
-      trusted.acceptSnapshot(await fetchExisting(name, maxBytes, '5.5.1'), snapshotMeta, nowMs);
+      const options = { ...from, maxBytes: maxSnapshotBytes, section: '5.5.1' };
+      trusted.acceptSnapshot(await fetchListed(name, snapshotMeta, options), snapshotMeta, nowMs);
     }
 
     const targetsMeta = trusted.targetsMeta('targets');
     if (targetsMeta === undefined) throw notListed('targets', '5.6.1');
     if (!(isListed(trusted.targets, targetsMeta) && isFresh(trusted.targets?.signed, nowMs))) {
       const name = servedFileName('targets', targetsMeta.version, consistent);
-      const maxBytes = this.#bound(targetsMeta, this.#limits.maxTargetsBytes, name, '5.6.1');
-      trusted.acceptTargets(await fetchExisting(name, maxBytes, '5.6.1'), targetsMeta, nowMs);
+      const options = { ...from, maxBytes: maxTargetsBytes, section: '5.6.1' };
+      trusted.acceptTargets(await fetchListed(name, targetsMeta, options), targetsMeta, nowMs);
     }
   }
 
@@ -180,49 +174,17 @@ export class RepositoryClient {
     return searchTarget({ targetPath, targets, maxDelegations: this.#limits.maxDelegations, load });
   }
 
-  async #freshRole(delegation: Delegation, meta: MetaFile, { fetcher, nowMs, signal }: RefreshOptions) {
-    const cached = this.#cachedRole(delegation, meta);
+  async #freshRole(delegation: Delegation, meta: MetaFile, { nowMs, ...from }: RefreshOptions): Promise<Targets> {
+    const check = { delegation, meta, maxBytes: this.#limits.maxTargetsBytes };
+    const cached = readCachedRole(this.#cache, check);
     if (!(cached instanceof TufError) && isFresh(cached, nowMs)) return cached;
-    const { name } = delegation.role;
-    const served = servedFileName(name, meta.version, this.#trusted.root.signed.consistent_snapshot);
-    const maxBytes = this.#bound(meta, this.#limits.maxTargetsBytes, served, '5.6.1');
-    signal.throwIfAborted();
-    const bytes = (await fetcher.fetch(served, { maxBytes, signal })) ?? this.#refuseMissing(served, '5.6.1');
-    const role = this.#verifyRole(bytes, delegation, meta);
-    const where = metadataFileName(name) ?? '';
+    const name = servedFileName(delegation.role.name, meta.version, this.root.consistentSnapshot);
+    const bytes = await fetchListed(name, meta, { ...from, maxBytes: check.maxBytes, section: '5.6.1' });
+    const role = verifyRole(bytes, check);
+    const where = cacheNameOf(delegation);
     verifyNotExpired(role, { nowMs, where, section: '5.6.5' });
     this.#cache.write(where, bytes);
     return role;
-  }
-
-  /** A cached role has no authority of its own: it is verified against the delegator that leads to it *now*. The error says why it cannot be used. */
-  #cachedRole(delegation: Delegation, meta: MetaFile): Targets | TufError {
-    const where = metadataFileName(delegation.role.name) ?? '';
-    const bytes = this.#cache.read(where);
-    const refuse = (cause?: unknown) =>
-      new TufError('TUF_NOT_CACHED', `The cache has no usable ${where}.`, { section: '5.6.7', where, cause });
-    if (bytes === undefined) return refuse();
-    try {
-      return this.#verifyRole(bytes, delegation, meta);
-    } catch (cause) {
-      if (cause instanceof TufError) return refuse(cause);
-      throw cause;
-    }
-  }
-
-  #verifyRole(bytes: Uint8Array, { role, keys, delegator }: Delegation, meta: MetaFile): Targets {
-    return verifyListed({
-      kind: 'targets',
-      bytes,
-      meta,
-      listedIn: 'snapshot.json',
-      role,
-      keys,
-      delegator: `role ${JSON.stringify(delegator)}`,
-      where: metadataFileName(role.name) ?? '',
-      maxBytes: this.#limits.maxTargetsBytes,
-      sections: { hash: '5.6.2', signature: '5.6.3', version: '5.6.4' },
-    }).signed;
   }
 
   #completeTargets(): Targets {
@@ -230,19 +192,6 @@ export class RepositoryClient {
     const targets = this.#trusted.targets;
     if (missing === undefined && targets) return targets.signed;
     throw missing ?? notListed('targets', '5.6.1');
-  }
-
-  #bound({ length }: MetaFile, maxBytes: number, where: string, section: string): number {
-    if (length === undefined) return maxBytes;
-    if (length <= maxBytes) return length;
-    throw new TufError('TUF_TOO_LARGE', `${where} is listed with ${length} bytes; at most ${maxBytes} are read.`, {
-      section,
-      where,
-    });
-  }
-
-  #refuseMissing(name: string, section: string): never {
-    throw new TufError('TUF_NOT_FOUND', `The repository has no ${name}.`, { section, where: name });
   }
 
   #inTurn<Value>(work: () => Promise<Value>): Promise<Value> {

@@ -1,14 +1,8 @@
-import { entryOf, type DelegatedRole, type Delegations, type Targets } from './documents.js';
+import type { Delegation } from './delegated-role.js';
+import { entryOf, type Targets } from './documents.js';
 import { TufError } from './errors.js';
 import { isDelegatedPath } from './path-pattern.js';
 import type { TargetFile } from './target-file.js';
-
-/** A delegated role as one delegator sees it: its keys and threshold are this delegator's, and nobody else's. */
-export interface Delegation {
-  readonly role: DelegatedRole;
-  readonly keys: Delegations['keys'];
-  readonly delegator: string;
-}
 
 interface Visit {
   readonly name: string;

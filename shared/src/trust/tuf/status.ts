@@ -22,7 +22,7 @@ export interface RepositoryStatus {
   readonly cacheErrors: readonly unknown[];
 }
 
-type Trusted = Pick<TrustedMetadata, 'root' | 'timestamp' | 'snapshot' | 'targets' | 'snapshotMeta' | 'targetsMeta'>;
+type Trusted = Pick<TrustedMetadata, 'root' | 'timestamp' | 'snapshot' | 'targets' | 'targetsMeta'>;
 
 const statusOf = (file: MetadataFile | undefined): RoleStatus | undefined =>
   file && { version: file.signed.version, expiresAtMs: expiresAtMs(file.signed) };
@@ -33,7 +33,7 @@ export function missingPart(trusted: Trusted): TufError | undefined {
     new TufError('TUF_NOT_CACHED', `${where} ${why}.`, { section, where });
   if (!trusted.timestamp) return missing('timestamp.json', 'is not cached', '5.4');
   if (!trusted.snapshot) return missing('snapshot.json', 'is not cached', '5.5');
-  if (!isListed(trusted.snapshot, trusted.snapshotMeta))
+  if (!isListed(trusted.snapshot, trusted.timestamp.signed.meta['snapshot.json']))
     return missing('snapshot.json', 'is not the one that the cached timestamp lists', '5.5.4');
   if (!trusted.targets) return missing('targets.json', 'is not cached', '5.6');
   if (!isListed(trusted.targets, trusted.targetsMeta('targets')))

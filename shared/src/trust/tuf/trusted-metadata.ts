@@ -1,5 +1,5 @@
 import { verifyByRoot, verifyListed, verifyNotExpired, verifySnapshotGoesForward } from './checks.js';
-import { entryOf, type MetadataFile, type MetaFile } from './documents.js';
+import { entryOf, type MetadataFile, type MetaFile, type Timestamp } from './documents.js';
 import { TufError } from './errors.js';
 import { listedName, passedRootName } from './names.js';
 import { parseMetadata } from './parse.js';
@@ -29,8 +29,9 @@ export class TrustedMetadata {
   #timestamp: MetadataFile<'timestamp'> | undefined;
   #snapshot: MetadataFile<'snapshot'> | undefined;
   #targets: MetadataFile<'targets'> | undefined;
-  /** Why entries of the cache were passed over: they are fetched anew. */
-  readonly cacheErrors: readonly unknown[];
+  /** Timestamp and snapshot are not trusted any more, and still have to be removed from the cache (5.3.11). */
+  #forgetOnline: boolean;
+  #cacheErrors: readonly unknown[];
 
   /** @throws TufError TUF_ANCHOR_INVALID */
   constructor({ pinnedRoot, cache, limits }: TrustedMetadataOptions) {
@@ -38,27 +39,9 @@ export class TrustedMetadata {
     this.#limits = limits;
     const pinned = readPinnedRoot(pinnedRoot, limits.maxRootBytes);
     const { root, rotationUnfinished, errors } = readCachedRoots(pinned, cache, limits.maxRootBytes);
-    const cacheErrors = [...errors];
     this.#root = root;
-    const read = <Kind extends 'timestamp' | 'snapshot' | 'targets'>(kind: Kind, where: string, maxBytes: number) => {
-      const bytes = cache.read(where);
-      if (bytes === undefined) return undefined;
-      try {
-        // Expiry is not looked at: what expired is still the base of the rollback checks (5.4.3, 5.5.5).
-        const file = parseMetadata(kind, bytes, { where, maxBytes });
-        verifyByRoot(file, root.signed, { where, section: '5.3.11' });
-        return file;
-      } catch (error) {
-        cacheErrors.push(error);
-        return undefined;
-      }
-    };
-    if (!rotationUnfinished) {
-      this.#timestamp = read('timestamp', TIMESTAMP, limits.maxTimestampBytes);
-      this.#snapshot = read('snapshot', SNAPSHOT, limits.maxSnapshotBytes);
-    }
-    this.#targets = read('targets', TARGETS, limits.maxTargetsBytes);
-    this.cacheErrors = cacheErrors;
+    this.#forgetOnline = rotationUnfinished;
+    this.#cacheErrors = [...errors, ...this.#load()];
   }
 
   get root() {
@@ -73,44 +56,56 @@ export class TrustedMetadata {
   get targets() {
     return this.#targets;
   }
+  /** Why entries of the cache were passed over. They are fetched anew. */
+  get cacheErrors() {
+    return this.#cacheErrors;
+  }
 
-  /** Finishes what a power cut interrupted, and makes root.json the trusted root (5.3.8). */
+  /**
+   * Takes from the cache what the trusted root covers. Expiry is not looked at: what expired is still the base of the rollback checks (5.4.3, 5.5.5).
+   */
+  #load(): unknown[] {
+    const errors: unknown[] = [];
+    const read = <Kind extends 'timestamp' | 'snapshot' | 'targets'>(kind: Kind, maxBytes: number) => {
+      const where = listedName(kind);
+      const bytes = this.#cache.read(where);
+      if (bytes === undefined) return undefined;
+      try {
+        const file = parseMetadata(kind, bytes, { where, maxBytes });
+        verifyByRoot(file, this.#root.signed, { where, section: '5.3.11' });
+        return file;
+      } catch (error) {
+        errors.push(error);
+        return undefined;
+      }
+    };
+    this.#timestamp = this.#forgetOnline ? undefined : read('timestamp', this.#limits.maxTimestampBytes);
+    this.#snapshot = this.#forgetOnline ? undefined : read('snapshot', this.#limits.maxSnapshotBytes);
+    this.#targets = read('targets', this.#limits.maxTargetsBytes);
+    return errors;
+  }
+
+  /** Makes root.json the trusted root (5.3.8), after the consequence of a rotation (5.3.11); also finishes what a power cut interrupted. */
   settle(): void {
-    if (this.#timestamp === undefined) this.#cache.remove(TIMESTAMP);
-    if (this.#snapshot === undefined) this.#cache.remove(SNAPSHOT);
+    if (this.#forgetOnline) {
+      this.#cache.remove(TIMESTAMP);
+      this.#cache.remove(SNAPSHOT);
+    }
     const settled = this.#cache.read('root.json');
     if (settled === undefined || !Buffer.from(this.#root.bytes).equals(settled))
       this.#cache.write('root.json', this.#root.bytes);
+    this.#forgetOnline = false;
   }
 
   /** Sections 5.3.4 to 5.3.8, and 5.3.11 for this one step. */
   acceptRoot(bytes: Uint8Array): void {
     const next = verifyNextRoot(bytes, this.#root.signed, this.#limits.maxRootBytes);
-    // The order matters: a cut after the first write is seen at the next start, because root.json is then older (`rotationUnfinished`).
+    // The order matters: a cut after this write is seen at the next start, because root.json is then older (`rotationUnfinished`).
     this.#cache.write(passedRootName(next.signed.version), bytes);
-    if (hasRotatedOnlineKeys(this.#root.signed, next.signed)) {
-      this.#timestamp = undefined;
-      this.#snapshot = undefined;
-    }
+    this.#forgetOnline ||= hasRotatedOnlineKeys(this.#root.signed, next.signed);
     this.#root = next;
-    this.#dropWhatRootNoLongerCovers();
     this.settle();
-  }
-
-  #dropWhatRootNoLongerCovers(): void {
-    const holds = (file: MetadataFile | undefined, where: string) => {
-      if (file === undefined) return false;
-      try {
-        verifyByRoot(file, this.#root.signed, { where, section: '5.3.11' });
-        return true;
-      } catch (error) {
-        if (error instanceof TufError) return false;
-        throw error;
-      }
-    };
-    if (!holds(this.#timestamp, TIMESTAMP)) this.#timestamp = undefined;
-    if (!holds(this.#snapshot, SNAPSHOT)) this.#snapshot = undefined;
-    if (!holds(this.#targets, TARGETS)) this.#targets = undefined;
+    this.#cacheErrors = this.#load();
   }
 
   /** Section 5.3.10. */
@@ -119,7 +114,7 @@ export class TrustedMetadata {
   }
 
   /** Sections 5.4.2 to 5.4.5. A file of the same version changes nothing, but the trusted one has to be fresh to go on with it. */
-  acceptTimestamp(bytes: Uint8Array, nowMs: number): void {
+  acceptTimestamp(bytes: Uint8Array, nowMs: number): Timestamp {
     const where = TIMESTAMP;
     const next = parseMetadata('timestamp', bytes, { where, maxBytes: this.#limits.maxTimestampBytes });
     verifyByRoot(next, this.#root.signed, { where, section: '5.4.2' });
@@ -131,7 +126,7 @@ export class TrustedMetadata {
         throw rollback(`${where} has version ${version}; version ${trusted.version} was seen before.`, '5.4.3.1');
       if (version === trusted.version) {
         verifyNotExpired(trusted, { nowMs, where, section: '5.4.4' });
-        return;
+        return trusted;
       }
       const [listed, seen] = [next.signed.meta[SNAPSHOT].version, trusted.meta[SNAPSHOT].version];
       if (listed < seen)
@@ -140,11 +135,7 @@ export class TrustedMetadata {
     verifyNotExpired(next.signed, { nowMs, where, section: '5.4.4' });
     this.#cache.write(where, bytes);
     this.#timestamp = next;
-  }
-
-  /** What the trusted timestamp says about snapshot. */
-  get snapshotMeta(): MetaFile | undefined {
-    return this.#timestamp?.signed.meta[SNAPSHOT];
+    return next.signed;
   }
 
   /** Sections 5.5.2 to 5.5.7. */
