@@ -24,8 +24,6 @@ export const ControlPlaneConfiguration = Type.Object(
     brokerServicePassword: Type.Optional(Type.String({ minLength: 16, maxLength: 500 })),
     /** What devices are told to connect to, where it is not the address that the broker listens on. */
     publicBrokerUrl: Type.Optional(Type.String({ pattern: '^(mqtts?|wss?)://', maxLength: 500 })),
-    /** Epoch of orders. Raise it by one after a backup was restored, so that devices tell new orders from those they know. */
-    epoch: Type.Integer({ minimum: 1, default: 1 }),
     logLevel: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], { default: 'warn' }),
     /** Largest file of a release. */
     maxBlobBytes: Type.Integer({ minimum: 1024, default: 16 * GIBIBYTE }),

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { createKeyPair, parseKeyPair, TrustError, type KeyPair } from '@drover/shared/trust';
 import { parseJsonBytes } from '@drover/shared/validation';
 import { createSecretFile } from './secret-file.js';
@@ -26,10 +26,24 @@ export function loadDirectorKey(file: string, enrolledDevices: number): KeyPair 
       `The director's key is gone, and ${enrolledDevices} devices trust no other.`,
       {
         where: file,
-        remedy: 'Restore the whole data directory from one backup: database, files and key belong together.',
+        remedy:
+          'Restore the whole data directory from one backup. Without one, start once with --new-director-key: the holders of the root keys then vouch for it.',
       },
     );
   }
+  return createDirectorKey(file);
+}
+
+/**
+ * A new key in place of one that was stolen or lost. The old one is kept aside. Devices believe the new one only after a recovery
+ * (docs/protocol.md, section 11).
+ */
+export function replaceDirectorKey(file: string, nowMs: number): KeyPair {
+  if (existsSync(file)) renameSync(file, `${file}.replaced-${new Date(nowMs).toISOString().replaceAll(':', '-')}`);
+  return createDirectorKey(file);
+}
+
+function createDirectorKey(file: string): KeyPair {
   const key = createKeyPair('director');
   createSecretFile(file, `${JSON.stringify(key, undefined, 2)}\n`);
   return key;

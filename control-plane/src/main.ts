@@ -19,6 +19,7 @@ function readArguments() {
         config: { type: 'string' },
         'json-ready': { type: 'boolean', default: false },
         'rebuild-database': { type: 'boolean', default: false },
+        'new-director-key': { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
         version: { type: 'boolean', default: false },
       },
@@ -45,6 +46,7 @@ async function run(): Promise<void> {
     version,
     log,
     rebuildDatabase: options['rebuild-database'],
+    newDirectorKey: options['new-director-key'],
   });
   closeOnSignal(controlPlane);
   for (const incident of controlPlane.incidents) process.stderr.write(`${formatCodedError(incident.toJSON())}\n`);

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyBaseLogger } from 'fastify';
 import { toCodedErrorJson } from '@drover/shared/coded-error';
-import { bulkSigner, publicKeyOf } from '@drover/shared/trust';
+import { bulkSigner, publicKeyOf, type KeySet } from '@drover/shared/trust';
 import { createApp } from './app.js';
 import { openBlobDirectory } from './blobs/index.js';
 import { startBroker } from './broker/index.js';
@@ -11,9 +11,11 @@ import { openDatabase, type DatabaseError } from './database/index.js';
 import { deviceDirectory } from './devices/index.js';
 import { createDirector } from './director/index.js';
 import { lockDataDirectory } from './data-directory-lock.js';
-import { loadDirectorKey } from './director-key.js';
+import { loadDirectorKey, replaceDirectorKey } from './director-key.js';
 import { ensureAdministrator } from './first-administrator.js';
 import { audit } from './governance/index.js';
+import { publisherKeys } from './registry/index.js';
+import { beginRecovery, openRecovery, recoveryRoutes } from './recovery/index.js';
 import { rolloutMetrics, rolloutRoutes, startEngine } from './rollouts/index.js';
 import { StartError, toListenError } from './start-errors.js';
 import { createIngest, deviceViews, telemetryMetrics, telemetryRoutes } from './telemetry/index.js';
@@ -24,6 +26,8 @@ export interface StartOptions {
   readonly log: FastifyBaseLogger;
   /** Begin with an empty database if the present one is damaged; the damaged file is kept. */
   readonly rebuildDatabase: boolean;
+  /** Make a new director key, because the old one was stolen or lost; devices take it after a recovery. */
+  readonly newDirectorKey?: boolean;
   readonly now?: () => number;
 }
 
@@ -61,10 +65,10 @@ export async function startControlPlane(options: StartOptions): Promise<ControlP
 }
 
 async function open(
-  { configuration, version, log, rebuildDatabase, now = Date.now }: StartOptions,
+  { configuration, version, log, rebuildDatabase, newDirectorKey = false, now = Date.now }: StartOptions,
   opened: (() => Promise<void>)[],
 ): Promise<Omit<ControlPlane, 'close'>> {
-  const { dataDir, http, mqtt, maxBlobBytes, epoch } = configuration;
+  const { dataDir, http, mqtt, maxBlobBytes } = configuration;
   const reportError = (error: unknown) =>
     log.error({ error: toCodedErrorJson(error), err: error }, 'something failed in the background');
   const incidents: DatabaseError[] = [];
@@ -91,7 +95,19 @@ async function open(
   const devices = deviceDirectory(db);
   await devices.forgetConnections();
   const { connected, disconnected } = await devices.countByConnection();
-  const directorKey = loadDirectorKey(join(dataDir, 'director.key'), connected + disconnected);
+  const directorFile = join(dataDir, 'director.key');
+  // The order matters: with the recovery on record first, a crash between the two leaves a control plane that waits, and not one that is ignored.
+  if (newDirectorKey) await beginRecovery(db, { reason: "The director's key was replaced", begunAt: now() });
+  const directorKey = newDirectorKey
+    ? replaceDirectorKey(directorFile, now())
+    : loadDirectorKey(directorFile, connected + disconnected);
+  const directorKeys: KeySet = { threshold: 1, keys: [publicKeyOf(directorKey)] };
+  const recovery = await openRecovery({
+    db,
+    rootKeys: () => publisherKeys(db).required(),
+    director: directorKeys,
+    now,
+  });
   const adminToken = await ensureAdministrator(db, configuration.adminToken, now());
 
   const broker = await startBroker({
@@ -101,11 +117,11 @@ async function open(
     now,
     onIncident: ({ peer, error }) => log.warn({ peer, error: toCodedErrorJson(error) }, 'the broker refused something'),
     // Devices cannot subscribe before they connect, and by then the director below exists.
-    onSubscribed: (device) => director.settle(device),
+    onSubscribed: (device) => director.welcome(device),
   });
   opened.push(() => broker.close());
-  const director = createDirector({ db, signer: bulkSigner(directorKey), publisher: broker, now, epoch });
-  const engine = startEngine({ db, director, now, onError: reportError });
+  const director = createDirector({ db, signer: bulkSigner(directorKey), publisher: broker, now, recovery });
+  const engine = startEngine({ db, director, recovery, now, onError: reportError });
   opened.push(() => engine.close());
   const ingest = createIngest({
     db,
@@ -134,12 +150,21 @@ async function open(
     version,
     now,
     enrolment: {
-      director: { threshold: 1, keys: [publicKeyOf(directorKey)] },
+      director: directorKeys,
       brokerUrl: (reachedAs) => configuration.publicBrokerUrl ?? brokerUrlFor(broker.url, mqtt.host, reachedAs),
-      epoch,
+      epoch: () => recovery.epoch(),
     },
     reported: deviceViews(db),
-    routes: [rolloutRoutes({ db, engine }), telemetryRoutes({ db })],
+    routes: [
+      rolloutRoutes({ db, engine }),
+      telemetryRoutes({ db }),
+      recoveryRoutes({
+        recovery,
+        onInstalled: async () => {
+          for (const device of await devices.connected()) await director.welcome(device);
+        },
+      }),
+    ],
     metrics: [rolloutMetrics(db), telemetryMetrics(db)],
   });
   opened.push(() => app.close());

@@ -23,6 +23,7 @@ import { openDatabase, type Db } from '../src/database/index.js';
 import { deviceDirectory } from '../src/devices/index.js';
 import { createDirector } from '../src/director/index.js';
 import { tokens, type Role } from '../src/governance/index.js';
+import { openRecovery, recoveryRoutes } from '../src/recovery/index.js';
 import { rolloutMetrics, rolloutRoutes, startEngine } from '../src/rollouts/index.js';
 import { deviceViews, telemetryMetrics, telemetryRoutes } from '../src/telemetry/index.js';
 
@@ -36,6 +37,7 @@ export interface ControlPlaneFixture {
   readonly directory: string;
   readonly clock: { at: number };
   readonly publisher: KeyPair;
+  readonly rootKey: KeyPair;
   readonly token: (role: Role) => Promise<Record<string, string>>;
   close(): Promise<void>;
 }
@@ -56,10 +58,19 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     now,
     onIncident: () => undefined,
   });
+  const director = { threshold: 1, keys: [publicKeyOf(directorKey)] };
+  const rootKey = createKeyPair('root');
+  const recovery = await openRecovery({
+    db,
+    rootKeys: () => Promise.resolve({ threshold: 1, keys: [publicKeyOf(rootKey)] }),
+    director,
+    now,
+  });
   const errors: unknown[] = [];
   const engine = startEngine({
     db,
-    director: createDirector({ db, signer: bulkSigner(directorKey), publisher: broker, now, epoch: 1 }),
+    director: createDirector({ db, signer: bulkSigner(directorKey), publisher: broker, now, recovery }),
+    recovery,
     now,
     onError: (error) => errors.push(error),
     intervalMs: 60_000,
@@ -71,12 +82,16 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     log: pino({ level: 'silent' }),
     version: '0.0.0-test',
     enrolment: {
-      director: { threshold: 1, keys: [publicKeyOf(directorKey)] },
+      director,
       brokerUrl: (reachedAs) => `mqtt://${reachedAs}:1883`,
-      epoch: 1,
+      epoch: () => recovery.epoch(),
     },
     reported: deviceViews(db),
-    routes: [rolloutRoutes({ db, engine }), telemetryRoutes({ db })],
+    routes: [
+      rolloutRoutes({ db, engine }),
+      telemetryRoutes({ db }),
+      recoveryRoutes({ recovery, onInstalled: () => Promise.resolve() }),
+    ],
     metrics: [rolloutMetrics(db), telemetryMetrics(db)],
   });
   const declared: RouteOptions[] = [];
@@ -93,6 +108,7 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     directory,
     clock,
     publisher: createKeyPair('publisher'),
+    rootKey,
     async token(role) {
       const known = made.get(role);
       const token =

@@ -75,6 +75,7 @@ export async function startControlPlaneProcess(): Promise<RunningControlPlane> {
         environment: withOwnConfiguration(environment),
         homeDirectory: directory,
         interactive: false,
+        interrupted: new AbortController().signal,
         out: (text) => void out.push(`${text}\n`),
         err: (text) => void err.push(`${text}\n`),
         ask: () => Promise.reject(new Error('nobody is here to be asked')),

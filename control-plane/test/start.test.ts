@@ -47,7 +47,6 @@ describe('when the configuration is read', () => {
       dataDir: 'drover-data',
       http: { host: '127.0.0.1', port: 7070 },
       mqtt: { host: '127.0.0.1', port: 1883 },
-      epoch: 1,
       logLevel: 'warn',
       maxBlobBytes: 16 * 1024 ** 3,
     });

@@ -137,7 +137,8 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     deviceId: grant.deviceId,
     hardwareClass: identity.hardwareClass,
     publisherKeys: identity.publisherKeys,
-    director: grant.director,
+    rootKeys: () => Promise.resolve(identity.publisherKeys),
+    enrolled: { epoch: grant.epoch, director: grant.director },
     source: httpReleaseSource({
       controlPlaneUrl: identity.controlPlaneUrl,
       deviceId: grant.deviceId,

@@ -16,6 +16,8 @@ export interface OrderNumber {
 export interface AcceptanceFacts {
   readonly deviceId: DeviceId;
   readonly hardwareClass: string;
+  /** The only one that orders may carry: that of enrolment, or of the newest recovery statement. */
+  readonly epoch: number;
   /** Number of the last accepted order for this model. */
   readonly accepted?: OrderNumber | undefined;
   /** The committed release, if there is one. */
@@ -30,7 +32,7 @@ export interface AcceptanceFacts {
  * Decides whether a deployment whose signature holds may be carried out; throws the reason if not (docs/protocol.md, section 4, steps 3 to 7).
  * The checks against replay come before expiry, because the counter holds even where the clock does not.
  *
- * @throws UpdateError DEPLOYMENT_WRONG_DEVICE, _WRONG_HARDWARE, _REPLAYED, _EXPIRED, _ROLLBACK_REFUSED, _BELOW_REVERT_FLOOR
+ * @throws UpdateError DEPLOYMENT_WRONG_DEVICE, _WRONG_HARDWARE, _EPOCH_UNPROVEN, _REPLAYED, _EXPIRED, _ROLLBACK_REFUSED, _BELOW_REVERT_FLOOR
  */
 export function verifyDeployment(order: Deployment, facts: AcceptanceFacts): void {
   verifyAddressee(order, facts);
@@ -59,14 +61,29 @@ function verifyAddressee(order: Deployment, { deviceId, hardwareClass }: Accepta
 }
 
 /** Section 4, steps 5 and 6. The nonce needs no list of its own: the number of each order is higher than all before it. */
-function verifyFreshness(order: Deployment, { accepted, nowMs }: AcceptanceFacts): void {
+function verifyFreshness(order: Deployment, { epoch, accepted, nowMs }: AcceptanceFacts): void {
+  if (order.epoch > epoch) {
+    throw new UpdateError(
+      'DEPLOYMENT_EPOCH_UNPROVEN',
+      `The order has the epoch ${order.epoch}, which no statement of the root keys has opened; it is ${epoch} here.`,
+      {
+        remedy:
+          'After a restored backup: `drover recovery request`. Otherwise look for who has the key of the director.',
+      },
+    );
+  }
+  if (order.epoch < epoch) {
+    throw new UpdateError('DEPLOYMENT_REPLAYED', `The order has the epoch ${order.epoch}; it is ${epoch} here.`, {
+      remedy: 'Nothing, if it is an old order that was sent again.',
+    });
+  }
   if (accepted && !isAbove(order, accepted)) {
     throw new UpdateError(
       'DEPLOYMENT_REPLAYED',
       `The order has the number ${order.epoch}.${order.counter}; ${accepted.epoch}.${accepted.counter} was already accepted.`,
       {
         remedy:
-          'Nothing, if it is an old order that was sent again. After a restored backup, raise the epoch of the director.',
+          'Nothing, if it is an old order that was sent again. After a restored backup: `drover recovery request`.',
       },
     );
   }

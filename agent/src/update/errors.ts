@@ -4,6 +4,8 @@ export const UPDATE_CODES = {
   DEPLOYMENT_WRONG_DEVICE: { fault: 'peer', retryable: false },
   DEPLOYMENT_WRONG_HARDWARE: { fault: 'peer', retryable: false },
   DEPLOYMENT_REPLAYED: { fault: 'peer', retryable: false },
+  DEPLOYMENT_EPOCH_UNPROVEN: { fault: 'peer', retryable: false },
+  RECOVERY_REPLAYED: { fault: 'peer', retryable: false },
   DEPLOYMENT_EXPIRED: { fault: 'peer', retryable: false },
   DEPLOYMENT_ROLLBACK_REFUSED: { fault: 'peer', retryable: false },
   DEPLOYMENT_BELOW_REVERT_FLOOR: { fault: 'peer', retryable: false },

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { CodedErrorJson } from '@drover/shared/coded-error';
 import type { Digest, ModelName, Version } from '@drover/shared/ids';
-import type { Deployment, StateBody, UpdateState } from '@drover/shared/protocol';
+import type { Deployment, RecoveryStatement, StateBody, UpdateState } from '@drover/shared/protocol';
 import { openSqlite, toDatabaseError, type DatabaseError } from '../database/index.js';
 import type { OrderNumber, ReleaseRef } from './accept.js';
 import { JOURNAL_MIGRATIONS } from './journal-schema.js';
@@ -49,12 +49,19 @@ export interface JournalChange {
   readonly transition?: TransitionRecord;
 }
 
+/** What a root-signed statement has settled (docs/protocol.md, section 11). */
+export type RecoveryFact = Pick<RecoveryStatement, 'epoch' | 'director'>;
+
 export interface Journal {
   readonly models: ReadonlyMap<ModelName, ModelRecord>;
   readonly updates: ReadonlyMap<ModelName, UpdateRecord>;
   timeFloorMs(): number;
+  /** undefined where this device has never been through a recovery. */
+  recovery(): RecoveryFact | undefined;
   /** Commits the change with an fsync; what it returns from is on the disk. `name` is the kill point. */
   write(name: string, change: JournalChange): void;
+  /** Commits a verified statement and the time that it vouches for. */
+  writeRecovery(fact: RecoveryFact, timeFloorMs: number): void;
   close(): void;
 }
 
@@ -64,6 +71,10 @@ export interface JournalOptions {
   readonly nowMs: () => number;
   readonly onRebuilt: (error: DatabaseError) => void;
 }
+
+/** Names in the table `facts`. */
+const TIME_FLOOR = 'time_floor_ms';
+const RECOVERY = 'recovery';
 
 /** Transitions that are kept for `drover-agent status`. */
 const KEPT_TRANSITIONS = 1000;
@@ -91,7 +102,7 @@ export function openJournal({ dataDir, gate, nowMs, onRebuilt }: JournalOptions)
     `INSERT OR REPLACE INTO updates VALUES (@model, @state, @deployment, @activated, @interruptions, @closedOrderly, @error)`,
   );
   const endUpdate = database.prepare<[string]>('DELETE FROM updates WHERE model = ?');
-  const putFloor = database.prepare<[string]>("INSERT OR REPLACE INTO facts VALUES ('time_floor_ms', ?)");
+  const putFact = database.prepare<[string, string]>('INSERT OR REPLACE INTO facts VALUES (?, ?)');
   const putTransition = database.prepare<[number, string, string, string, string, string]>(
     'INSERT INTO transitions (at_ms, model, deployment_id, from_state, to_state, reason) VALUES (?, ?, ?, ?, ?, ?)',
   );
@@ -105,16 +116,18 @@ export function openJournal({ dataDir, gate, nowMs, onRebuilt }: JournalOptions)
   const updateRows = database.prepare<[], UpdateRow>(
     'SELECT model, state, deployment, activated, interruptions, closed_orderly AS closedOrderly, error FROM updates',
   );
-  const floorRow = database.prepare<[], { value: string }>("SELECT value FROM facts WHERE name = 'time_floor_ms'");
+  const factRow = database.prepare<[string], { value: string }>('SELECT value FROM facts WHERE name = ?');
   const models = new Map(modelRows.all().map((row) => [row.model, toModelRecord(row)]));
   const updates = new Map(updateRows.all().map((row) => [row.model, toUpdateRecord(row)]));
-  let timeFloorMs = Number(floorRow.get()?.value ?? 0);
+  let timeFloorMs = Number(factRow.get(TIME_FLOOR)?.value ?? 0);
+  const recoveryText = factRow.get(RECOVERY)?.value;
+  let recovery = recoveryText === undefined ? undefined : (JSON.parse(recoveryText) as RecoveryFact);
 
   const apply = (change: JournalChange) => {
     if (change.record) putModel.run(toModelRow(change.model, change.record));
     if (change.update) putUpdate.run(toUpdateRow(change.model, change.update));
     else if (change.update === null) endUpdate.run(change.model);
-    if (change.timeFloorMs !== undefined) putFloor.run(String(change.timeFloorMs));
+    if (change.timeFloorMs !== undefined) putFact.run(TIME_FLOOR, String(change.timeFloorMs));
     if (change.transition) {
       const { model, deployment, from, to, reason } = change.transition;
       putTransition.run(Math.trunc(nowMs()), model, deployment.deploymentId, from, to, reason);
@@ -136,22 +149,48 @@ export function openJournal({ dataDir, gate, nowMs, onRebuilt }: JournalOptions)
     timeFloorMs = change.timeFloorMs ?? timeFloorMs;
     if (change.record || change.timeFloorMs !== undefined) {
       gate.pass(`mirror:${name}`);
-      writeMirror(dataDir, { timeFloorMs, models });
+      writeMirror(dataDir, { timeFloorMs, recovery, models });
     }
+  }
+
+  function writeRecovery(fact: RecoveryFact, floorMs: number): void {
+    gate.pass('journal:recovery');
+    try {
+      database.transaction(() => {
+        putFact.run(RECOVERY, JSON.stringify(fact));
+        putFact.run(TIME_FLOOR, String(floorMs));
+      })();
+    } catch (error) {
+      throw toDatabaseError(error, file);
+    }
+    recovery = fact;
+    timeFloorMs = floorMs;
+    gate.pass('mirror:recovery');
+    writeMirror(dataDir, { timeFloorMs, recovery, models });
   }
 
   if (rebuilt) {
     const mirror = readMirror(dataDir);
     timeFloorMs = mirror.timeFloorMs;
+    recovery = mirror.recovery;
     database.transaction(() => {
-      putFloor.run(String(timeFloorMs));
+      putFact.run(TIME_FLOOR, String(timeFloorMs));
+      if (recovery) putFact.run(RECOVERY, JSON.stringify(recovery));
       for (const [model, record] of mirror.models) putModel.run(toModelRow(model, record));
     })();
     for (const [model, record] of mirror.models) models.set(model, record);
     onRebuilt(rebuilt);
   }
 
-  return { models, updates, timeFloorMs: () => timeFloorMs, write, close: () => database.close() };
+  return {
+    models,
+    updates,
+    timeFloorMs: () => timeFloorMs,
+    recovery: () => recovery,
+    write,
+    writeRecovery,
+    close: () => database.close(),
+  };
 }
 
 interface ModelRow {

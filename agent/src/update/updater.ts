@@ -10,6 +10,7 @@ import {
   type UpdateState,
 } from '@drover/shared/protocol';
 import type { KeySet } from '@drover/shared/trust';
+import { DatabaseError } from '../database/index.js';
 import {
   clockState,
   diskFreeBytes as systemDiskFreeBytes,
@@ -26,6 +27,7 @@ import { createWriteGate, type KillPoint } from './kill-points.js';
 import { ModelUpdate, type UpdateEnvironment } from './model-update.js';
 import type { InstalledModel, Serving } from './ports.js';
 import { toReportableError } from './reportable.js';
+import { acceptRecovery, authorityOf, isRecoveryStatement, type Enrolled } from './recovery.js';
 import { ReleaseStore } from './store.js';
 
 export interface UpdaterOptions {
@@ -35,8 +37,10 @@ export interface UpdaterOptions {
   readonly hardwareClass: string;
   /** Who may sign releases. */
   readonly publisherKeys: KeySet;
-  /** Who may sign orders. */
-  readonly director: KeySet;
+  /** Who may sign orders, and under which epoch, by the word of enrolment. */
+  readonly enrolled: Enrolled;
+  /** Who may sign recovery statements: the newest root role that this device can get and verify. */
+  readonly rootKeys: () => Promise<KeySet>;
   readonly source: ReleaseSource;
   readonly serving: Serving;
   readonly clock: Clock;
@@ -113,11 +117,14 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
   };
   for (const model of journal.models.keys()) updateOf(model);
 
+  const authority = () => authorityOf(options.enrolled, journal.recovery());
+
   function verifyOrder(order: Deployment): void {
     const { accepted, committed, revertFloor } = journal.models.get(order.model) ?? {};
     verifyDeployment(order, {
       deviceId: options.deviceId,
       hardwareClass: options.hardwareClass,
+      epoch: authority().epoch,
       accepted,
       running: committed,
       revertFloor,
@@ -134,10 +141,20 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
   }
 
   /** Synchronous: between the check of an order and its journaling nothing may slip in. */
-  function receive(bytes: Uint8Array): void {
+  async function receiveRecovery(bytes: Uint8Array): Promise<void> {
+    try {
+      acceptRecovery(bytes, await options.rootKeys(), options.enrolled, journal);
+    } catch (error) {
+      // What can't be stored has to be delivered again; what is not believed would never become better.
+      if (error instanceof DatabaseError || error instanceof HostError || gate.cause() !== undefined) throw error;
+      options.onRefusal({ subject: 'recovery', error: toReportableError(error) });
+    }
+  }
+
+  function receiveOrder(bytes: Uint8Array): void {
     let order: Deployment | undefined;
     try {
-      order = openDeployment(bytes, options.director);
+      order = openDeployment(bytes, authority().director);
       if (isKnown(journal, order)) return;
       verifyOrder(order);
     } catch (error) {
@@ -166,7 +183,7 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
   }
 
   return {
-    receive: (bytes) => promised(() => receive(bytes)),
+    receive: (bytes) => (isRecoveryStatement(bytes) ? receiveRecovery(bytes) : promised(() => receiveOrder(bytes))),
     async resume() {
       reportClock();
       environment.collect();

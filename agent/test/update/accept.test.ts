@@ -9,6 +9,7 @@ const nowMs = Date.UTC(2026, 0, 2);
 const facts: AcceptanceFacts = {
   deviceId: device,
   hardwareClass,
+  epoch: 1,
   nowMs,
   accepted: { epoch: 1, counter: 5 },
   running: releaseOf('1.1.0'),
@@ -23,6 +24,7 @@ describe('when a signed order arrives', () => {
     ['for other hardware', order({ hardwareClass: 'gpu' }), 'DEPLOYMENT_WRONG_HARDWARE'],
     ['with the last number again', order({ counter: 5 }), 'DEPLOYMENT_REPLAYED'],
     ['of an older epoch', order({ epoch: 0, counter: 99 }), 'DEPLOYMENT_REPLAYED'],
+    ['of an epoch that no statement opened', order({ epoch: 2, counter: 1 }), 'DEPLOYMENT_EPOCH_UNPROVEN'],
     ['that expires now', order({ expiresAt: nowMs }), 'DEPLOYMENT_EXPIRED'],
     ['backwards without a grant', order({}, '1.0.0'), 'DEPLOYMENT_ROLLBACK_REFUSED'],
     [
@@ -46,11 +48,18 @@ describe('when a signed order arrives', () => {
 
   it.each([
     ['forwards', order()],
-    ['of a higher epoch with a low counter', order({ epoch: 2, counter: 1 })],
     ['for the running version again', order({}, '1.1.0')],
     ['backwards with its grant', order({ downgrade: grant }, '1.0.0')],
   ])('accepts one %s', (_what, accepted) => {
     expect(() => verifyDeployment(accepted, facts)).not.toThrow();
+  });
+
+  it('when a statement has opened a higher epoch, accepts a low counter of it and nothing of the old one', () => {
+    const opened = { ...facts, epoch: 2 };
+    expect(() => verifyDeployment(order({ epoch: 2, counter: 1 }), opened)).not.toThrow();
+    expect(() => verifyDeployment(order({ epoch: 1, counter: 99 }), opened)).toThrow(
+      expect.objectContaining({ code: 'DEPLOYMENT_REPLAYED' }) as Error,
+    );
   });
 
   it('refuses to go below the floor of the publisher, grant or not', () => {
@@ -64,6 +73,8 @@ describe('when a signed order arrives', () => {
   it('accepts each number at most once and never an older version without a grant, whatever arrives', () => {
     const arbitraryOrder = fc.record({
       epoch: fc.nat(3),
+      /** Does a statement of the root keys open this epoch before the order comes? */
+      opens: fc.boolean(),
       counter: fc.integer({ min: 1, max: 9 }),
       version: fc.constantFrom('1.0.0', '1.1.0', '2.0.0-rc.1', '2.0.0'),
     });
@@ -71,13 +82,16 @@ describe('when a signed order arrives', () => {
       fc.property(fc.array(arbitraryOrder, { maxLength: 30 }), (orders) => {
         let known: Pick<AcceptanceFacts, 'accepted' | 'running'> = {};
         const seen = new Set<string>();
-        for (const { version, ...number } of orders) {
+        let epoch = 0;
+        for (const { version, opens, ...number } of orders) {
+          if (opens) epoch = Math.max(epoch, number.epoch);
           const next = orderFor({ release: releaseOf(version) }, number);
           try {
-            verifyDeployment(next, { deviceId: device, hardwareClass, nowMs, ...known });
+            verifyDeployment(next, { deviceId: device, hardwareClass, epoch, nowMs, ...known });
           } catch {
             continue;
           }
+          expect(number.epoch).toBe(epoch);
           expect(seen).not.toContain(JSON.stringify(number));
           seen.add(JSON.stringify(number));
           expect(

@@ -4,6 +4,7 @@ import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { digestHex, type Digest } from '@drover/shared/ids';
+import { syncDirectory } from '../durable-file.js';
 import { BlobError, errnoOf, toStoreError } from './errors.js';
 
 export interface BlobStoreOptions {
@@ -124,13 +125,4 @@ async function* uploaded(content: Readable): AsyncGenerator<Uint8Array> {
 
 async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {
   for (let offset = 0; offset < chunk.length;) offset += (await handle.write(chunk, offset)).bytesWritten;
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { createInterface } from 'node:readline/promises';
 import { setTimeout as wait } from 'node:timers/promises';
+import { CliError } from './errors.js';
 import { runDrover } from './program.js';
 import type { Terminal } from './terminal.js';
 
@@ -10,9 +11,18 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
   version: string;
 };
 
+const interruption = new AbortController();
+process.once('SIGINT', () => {
+  process.once('SIGINT', () => process.exit(130));
+  interruption.abort(
+    new CliError('CLI_INTERRUPTED', 'Interrupted.', { remedy: 'Give the same command again to go on.' }),
+  );
+});
+
 const terminal: Terminal = {
   environment: process.env,
   homeDirectory: homedir(),
+  interrupted: interruption.signal,
   interactive: process.stdin.isTTY && process.stderr.isTTY,
   out: (text) => void process.stdout.write(`${text}\n`),
   err: (text) => void process.stderr.write(`${text}\n`),
@@ -25,7 +35,7 @@ const terminal: Terminal = {
     }
   },
   sleep: async (ms) => {
-    await wait(ms);
+    await wait(ms, undefined, { signal: interruption.signal });
   },
 };
 

@@ -2,11 +2,13 @@ import { Command, CommanderError } from 'commander';
 import { CodedError, formatCodedError, toCodedErrorJson } from '@drover/shared/coded-error';
 import { connect, type Client } from './client.js';
 import { auditCommands } from './commands/audit.js';
+import { backupCommand, restoreCommand } from './commands/backup.js';
 import { deviceCommands } from './commands/device.js';
 import { doctorCommand } from './commands/doctor.js';
 import { keyCommands } from './commands/keys.js';
 import { loginCommand } from './commands/login.js';
 import { modelCommands } from './commands/model.js';
+import { recoveryCommands } from './commands/recovery.js';
 import { rolloutCommands } from './commands/rollout.js';
 import { tokenCommands } from './commands/token.js';
 import { findCredentials } from './credentials.js';
@@ -20,6 +22,7 @@ export interface GlobalOptions {
 /** What every command gets: the terminal, the control plane that the user means, and one way to answer. */
 export interface Session {
   readonly terminal: Terminal;
+  readonly version: string;
   readonly options: () => GlobalOptions;
   /** Connects with the credentials in force; throws CLI_NOT_LOGGED_IN. */
   readonly client: () => Client;
@@ -49,6 +52,7 @@ export async function runDrover(argv: readonly string[], terminal: Terminal, ver
   const options = () => program.opts<GlobalOptions>();
   const session: Session = {
     terminal,
+    version,
     options,
     client: () => {
       const { url, token } = findCredentials(terminal, options().controlPlane);
@@ -65,6 +69,9 @@ export async function runDrover(argv: readonly string[], terminal: Terminal, ver
     rolloutCommands(session),
     tokenCommands(session),
     auditCommands(session),
+    backupCommand(session),
+    restoreCommand(session),
+    recoveryCommands(session),
   ]) {
     program.addCommand(inherit(command, program));
   }

@@ -6,6 +6,8 @@ export interface Terminal {
   readonly homeDirectory: string;
   /** True where a person can answer questions. */
   readonly interactive: boolean;
+  /** Aborted when the user interrupts: long work stops where nothing is lost. */
+  readonly interrupted: AbortSignal;
   out(text: string): void;
   err(text: string): void;
   ask(question: string): Promise<string>;
@@ -30,6 +32,18 @@ export function formatTable(headings: readonly string[], rows: readonly (readonl
         .trimEnd(),
     )
     .join('\n');
+}
+
+/** 1.5 GiB, 12.0 MiB, 300 B. */
+export function formatBytes(bytes: number): string {
+  const [unit, size] = (
+    [
+      ['GiB', 1024 ** 3],
+      ['MiB', 1024 ** 2],
+      ['KiB', 1024],
+    ] as const
+  ).find(([, least]) => bytes >= least) ?? ['B', 1];
+  return unit === 'B' ? `${bytes} B` : `${(bytes / size).toFixed(1)} ${unit}`;
 }
 
 export const formatTime = (atMs: number | undefined): string =>

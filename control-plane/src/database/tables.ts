@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely';
 import type { DeviceTables } from '../devices/tables.js';
 import type { DirectorTables } from '../director/tables.js';
 import type { GovernanceTables } from '../governance/tables.js';
+import type { RecoveryTables } from '../recovery/tables.js';
 import type { RegistryTables } from '../registry/tables.js';
 import type { RolloutTables } from '../rollouts/tables.js';
 import type { TelemetryTables } from '../telemetry/tables.js';
@@ -18,7 +19,14 @@ export interface SchemaTable {
  * documents are JSON text, and truth values are 0 or 1, so that the same statements run on SQLite and PostgreSQL.
  */
 export interface Tables
-  extends GovernanceTables, RegistryTables, DeviceTables, DirectorTables, RolloutTables, TelemetryTables {
+  extends
+    GovernanceTables,
+    RegistryTables,
+    DeviceTables,
+    DirectorTables,
+    RolloutTables,
+    TelemetryTables,
+    RecoveryTables {
   schema_versions: SchemaTable;
 }
 

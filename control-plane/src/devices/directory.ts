@@ -77,6 +77,11 @@ export function deviceDirectory(db: Db) {
       await db.updateTable('devices').set({ connected: 0 }).where('connected', '=', 1).execute();
     },
 
+    async connected(): Promise<DeviceId[]> {
+      const rows = await db.selectFrom('devices').select('id').where('connected', '=', 1).orderBy('id').execute();
+      return rows.map(({ id }) => id);
+    },
+
     async countByConnection(): Promise<{ connected: number; disconnected: number }> {
       const rows = await db
         .selectFrom('devices')

@@ -11,7 +11,7 @@ export interface EnrolmentFacts {
   /** The broker's address for a device that reached the control plane under this host name. */
   readonly brokerUrl: (reachedAs: string) => string;
   /** The epoch of orders in force; see docs/protocol.md, section 4. */
-  readonly epoch: number;
+  readonly epoch: () => number;
 }
 
 export interface Enrolment {
@@ -89,7 +89,14 @@ export async function enrolDevice(
     });
   });
   const { director, brokerUrl, epoch } = facts;
-  return { protocol: 1, deviceId: request.deviceId, credential, director, brokerUrl: brokerUrl(reachedAs), epoch };
+  return {
+    protocol: 1,
+    deviceId: request.deviceId,
+    credential,
+    director,
+    brokerUrl: brokerUrl(reachedAs),
+    epoch: epoch(),
+  };
 }
 
 async function spendClaimToken(

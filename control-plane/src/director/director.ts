@@ -18,8 +18,15 @@ export interface DirectorOptions {
   readonly signer: Signer;
   readonly publisher: Publisher;
   readonly now: () => number;
-  /** Raised after a restored backup, so that devices tell new orders from old ones. */
-  readonly epoch: number;
+  readonly recovery: {
+    /** Raised after a restored backup, so that devices tell new orders from old ones. */
+    epoch(): number;
+    isPending(): boolean;
+    /** @throws when nothing may be ordered */
+    verifyEnded(): void;
+    /** What a device needs to know before it takes orders of this epoch. */
+    statement(): Uint8Array | undefined;
+  };
   /** How long an order holds; an older one is signed anew when its device comes back. */
   readonly orderTtlMs?: number;
   /** The same order is not sent twice within this time. */
@@ -43,6 +50,8 @@ export interface Director {
   issue(trx: Db, request: OrderRequest): Promise<OrderTable>;
   /** Publishes a stored order with QoS 1. A device that is away gets it when it states what it runs (`settle`). */
   send(order: OrderTable): Promise<void>;
+  /** A device has subscribed: it gets the recovery statement, if there is one, and then what it missed. */
+  welcome(device: DeviceId): Promise<void>;
   /** Compares what a device says with what is desired, and sends or reissues what differs. Call it when a device subscribes or reports state. */
   settle(device: DeviceId): Promise<void>;
 }
@@ -54,16 +63,19 @@ export function createDirector(options: DirectorOptions): Director {
     signer,
     publisher,
     now,
-    epoch,
+    recovery,
     orderTtlMs = DEFAULT_ORDER_TTL_MS,
     resendMs = DEFAULT_RESEND_MS,
   } = options;
   /** When each device's newest order went out, by device and model: at most one entry for each. */
   const sentAt = new Map<string, { deploymentId: string; at: number }>();
 
+  const ahead = new Set<string>();
+
   const issue = (trx: Db, request: OrderRequest) => {
+    recovery.verifyEnded();
     const issuedAt = now();
-    return storeOrder(trx, request, { signer, epoch, issuedAt, expiresAt: issuedAt + orderTtlMs });
+    return storeOrder(trx, request, { signer, epoch: recovery.epoch(), issuedAt, expiresAt: issuedAt + orderTtlMs });
   };
 
   const send = async (order: OrderTable): Promise<void> => {
@@ -101,30 +113,52 @@ export function createDirector(options: DirectorOptions): Director {
       return again;
     });
 
+  /** A device that knows orders which this database does not: a backup was restored behind the back of `drover restore`. Once for each order. */
+  const tellAhead = async (order: OrderTable): Promise<void> => {
+    if (ahead.has(order.deployment_id)) return;
+    ahead.add(order.deployment_id);
+    await audit(db).append({
+      actor: 'control-plane',
+      action: 'order.history-lost',
+      subject: order.device_id,
+      detail: { model: order.model, epoch: order.epoch, counter: order.counter },
+      at: now(),
+    });
+  };
+
+  const settle = async (device: DeviceId): Promise<void> => {
+    if (recovery.isPending()) return;
+    const orders = await newestOrders(db, device);
+    if (orders.length === 0) return;
+    const reported = await reportedModels(db, { device });
+    for (const order of orders) {
+      if (await isHeld(db, order)) continue;
+      const verdict = reconcile(
+        order,
+        reported.find(({ model }) => model === order.model),
+        { nowMs: now(), epoch: recovery.epoch() },
+      );
+      if (verdict === 'history-lost') await tellAhead(order);
+      if (verdict === 'reissue') {
+        const again = await reissue(order);
+        if (again) await send(again);
+      }
+      if (verdict === 'send') {
+        const last = sentAt.get(`${device}/${order.model}`);
+        if (last?.deploymentId !== order.deployment_id || now() - last.at >= resendMs) await send(order);
+      }
+    }
+  };
+
   return {
     issue,
     send,
-    async settle(device) {
-      const orders = await newestOrders(db, device);
-      if (orders.length === 0) return;
-      const reported = await reportedModels(db, { device });
-      for (const order of orders) {
-        if (await isHeld(db, order)) continue;
-        const verdict = reconcile(
-          order,
-          reported.find(({ model }) => model === order.model),
-          now(),
-        );
-        if (verdict === 'reissue') {
-          const again = await reissue(order);
-          if (again) await send(again);
-        }
-        if (verdict === 'send') {
-          const last = sentAt.get(`${device}/${order.model}`);
-          if (last?.deploymentId !== order.deployment_id || now() - last.at >= resendMs) await send(order);
-        }
-      }
+    async welcome(device) {
+      const statement = recovery.statement();
+      if (statement) await publisher.publish(ordersTopic(device), statement);
+      await settle(device);
     },
+    settle,
   };
 }
 

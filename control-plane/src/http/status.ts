@@ -8,6 +8,7 @@ import { DATABASE_CODES } from '../database/index.js';
 import { DEVICE_CODES } from '../devices/index.js';
 import { GOVERNANCE_CODES } from '../governance/index.js';
 import { REGISTRY_CODES } from '../registry/index.js';
+import { RECOVERY_CODES } from '../recovery/errors.js';
 import { ROLLOUT_CODES } from '../rollouts/errors.js';
 import { HTTP_CODES } from './errors.js';
 
@@ -23,6 +24,7 @@ export const REQUEST_CODES = {
   ...DEVICE_CODES,
   ...GOVERNANCE_CODES,
   ...HTTP_CODES,
+  ...RECOVERY_CODES,
   ...REGISTRY_CODES,
   ...ROLLOUT_CODES,
 } as const;
@@ -57,6 +59,14 @@ export const STATUS_OF: Readonly<Record<RequestCode, number>> = {
   DATABASE_UNAVAILABLE: 503,
   DATABASE_DISK_FULL: 507,
   DATABASE_BUSY: 503,
+  BACKUP_TARGET_OCCUPIED: 409,
+  BACKUP_SOURCE_MISSING: 404,
+  BACKUP_FILE_DAMAGED: 500,
+  BACKUP_INVALID: 422,
+  BACKUP_UNWRITABLE: 507,
+  RECOVERY_PENDING: 409,
+  RECOVERY_STATEMENT_REFUSED: 422,
+  RECOVERY_REQUEST_INVALID: 422,
   DEVICE_UNKNOWN: 404,
   DEVICE_ID_TAKEN: 409,
   CLAIM_TOKEN_UNKNOWN: 403,

@@ -15,6 +15,8 @@ import type { RolloutEvent } from './states.js';
 export interface EngineOptions {
   readonly db: Db;
   readonly director: Pick<Director, 'issue' | 'send'>;
+  /** While a restored control plane waits for its recovery, nothing is decided, and nothing that orders is taken. */
+  readonly recovery: { isPending(): boolean; verifyEnded(): void };
   readonly now: () => number;
   /** Is told of what went wrong in the background; the engine goes on with the next look. */
   readonly onError: (error: unknown) => void;
@@ -50,7 +52,15 @@ const MAX_ROUNDS = 10_000;
  * one that was stored and not sent goes out when its device reports.
  */
 export function startEngine(options: EngineOptions): RolloutEngine {
-  const { db, director, now, onError, intervalMs = DEFAULT_INTERVAL_MS, nudgeMs = DEFAULT_NUDGE_MS } = options;
+  const {
+    db,
+    director,
+    recovery,
+    now,
+    onError,
+    intervalMs = DEFAULT_INTERVAL_MS,
+    nudgeMs = DEFAULT_NUDGE_MS,
+  } = options;
   const manifests = new Map<Digest, Manifest>();
   let queue: Promise<unknown> = Promise.resolve();
   let isClosed = false;
@@ -99,6 +109,7 @@ export function startEngine(options: EngineOptions): RolloutEngine {
   };
 
   const look = async (): Promise<void> => {
+    if (recovery.isPending()) return;
     for (const { id } of await activeRollouts(db)) {
       if (isClosed) return;
       try {
@@ -141,6 +152,7 @@ export function startEngine(options: EngineOptions): RolloutEngine {
 
   return {
     async create(request, by) {
+      recovery.verifyEnded();
       const id = await exclusively(() => createRollout(db, request, by, now()));
       nudge();
       return id;

@@ -1,3 +1,5 @@
+export { changeRolloutState } from './execute.js';
+export { activeRollouts } from './load-facts.js';
 export { startEngine, type EngineOptions, type RolloutEngine } from './engine.js';
 export { ROLLOUT_CODES, RolloutError } from './errors.js';
 export { rolloutMetrics } from './metrics.js';

@@ -9,6 +9,7 @@ import {
   type Director,
   type OrderTable,
 } from '../../src/director/index.js';
+import { audit } from '../../src/governance/index.js';
 import { createWorld, MODEL, type Release, type ScriptedDevice, type World } from '../rollouts/world.js';
 
 const probation: Probation = { minMs: 0, minRequests: 0, maxMs: 1, maxFailureShare: 1, maxCrashes: 1 };
@@ -30,7 +31,7 @@ describe('the director', () => {
     director = createDirector({
       db: world.db,
       signer: bulkSigner(key),
-      epoch: 1,
+      recovery: world.recovery,
       now: () => world.clock.nowMs,
       orderTtlMs: HOUR_MS,
       resendMs: 3000,
@@ -53,6 +54,7 @@ describe('the director', () => {
         probation,
       }),
     );
+  const lostOrders = async () => (await audit(world.db).list()).filter(({ action }) => action === 'order.history-lost');
   const open = (envelope: string) => openDeployment(Buffer.from(envelope), { threshold: 1, keys: [publicKeyOf(key)] });
 
   it('when orders are issued, also at the same time, their counters grow by one and their nonces differ', async () => {
@@ -71,6 +73,23 @@ describe('the director', () => {
       models: [{ model: MODEL, update: { state: 'idle' }, accepted: { epoch: 1, counter: 41 } }],
     });
     expect((await issue()).counter).toBe(42);
+  });
+
+  it('when a device accepted an order that the database does not know, nothing is sent, and the audit log says so once', async () => {
+    await issue();
+    await device.report('state', {
+      agentVersion: 'test',
+      hardwareClass: 'cpu-small',
+      attributes: {},
+      models: [{ model: MODEL, update: { state: 'idle' }, accepted: { epoch: 1, counter: 41 } }],
+    });
+    const before = await lostOrders();
+    await director.settle(device.id);
+    await director.settle(device.id);
+    expect(sent).toEqual([]);
+    expect((await lostOrders()).slice(before.length)).toMatchObject([
+      { subject: 'alpha', detail: { epoch: 1, counter: 1 } },
+    ]);
   });
 
   it('when a device states that it lacks what is desired, the order is sent again, but not at every report', async () => {
@@ -143,7 +162,13 @@ describe('reconcile', () => {
       'it accepted a later order than was ever given here',
       order,
       said({ accepted: { epoch: 1, counter: 9 } }),
-      'reissue',
+      'history-lost',
+    ],
+    [
+      'it accepted a later order, and this one was refused because it expired',
+      { ...order, outcome: 'refused' as const, outcome_error: '{"code":"DEPLOYMENT_EXPIRED"}' },
+      said({ accepted: { epoch: 1, counter: 9 } }),
+      'history-lost',
     ],
     [
       'it fell back',
@@ -158,19 +183,32 @@ describe('reconcile', () => {
       'reissue',
     ],
   ] as const)('when %s', (_name, given, reported, expected) => {
-    expect(reconcile(given, reported, 50)).toBe(expected);
+    expect(reconcile(given, reported, { nowMs: 50, epoch: 1 })).toBe(expected);
   });
 
   it('when a device that had committed knows of no order any more, it gets the release again; one that fell back does not', () => {
-    expect(reconcile({ ...order, outcome: 'committed' }, undefined, 50)).toBe('reissue');
-    expect(reconcile({ ...order, outcome: 'committed' }, said({ accepted: undefined }), 50)).toBe('reissue');
-    expect(reconcile({ ...order, outcome: 'committed' }, said({ accepted: { epoch: 1, counter: 5 } }), 50)).toBe(
-      'ended',
+    expect(reconcile({ ...order, outcome: 'committed' }, undefined, { nowMs: 50, epoch: 1 })).toBe('reissue');
+    expect(reconcile({ ...order, outcome: 'committed' }, said({ accepted: undefined }), { nowMs: 50, epoch: 1 })).toBe(
+      'reissue',
     );
-    expect(reconcile({ ...order, outcome: 'fell-back' }, undefined, 50)).toBe('ended');
+    expect(
+      reconcile({ ...order, outcome: 'committed' }, said({ accepted: { epoch: 1, counter: 5 } }), {
+        nowMs: 50,
+        epoch: 1,
+      }),
+    ).toBe('ended');
+    expect(reconcile({ ...order, outcome: 'fell-back' }, undefined, { nowMs: 50, epoch: 1 })).toBe('ended');
+  });
+
+  it('when a recovery opened a new epoch: what the device got in the lost time stays, what it never got is signed anew', () => {
+    const recovered = { nowMs: 50, epoch: 2 };
+    expect(reconcile(order, said({ accepted: { epoch: 1, counter: 9 } }), recovered)).toBe('ended');
+    expect(reconcile(order, said({ accepted: { epoch: 1, counter: 4 } }), recovered)).toBe('reissue');
+    expect(reconcile(order, undefined, recovered)).toBe('reissue');
+    expect(reconcile(order, said({ running: runs, accepted: { epoch: 1, counter: 5 } }), recovered)).toBe('in-sync');
   });
 
   it('when the order has expired and nobody took it, it is issued anew', () => {
-    expect(reconcile(order, undefined, 100)).toBe('reissue');
+    expect(reconcile(order, undefined, { nowMs: 100, epoch: 1 })).toBe('reissue');
   });
 });

@@ -15,7 +15,7 @@ const dependencies = (): AppDependencies => ({
   now: Date.now,
   log: silent,
   version: '0.0.0-test',
-  enrolment: { director: { threshold: 1, keys: [] }, brokerUrl: () => 'mqtt://127.0.0.1', epoch: 1 },
+  enrolment: { director: { threshold: 1, keys: [] }, brokerUrl: () => 'mqtt://127.0.0.1', epoch: () => 1 },
   reported: () => Promise.resolve(new Map()),
   routes: [],
   metrics: [],

@@ -75,7 +75,7 @@ describe('when a handler fails without a code', () => {
       now: Date.now,
       log: pino({ level: 'silent' }),
       version: '0',
-      enrolment: { director: { threshold: 1, keys: [] }, brokerUrl: () => 'mqtt://x', epoch: 1 },
+      enrolment: { director: { threshold: 1, keys: [] }, brokerUrl: () => 'mqtt://x', epoch: () => 1 },
       reported: () => Promise.resolve(new Map()),
       metrics: [],
       routes: [

@@ -33,7 +33,7 @@ describe('the routes of rollouts and telemetry', () => {
       now: () => world.clock.nowMs,
       log: pino({ level: 'silent' }),
       version: 'test',
-      enrolment: { director: { threshold: 1, keys: [] }, brokerUrl: () => world.broker.url, epoch: 1 },
+      enrolment: { director: { threshold: 1, keys: [] }, brokerUrl: () => world.broker.url, epoch: () => 1 },
       reported: deviceViews(db),
       routes: [rolloutRoutes({ db, engine }), telemetryRoutes({ db })],
       metrics: [rolloutMetrics(db), telemetryMetrics(db)],

@@ -25,6 +25,7 @@ import {
 import { startBroker, type BrokerPort } from '../../src/broker/index.js';
 import { openDatabase, type Db } from '../../src/database/index.js';
 import { deviceDirectory } from '../../src/devices/index.js';
+import { openRecovery, type Recovery } from '../../src/recovery/index.js';
 import { createDirector, type Director } from '../../src/director/index.js';
 import { hashSecret } from '../../src/governance/index.js';
 import { startEngine, type RolloutEngine, type RolloutRequest } from '../../src/rollouts/index.js';
@@ -46,6 +47,9 @@ export interface World {
   readonly db: Db;
   readonly broker: BrokerPort;
   readonly director: Director;
+  readonly recovery: Recovery;
+  /** Signs recovery statements. */
+  readonly rootKey: KeyPair;
   readonly engine: RolloutEngine;
   readonly errors: unknown[];
   readonly clock: { nowMs: number };
@@ -74,18 +78,33 @@ export async function createWorld(): Promise<World> {
     devices,
     now,
     onIncident: ({ error }) => errors.push(error),
-    onSubscribed: (device) => director.settle(device),
+    onSubscribed: (device) => director.welcome(device),
+  });
+  const rootKey = createKeyPair('root');
+  const recovery = await openRecovery({
+    db,
+    rootKeys: () => Promise.resolve({ threshold: 1, keys: [publicKeyOf(rootKey)] }),
+    director: { threshold: 1, keys: [publicKeyOf(directorKey)] },
+    now,
   });
   const director = createDirector({
     db,
     signer: bulkSigner(directorKey),
     publisher: broker,
     now,
-    epoch: 1,
+    recovery,
     resendMs: 0,
   });
   const newEngine = () =>
-    startEngine({ db, director, now, onError: (error) => errors.push(error), intervalMs: 60_000, nudgeMs: 1 });
+    startEngine({
+      db,
+      director,
+      recovery,
+      now,
+      onError: (error) => errors.push(error),
+      intervalMs: 60_000,
+      nudgeMs: 1,
+    });
   const running = { engine: newEngine() };
   const ingest = createIngest({
     db,
@@ -104,6 +123,8 @@ export async function createWorld(): Promise<World> {
   return {
     db,
     broker,
+    recovery,
+    rootKey,
     director,
     errors,
     clock,

@@ -4,6 +4,7 @@ import { CodedError, type CodeTable, type ErrorFacts } from '../coded-error/inde
 import {
   decodeEnvelope,
   encodeEnvelope,
+  parseKeySet,
   signEnvelope,
   verifyEnvelope,
   type KeySet,
@@ -12,6 +13,7 @@ import {
 import { formatProblems, parseJsonBytes, validate } from '../validation/index.js';
 import { Deployment, DEPLOYMENT_TYPE } from './deployment.js';
 import { ENROLMENT_TYPE, EnrolmentRequest } from './enrolment.js';
+import { RECOVERY_TYPE, RecoveryStatement } from './recovery.js';
 import { REPORT_BODIES, REPORT_TYPE, ReportFrame, type Report, type ReportKind } from './report.js';
 
 export const PROTOCOL_CODES = {
@@ -55,6 +57,17 @@ export const signDeployment = (deployment: Deployment, signer: Signer): Buffer =
 /** Signature first, then the parser (docs/protocol.md, section 4, steps 1 and 2). */
 export const openDeployment = (bytes: Uint8Array, director: KeySet): Deployment =>
   parsePayload(Deployment, verifyEnvelope(decodeEnvelope(bytes), DEPLOYMENT_TYPE, director).payload, 'deployment');
+
+export const signRecoveryStatement = (statement: RecoveryStatement, signers: readonly Signer[]): Buffer =>
+  encodeEnvelope(signEnvelope(RECOVERY_TYPE, toPayload(statement), signers));
+
+/** Threshold of the root role first, then the parser (docs/protocol.md, section 11). */
+export function openRecoveryStatement(bytes: Uint8Array, root: KeySet): RecoveryStatement {
+  const { payload } = verifyEnvelope(decodeEnvelope(bytes), RECOVERY_TYPE, root);
+  const statement = parsePayload(RecoveryStatement, payload, 'recovery statement');
+  parseKeySet(statement.director);
+  return statement;
+}
 
 export const signReport = (report: Report, signer: Signer): Buffer =>
   encodeEnvelope(signEnvelope(REPORT_TYPE, toPayload(report), [signer]));

@@ -20,14 +20,17 @@ export {
   type ReportBody,
   type ReportKind,
 } from './report.js';
+export { FIRST_EPOCH, RECOVERY_TYPE, RecoveryStatement } from './recovery.js';
 export {
   openDeployment,
   openEnrolment,
+  openRecoveryStatement,
   openReport,
   PROTOCOL_CODES,
   ProtocolError,
   signDeployment,
   signEnrolment,
+  signRecoveryStatement,
   signReport,
 } from './codec.js';
 /** Payload type of a signed manifest (docs/protocol.md, section 3). */

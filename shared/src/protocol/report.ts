@@ -99,7 +99,7 @@ export type TransitionBody = Static<typeof TransitionBody>;
 
 /** A document that the device did not accept, with the reason; the operator sees it. */
 export const RefusalBody = Type.Object({
-  subject: Type.Union([Type.Literal('deployment'), Type.Literal('release')]),
+  subject: Type.Union([Type.Literal('deployment'), Type.Literal('release'), Type.Literal('recovery')]),
   deploymentId: Type.Optional(deploymentId),
   error: codedError,
 });

@@ -19,6 +19,7 @@ const SUBJECTS: Readonly<Record<number, string>> = {
   8: 'HTTP for devices',
   9: 'Inference on the device',
   10: 'Chunks, packs and deltas',
+  11: 'Recovery',
 };
 
 const citations = files.flatMap(({ file, text }) =>

@@ -1,0 +1,46 @@
+import { openRecoveryStatement, RECOVERY_TYPE } from '@drover/shared/protocol';
+import { decodeEnvelope, type KeySet } from '@drover/shared/trust';
+import { UpdateError } from './errors.js';
+import type { Journal, RecoveryFact } from './journal.js';
+
+/** Epoch and director's keys as enrolment gave them. */
+export interface Enrolled {
+  readonly epoch: number;
+  readonly director: KeySet;
+}
+
+/** What orders are judged by: a statement of the root keys stands above what a control plane said at enrolment, unless that came later. */
+export function authorityOf(enrolled: Enrolled, recovered: RecoveryFact | undefined): Enrolled {
+  return recovered && recovered.epoch >= enrolled.epoch ? recovered : enrolled;
+}
+
+/** Reads only the frame. What is no envelope is left to the reader of orders, which says what is wrong with it. */
+export function isRecoveryStatement(bytes: Uint8Array): boolean {
+  try {
+    return decodeEnvelope(bytes).payloadType === RECOVERY_TYPE;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Takes in a recovery statement (docs/protocol.md, section 11): signatures of the root role first, then that its epoch is above all before. The
+ * same statement comes with every connection and is passed over.
+ *
+ * @throws TrustError, ProtocolError, UpdateError RECOVERY_REPLAYED
+ */
+export function acceptRecovery(bytes: Uint8Array, root: KeySet, enrolled: Enrolled, journal: Journal): void {
+  const { epoch, director, issuedAt } = openRecoveryStatement(bytes, root);
+  const current = authorityOf(enrolled, journal.recovery());
+  if (epoch === current.epoch) return;
+  if (epoch < current.epoch) {
+    throw new UpdateError(
+      'RECOVERY_REPLAYED',
+      `The recovery statement opens epoch ${epoch}; it is ${current.epoch} here.`,
+      {
+        remedy: 'Somebody sends old statements: look for who publishes to the order topic of this device.',
+      },
+    );
+  }
+  journal.writeRecovery({ epoch, director }, Math.max(journal.timeFloorMs(), issuedAt));
+}

@@ -1,0 +1,88 @@
+import type { RecoveryStatement } from '@drover/shared/protocol';
+import type { Db } from '../database/index.js';
+import { audit } from '../governance/index.js';
+import { activeRollouts, changeRolloutState } from '../rollouts/index.js';
+
+export interface PendingRecovery {
+  /** For people: what happened, as the subject of a sentence that has ended. */
+  readonly reason: string;
+  readonly begunAt: number;
+}
+
+export interface InstalledStatement {
+  readonly epoch: number;
+  readonly envelope: string;
+}
+
+/** From now on nothing is ordered until a statement ends it. Rollouts that ran are paused: they may have ended in a time that is not known here. */
+export async function beginRecovery(db: Db, { reason, begunAt }: PendingRecovery): Promise<void> {
+  const actor = 'control-plane';
+  await db.transaction().execute(async (trx) => {
+    await trx
+      .insertInto('recoveries')
+      .values({ reason, begun_at: begunAt, epoch: null, statement: null, ended_at: null })
+      .execute();
+    for (const rollout of await activeRollouts(trx)) {
+      if (rollout.state !== 'running') continue;
+      const why = `${reason}; what this rollout did since is not known.`;
+      await changeRolloutState(trx, rollout, { event: 'pause', reason: why, actor, atMs: begunAt });
+    }
+    await audit(trx).append({
+      actor,
+      action: 'recovery.begin',
+      subject: 'control-plane',
+      detail: { reason },
+      at: begunAt,
+    });
+  });
+}
+
+/** What no statement has ended yet. */
+export async function pendingRecovery(db: Db): Promise<PendingRecovery | undefined> {
+  const row = await db
+    .selectFrom('recoveries')
+    .selectAll()
+    .where('ended_at', 'is', null)
+    .orderBy('id', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row && { reason: row.reason, begunAt: row.begun_at };
+}
+
+/** The statement in force; undefined where nothing was ever recovered. */
+export async function newestStatement(db: Db): Promise<InstalledStatement | undefined> {
+  const row = await db
+    .selectFrom('recoveries')
+    .select(['epoch', 'statement'])
+    .where('epoch', 'is not', null)
+    .orderBy('epoch', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  if (!row || row.epoch === null || row.statement === null) return undefined;
+  return { epoch: row.epoch, envelope: row.statement };
+}
+
+/** Stores a verified statement, which ends whatever waited for it. */
+export async function storeStatement(
+  db: Db,
+  { statement, envelope, by, at }: { statement: RecoveryStatement; envelope: string; by: string; at: number },
+): Promise<void> {
+  await db.transaction().execute(async (trx) => {
+    await trx.updateTable('recoveries').set({ ended_at: at }).where('ended_at', 'is', null).execute();
+    await trx
+      .insertInto('recoveries')
+      .values({ reason: statement.reason, begun_at: at, epoch: statement.epoch, statement: envelope, ended_at: at })
+      .execute();
+    await audit(trx).append({
+      actor: by,
+      action: 'recovery.end',
+      subject: 'control-plane',
+      detail: {
+        epoch: statement.epoch,
+        reason: statement.reason,
+        director: statement.director.keys.map(({ keyId }) => keyId),
+      },
+      at,
+    });
+  });
+}

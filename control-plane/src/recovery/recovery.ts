@@ -1,0 +1,72 @@
+import { FIRST_EPOCH, openRecoveryStatement } from '@drover/shared/protocol';
+import type { KeySet } from '@drover/shared/trust';
+import type { Db } from '../database/index.js';
+import { RecoveryError } from './errors.js';
+import { newestStatement, pendingRecovery, storeStatement, type PendingRecovery } from './history.js';
+
+export interface RecoveryOptions {
+  readonly db: Db;
+  /** Keys and threshold of the root role, which signs statements. */
+  readonly rootKeys: () => Promise<KeySet>;
+  /** This control plane's own; a statement that does not name it would silence it. */
+  readonly director: KeySet;
+  readonly now: () => number;
+}
+
+export interface RecoveryView {
+  readonly epoch: number;
+  readonly pending?: PendingRecovery;
+  /** What a statement has to say for this control plane to take it. */
+  readonly next: { readonly epoch: number; readonly director: KeySet };
+}
+
+/** Whether this control plane may give orders, and under which epoch (docs/protocol.md, section 11). */
+export interface Recovery {
+  epoch(): number;
+  isPending(): boolean;
+  /** @throws RecoveryError RECOVERY_PENDING */
+  verifyEnded(): void;
+  /** The statement that devices need before they take orders of this epoch. */
+  statement(): Buffer | undefined;
+  view(): RecoveryView;
+  /** @throws RecoveryError RECOVERY_STATEMENT_REFUSED; TrustError, ProtocolError. The same statement again is harmless. */
+  install(envelope: Uint8Array, by: string): Promise<void>;
+}
+
+export async function openRecovery({ db, rootKeys, director, now }: RecoveryOptions): Promise<Recovery> {
+  let pending = await pendingRecovery(db);
+  let installed = await newestStatement(db);
+  const epoch = () => installed?.epoch ?? FIRST_EPOCH;
+
+  return {
+    epoch,
+    isPending: () => pending !== undefined,
+    verifyEnded() {
+      if (!pending) return;
+      throw new RecoveryError('RECOVERY_PENDING', `This control plane gives no orders yet: ${pending.reason}.`, {
+        remedy:
+          'Let the holders of the root keys sign what `drover recovery request` writes, and install it with `drover recovery install`.',
+      });
+    },
+    statement: () => (installed ? Buffer.from(installed.envelope, 'utf8') : undefined),
+    view: () => ({ epoch: epoch(), ...(pending && { pending }), next: { epoch: epoch() + 1, director } }),
+    async install(envelope, by) {
+      const text = Buffer.from(envelope).toString('utf8');
+      if (text === installed?.envelope) return;
+      const statement = openRecoveryStatement(envelope, await rootKeys());
+      if (statement.epoch <= epoch()) throw refused(`its epoch ${statement.epoch} is not above ${epoch()}`);
+      const named = new Set(statement.director.keys.map(({ keyId }) => keyId));
+      if (director.keys.some(({ keyId }) => !named.has(keyId)) || statement.director.threshold > director.keys.length) {
+        throw refused('devices would not believe orders of this control plane any more: its director key is not in it');
+      }
+      await storeStatement(db, { statement, envelope: text, by, at: now() });
+      installed = { epoch: statement.epoch, envelope: text };
+      pending = undefined;
+    },
+  };
+}
+
+const refused = (why: string) =>
+  new RecoveryError('RECOVERY_STATEMENT_REFUSED', `The recovery statement is not taken: ${why}.`, {
+    remedy: 'Write a new one with `drover recovery request`, and have it signed.',
+  });
