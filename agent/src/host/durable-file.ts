@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { toWriteError } from './errors.js';
 
 const temporaryName = (file: string): string => `${file}.${randomBytes(6).toString('hex')}.tmp`;
@@ -71,5 +71,19 @@ export async function syncFile(file: string): Promise<void> {
     await handle.sync();
   } finally {
     await handle.close();
+  }
+}
+
+/** Makes a folder and those above it that are missing, so that they survive a power cut: what is durable within a folder that is not is lost with it. */
+export async function makeDirectoryDurably(directory: string): Promise<void> {
+  const topmost = await mkdir(directory, { recursive: true });
+  if (topmost === undefined) return;
+  for (let made = directory; made.length >= topmost.length; made = dirname(made)) await syncDirectory(dirname(made));
+}
+
+/** What `writeDurably` and its like leave behind when the process is killed in between: files and folders whose names end in `.tmp`. */
+export async function removeTemporaries(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (name.endsWith('.tmp')) await rm(join(directory, name), { recursive: true, force: true });
   }
 }

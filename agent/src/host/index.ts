@@ -1,6 +1,13 @@
 export { systemClock, type Clock } from './clock.js';
 export { BUILD_FLOOR_MS, clockState, timeToJudgeBy, type ClockState } from './time-floor.js';
-export { syncDirectory, syncFile, writeDurably, writeDurablySync } from './durable-file.js';
+export {
+  makeDirectoryDurably,
+  removeTemporaries,
+  syncDirectory,
+  syncFile,
+  writeDurably,
+  writeDurablySync,
+} from './durable-file.js';
 export { HOST_CODES, HostError, systemCode, toWriteError } from './errors.js';
 export { backoffMs, type BackoffBounds } from './backoff.js';
 export { raceAbort } from './race-abort.js';

@@ -38,6 +38,18 @@ export class BaseModel {
     return this.#serves;
   }
 
+  /** Does the base serve as it is committed, by serving's own word? */
+  isServed(): boolean {
+    const { committed, adaptation } = this.#record;
+    const running = this.#environment.serving.running(this.#model);
+    return (
+      running !== undefined &&
+      running.release.digest === committed?.digest &&
+      running.adaptation === adaptation?.digest &&
+      running.loaded === this.#serves?.loaded
+    );
+  }
+
   /** The update has activated its candidate. */
   nowServes(candidate: InstalledModel): void {
     this.#serves = candidate;

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestHex, type Digest } from '@drover/shared/ids';
-import { allFiles, parseManifest } from '@drover/shared/manifest';
-import { decodeEnvelope } from '@drover/shared/trust';
+import { allFiles, ManifestError, parseManifest } from '@drover/shared/manifest';
+import { decodeEnvelope, TrustError } from '@drover/shared/trust';
 import { systemCode } from '../host/index.js';
 import type { WriteGate } from './kill-points.js';
 import { ENVELOPE_NAME, type ReleaseStore } from './store.js';
@@ -23,13 +23,14 @@ export function collectGarbage(store: ReleaseStore, gate: WriteGate, kept: Kept)
   const adaptations = new Set([...kept.adaptations].map((digest) => `${digestHex(digest)}.onnx`));
   const blobs = new Set<string>();
   for (const hex of releases) {
-    const envelope =
-      readIfThere(join(layout.releases, hex, ENVELOPE_NAME)) ?? readIfThere(join(layout.incoming, `${hex}.dsse.json`));
-    if (envelope) for (const blob of blobsOf(envelope)) blobs.add(blob);
+    for (const file of [join(layout.releases, hex, ENVELOPE_NAME), join(layout.incoming, `${hex}.dsse.json`)]) {
+      for (const blob of blobsOf(readIfThere(file))) blobs.add(blob);
+    }
   }
   const staged = new Set(readdirSync(layout.releases));
   gate.pass('collect');
-  removeUnless(layout.releases, (name) => releases.has(name));
+  // Another model's update may be building its folder right now.
+  removeUnless(layout.releases, (name) => releases.has(name.replace(/\.tmp$/, '')));
   removeUnless(layout.incoming, (name) => {
     const [hex = '', kind] = name.split('.');
     return kind === 'partial' ? blobs.has(hex) : releases.has(hex) && !staged.has(hex);
@@ -38,10 +39,19 @@ export function collectGarbage(store: ReleaseStore, gate: WriteGate, kept: Kept)
   removeUnless(layout.adaptations, (name) => adaptations.has(name));
 }
 
-/** The envelope was verified before it was stored; here it only says which files to spare. All variants count, which errs on the safe side. */
-function blobsOf(envelope: Uint8Array): string[] {
-  const manifest = parseManifest(Buffer.from(decodeEnvelope(envelope).payload, 'base64'));
-  return allFiles(manifest).map(({ digest }) => digestHex(digest));
+/**
+ * The envelope was verified before it was stored; here it only says which files to spare. All variants count, which errs on the safe side. One that
+ * was damaged since spares none: a release without its envelope can't be loaded, and is fetched again when it is ordered again.
+ */
+function blobsOf(envelope: Uint8Array | undefined): string[] {
+  if (!envelope) return [];
+  try {
+    const manifest = parseManifest(Buffer.from(decodeEnvelope(envelope).payload, 'base64'));
+    return allFiles(manifest).map(({ digest }) => digestHex(digest));
+  } catch (error) {
+    if (error instanceof TrustError || error instanceof ManifestError) return [];
+    throw error;
+  }
 }
 
 function removeUnless(folder: string, isKept: (name: string) => boolean): void {

@@ -26,6 +26,7 @@ export const UPDATE_CODES = {
   UPDATE_REBOOT_LOOP: { fault: 'environment', retryable: false },
   UPDATE_UNEXPECTED_MODEL: { fault: 'bug', retryable: false },
   UPDATE_FALLBACK_FAILED: { fault: 'environment', retryable: true },
+  UPDATE_JOURNAL_BEHIND: { fault: 'environment', retryable: false },
   UPDATE_CLOSED: { fault: 'caller', retryable: false },
   PROBATION_CRASHED: { fault: 'peer', retryable: false },
   PROBATION_FAILURES: { fault: 'peer', retryable: false },

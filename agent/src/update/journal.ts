@@ -1,11 +1,13 @@
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { CodedErrorJson } from '@drover/shared/coded-error';
 import type { Digest, ModelName, Version } from '@drover/shared/ids';
 import type { Deployment, RecoveryStatement, StateBody, UpdateState } from '@drover/shared/protocol';
 import { openSqlite, toDatabaseError, type DatabaseError } from '../database/index.js';
 import type { OrderNumber, ReleaseRef } from './accept.js';
 import { JOURNAL_MIGRATIONS } from './journal-schema.js';
-import { readMirror, writeMirror } from './journal-mirror.js';
+import { UpdateError } from './errors.js';
+import { readMirror, toMirrored, writeMirror, type MirrorContent } from './journal-mirror.js';
 import type { WriteGate } from './kill-points.js';
 
 export type LastOutcome = NonNullable<StateBody['models'][number]['lastOutcome']>;
@@ -69,19 +71,22 @@ export interface JournalOptions {
   readonly dataDir: string;
   readonly gate: WriteGate;
   readonly nowMs: () => number;
-  readonly onRebuilt: (error: DatabaseError) => void;
+  /** The file was damaged and built anew, or had lost its last commits; what is known for good came from the mirror. */
+  readonly onRebuilt: (error: DatabaseError | UpdateError) => void;
 }
 
 /** Names in the table `facts`. */
 const TIME_FLOOR = 'time_floor_ms';
 const RECOVERY = 'recovery';
+const REVISION = 'revision';
 
 /** Transitions that are kept for `drover-agent status`. */
 const KEPT_TRANSITIONS = 1000;
 
 /**
- * The update journal: SQLite with `synchronous=FULL`, read once at start and kept in memory. A damaged file is rebuilt from the mirror beside
- * it, so that neither the protection against replay nor the running release is lost with it.
+ * The update journal: SQLite with `synchronous=FULL`, read once at start and kept in memory. A file that was damaged, or that is older than the
+ * mirror beside it, is mended from the mirror, so that neither the protection against replay nor the running release is lost with it. SQLite takes
+ * a journal whose log is gone or damaged for a whole one (https://sqlite.org/wal.html, section 4.4), so both carry a revision.
  */
 export function openJournal({ dataDir, gate, nowMs, onRebuilt }: JournalOptions): Journal {
   const file = join(dataDir, 'journal.db');
@@ -120,6 +125,7 @@ export function openJournal({ dataDir, gate, nowMs, onRebuilt }: JournalOptions)
   const models = new Map(modelRows.all().map((row) => [row.model, toModelRecord(row)]));
   const updates = new Map(updateRows.all().map((row) => [row.model, toUpdateRecord(row)]));
   let timeFloorMs = Number(factRow.get(TIME_FLOOR)?.value ?? 0);
+  let revision = Number(factRow.get(REVISION)?.value ?? 0);
   const recoveryText = factRow.get(RECOVERY)?.value;
   let recovery = recoveryText === undefined ? undefined : (JSON.parse(recoveryText) as RecoveryFact);
 
@@ -128,6 +134,7 @@ export function openJournal({ dataDir, gate, nowMs, onRebuilt }: JournalOptions)
     if (change.update) putUpdate.run(toUpdateRow(change.model, change.update));
     else if (change.update === null) endUpdate.run(change.model);
     if (change.timeFloorMs !== undefined) putFact.run(TIME_FLOOR, String(change.timeFloorMs));
+    if (isMirrored(change)) putFact.run(REVISION, String(revision + 1));
     if (change.transition) {
       const { model, deployment, from, to, reason } = change.transition;
       putTransition.run(Math.trunc(nowMs()), model, deployment.deploymentId, from, to, reason);
@@ -147,9 +154,10 @@ export function openJournal({ dataDir, gate, nowMs, onRebuilt }: JournalOptions)
     if (change.update) updates.set(change.model, change.update);
     else if (change.update === null) updates.delete(change.model);
     timeFloorMs = change.timeFloorMs ?? timeFloorMs;
-    if (change.record || change.timeFloorMs !== undefined) {
+    if (isMirrored(change)) {
+      revision += 1;
       gate.pass(`mirror:${name}`);
-      writeMirror(dataDir, { timeFloorMs, recovery, models });
+      writeMirror(dataDir, { revision, timeFloorMs, recovery, models });
     }
   }
 
@@ -159,28 +167,47 @@ export function openJournal({ dataDir, gate, nowMs, onRebuilt }: JournalOptions)
       database.transaction(() => {
         putFact.run(RECOVERY, JSON.stringify(fact));
         putFact.run(TIME_FLOOR, String(floorMs));
+        putFact.run(REVISION, String(revision + 1));
       })();
     } catch (error) {
       throw toDatabaseError(error, file);
     }
     recovery = fact;
     timeFloorMs = floorMs;
+    revision += 1;
     gate.pass('mirror:recovery');
-    writeMirror(dataDir, { timeFloorMs, recovery, models });
+    writeMirror(dataDir, { revision, timeFloorMs, recovery, models });
   }
 
-  if (rebuilt) {
-    const mirror = readMirror(dataDir);
-    timeFloorMs = mirror.timeFloorMs;
-    recovery = mirror.recovery;
+  function mendFromMirror(mirror: MirrorContent): void {
+    const changed = [...mirror.models].filter(
+      ([model, record]) => !isDeepStrictEqual(toMirrored(models.get(model) ?? {}), record),
+    );
+    timeFloorMs = Math.max(timeFloorMs, mirror.timeFloorMs);
+    recovery = mirror.recovery ?? recovery;
+    ({ revision } = mirror);
     database.transaction(() => {
       putFact.run(TIME_FLOOR, String(timeFloorMs));
+      putFact.run(REVISION, String(revision));
       if (recovery) putFact.run(RECOVERY, JSON.stringify(recovery));
-      for (const [model, record] of mirror.models) putModel.run(toModelRow(model, record));
+      for (const [model, record] of changed) {
+        putModel.run(toModelRow(model, record));
+        // It belongs to an order that the device has long left behind.
+        endUpdate.run(model);
+      }
     })();
-    for (const [model, record] of mirror.models) models.set(model, record);
-    onRebuilt(rebuilt);
+    for (const [model, record] of changed) {
+      models.set(model, record);
+      updates.delete(model);
+    }
   }
+
+  const mirror = readMirror(dataDir);
+  const isBehind = mirror.revision > revision;
+  if (isBehind) mendFromMirror(mirror);
+  else if (mirror.revision < revision) writeMirror(dataDir, { revision, timeFloorMs, recovery, models });
+  if (rebuilt) onRebuilt(rebuilt);
+  else if (isBehind) onRebuilt(behind(file));
 
   return {
     models,
@@ -192,6 +219,16 @@ export function openJournal({ dataDir, gate, nowMs, onRebuilt }: JournalOptions)
     close: () => database.close(),
   };
 }
+
+/** Does the mirror hold what this changes? */
+const isMirrored = ({ record, timeFloorMs }: JournalChange): boolean =>
+  record !== undefined || timeFloorMs !== undefined;
+
+const behind = (file: string): UpdateError =>
+  new UpdateError('UPDATE_JOURNAL_BEHIND', 'The update journal had lost its last entries; its mirror had them.', {
+    where: file,
+    remedy: 'Check the disk (smartctl, dmesg): what it had confirmed as written was not there.',
+  });
 
 interface ModelRow {
   readonly model: ModelName;

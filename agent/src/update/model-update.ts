@@ -94,8 +94,9 @@ export class ModelUpdate {
     // Falling back re-activates by itself, as does the step of a state in which the candidate serves.
     if (row.serves === 'committed' && !(update?.state === 'falling-back' && update.activated)) {
       await this.base.activate(this.#closing.signal);
-    } else if (update && row.serves === 'candidate' && !isGivenUp) {
-      await this.#reactivateCandidate(update);
+    } else if (update && row.serves === 'candidate') {
+      if (isGivenUp) await this.base.activate(this.#closing.signal);
+      else await this.#reactivateCandidate(update);
     }
     this.start();
   }
@@ -218,15 +219,14 @@ export class ModelUpdate {
   }
 
   readonly #executors: Executors = {
-    begin: ({ order }) => {
-      const { pending: _begun, ...record } = this.record;
-      return Promise.resolve({
+    begin: ({ order }) =>
+      Promise.resolve({
         event: 'accepted',
         reason: `order ${order.epoch}.${order.counter}`,
         begins: order,
-        record,
-      });
-    },
+        toRecord: ({ pending, ...record }) =>
+          pending && pending.deploymentId !== order.deploymentId ? { ...record, pending } : record,
+      }),
     'fail-with': ({ error }) => Promise.resolve(failed(error)),
     'recognize-running': () =>
       Promise.resolve({ event: 'already-running', reason: 'the ordered release already serves' }),
@@ -247,7 +247,8 @@ export class ModelUpdate {
     },
     commit: (_, context) => this.#commit(context),
     'fall-back': async ({ wasActivated }, { signal }) => {
-      const reason = wasActivated ? await this.base.activate(signal) : 'the candidate never served';
+      const isUndone = wasActivated && !this.base.isServed();
+      const reason = isUndone ? await this.base.activate(signal) : 'the candidate does not serve';
       return { event: 'done', reason };
     },
     'clean-up': (_, { deployment }) => {
@@ -256,8 +257,12 @@ export class ModelUpdate {
       const outcome = isUntrusted(error) ? 'refused' : 'fell-back';
       const { deploymentId, release } = deployment;
       const lastOutcome: LastOutcome = { deploymentId, release, outcome, error };
-      const record: ModelRecord = { ...this.record, lastOutcome };
-      return Promise.resolve({ event: 'done', reason: `${outcome}: ${error.code}`, error, record });
+      return Promise.resolve({
+        event: 'done',
+        reason: `${outcome}: ${error.code}`,
+        error,
+        toRecord: (record) => ({ ...record, lastOutcome }),
+      });
     },
   };
 
@@ -268,18 +273,20 @@ export class ModelUpdate {
 
   async #commit(context: StepContext): Promise<StepResult> {
     const { deployment, publisherKeys, store } = context;
-    const { committed, previous, lastOutcome: _, adaptation: _dropped, revertFloor: _older, ...rest } = this.record;
     const { deploymentId, release, hardwareClass, model } = deployment;
     const { revertFloor } = (await store.load({ model, release, hardwareClass, publisherKeys })).manifest;
-    const older = isSameRelease(committed, release) ? previous : committed;
-    const record: ModelRecord = {
-      ...rest,
-      committed: release,
-      ...(older && { previous: older }),
-      ...(revertFloor !== undefined && { revertFloor }),
-      lastOutcome: { deploymentId, release, outcome: 'committed' },
+    const toRecord = (current: ModelRecord): ModelRecord => {
+      const { committed, previous, lastOutcome: _, adaptation: _dropped, revertFloor: _older, ...rest } = current;
+      const older = isSameRelease(committed, release) ? previous : committed;
+      return {
+        ...rest,
+        committed: release,
+        ...(older && { previous: older }),
+        ...(revertFloor !== undefined && { revertFloor }),
+        lastOutcome: { deploymentId, release, outcome: 'committed' },
+      };
     };
-    return { event: 'done', reason: `${release.version} is committed`, record };
+    return { event: 'done', reason: `${release.version} is committed`, toRecord };
   }
 
   /** After a restart in probation: the candidate served, and it was tested; a failure now is one like any other in probation. */
@@ -295,13 +302,13 @@ export class ModelUpdate {
   }
 
   /** The only place where the state changes: journals it, then tells. */
-  #advance({ event, reason, error, record, begins }: StepResult): void {
+  #advance({ event, reason, error, toRecord, begins }: StepResult): void {
     const from = this.update?.state ?? 'idle';
     const to = nextState(from, event);
     const deployment = begins ?? this.#inProgress().deployment;
     const update = this.update ?? newUpdate(deployment);
     this.#journal(`to:${to}`, {
-      ...(record && { record }),
+      ...(toRecord && { record: toRecord(this.record) }),
       update: to === 'idle' ? null : { ...update, ...(error && { error }), state: to },
       transition: { model: this.model, deployment, from, to, reason },
     });

@@ -8,12 +8,16 @@ import { FOREIGN_FILE } from './model-file.js';
 import { toReportableError } from './reportable.js';
 import type { UpdateEvent } from './states.js';
 
-/** What a step has come to; `record` is journaled together with the transition. */
+/** What a step has come to. */
 export interface StepResult {
   readonly event: UpdateEvent;
   readonly reason: string;
   readonly error?: CodedErrorJson;
-  readonly record?: ModelRecord;
+  /**
+   * What changes in the model's record with the transition. A function of the record at that moment: an order may have been accepted while the
+   * step was under way, and must not be lost.
+   */
+  readonly toRecord?: (current: ModelRecord) => ModelRecord;
   readonly begins?: Deployment;
 }
 

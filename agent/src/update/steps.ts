@@ -43,7 +43,7 @@ export async function fetchRelease(context: StepContext): Promise<StepSuccess> {
   await store.reserve(files);
   let fetched = 0;
   for (const file of files) {
-    if (await store.hasBlob(file)) continue;
+    if (await store.hasIntactBlob(file, signal)) continue;
     await downloadBlob(file, { source, store, clock: context.clock, retry: context.retry, signal });
     fetched += 1;
   }
@@ -54,7 +54,14 @@ async function openStoredOrFetchedEnvelope(context: StepContext): Promise<Verifi
   const { deployment, publisherKeys, store, source, signal } = context;
   const expected = expectationOf(deployment, publisherKeys);
   const stored = await store.readEnvelope(deployment.release.digest);
-  if (stored) return openRelease(stored, expected);
+  if (stored) {
+    try {
+      return openRelease(stored, expected);
+    } catch {
+      // It held when it was stored, so the disk has changed it: no reason to refuse what the publisher may well have signed.
+      await store.discardEnvelope(deployment.release.digest);
+    }
+  }
   const fetched = await withRetries(context, () => source.envelope(deployment.release.digest, signal));
   const release = openRelease(fetched, expected);
   await store.storeEnvelope(release);
@@ -70,8 +77,8 @@ export async function verifyRelease({ deployment, publisherKeys, store, signal }
   return { reason: `signature and ${files.length} digests hold` };
 }
 
-export async function stageRelease({ deployment, publisherKeys, store }: StepContext): Promise<StepSuccess> {
-  await store.stage(await openStored(deployment, publisherKeys, store));
+export async function stageRelease({ deployment, publisherKeys, store, signal }: StepContext): Promise<StepSuccess> {
+  await store.stage(await openStored(deployment, publisherKeys, store), signal);
   return { reason: 'the release folder is complete' };
 }
 

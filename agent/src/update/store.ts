@@ -4,7 +4,15 @@ import { copyFile, link, mkdir, readFile, rename, rm, stat } from 'node:fs/promi
 import { dirname, join } from 'node:path';
 import { digestHex, type Digest, type ModelName } from '@drover/shared/ids';
 import type { FileReference } from '@drover/shared/manifest';
-import { syncDirectory, syncFile, systemCode, toWriteError, writeDurably } from '../host/index.js';
+import {
+  makeDirectoryDurably,
+  removeTemporaries,
+  syncDirectory,
+  syncFile,
+  systemCode,
+  toWriteError,
+  writeDurably,
+} from '../host/index.js';
 import type { ReleaseRef } from './accept.js';
 import { UpdateError } from './errors.js';
 import type { WriteGate } from './kill-points.js';
@@ -54,7 +62,11 @@ export class ReleaseStore {
 
   static async open(options: StoreOptions): Promise<ReleaseStore> {
     const store = new ReleaseStore(options);
-    for (const folder of Object.values(store.layout) as string[]) await mkdir(folder, { recursive: true });
+    for (const folder of [options.dataDir, ...(Object.values(store.layout) as string[])]) {
+      await makeDirectoryDurably(folder);
+      // Nothing writes there yet: what a stop left half written belongs to nobody.
+      await removeTemporaries(folder);
+    }
     return store;
   }
 
@@ -66,6 +78,15 @@ export class ReleaseStore {
 
   async hasBlob({ digest, bytes }: FileReference): Promise<boolean> {
     return (await sizeOf(this.blobFile(digest))) === bytes;
+  }
+
+  /** Reads it: a blob that came with an earlier release may have been damaged since. A damaged one is removed, to be fetched again. */
+  async hasIntactBlob(reference: FileReference, signal: AbortSignal): Promise<boolean> {
+    if (!(await this.hasBlob(reference))) return false;
+    const file = this.blobFile(reference.digest);
+    if ((await digestOfFile(file, signal)) === reference.digest) return true;
+    await rm(file, { force: true });
+    return false;
   }
 
   /** @throws UpdateError UPDATE_DISK_FULL when the missing files do not fit */
@@ -111,6 +132,11 @@ export class ReleaseStore {
     return staged ?? readIfThere(this.#incomingEnvelope(digest));
   }
 
+  async discardEnvelope(digest: Digest): Promise<void> {
+    await rm(join(this.releaseDirectory(digest), ENVELOPE_NAME), { force: true });
+    await rm(this.#incomingEnvelope(digest), { force: true });
+  }
+
   async storeEnvelope({ release, envelope }: VerifiedRelease): Promise<void> {
     await this.#write('envelope', this.#incomingEnvelope(release.digest), (file) => writeDurably(file, envelope));
   }
@@ -127,10 +153,10 @@ export class ReleaseStore {
     });
   }
 
-  /** Builds the folder of a release beside its place and renames it there whole. Does nothing when it is there. */
-  async stage(release: VerifiedRelease): Promise<void> {
+  /** Builds the folder of a release beside its place and renames it there whole. Does nothing when it is there and whole. */
+  async stage(release: VerifiedRelease, signal: AbortSignal): Promise<void> {
     const target = this.releaseDirectory(release.release.digest);
-    if ((await sizeOf(join(target, ENVELOPE_NAME))) === release.envelope.length) return;
+    if (await this.#isStaged(target, release, signal)) return;
     const temporary = `${target}.tmp`;
     await this.#write('stage:files', target, async () => {
       await rm(temporary, { recursive: true, force: true });
@@ -150,6 +176,18 @@ export class ReleaseStore {
       await rename(temporary, target);
       await syncDirectory(this.layout.releases);
     });
+  }
+
+  /** The blobs were verified just before: a staged file that is one of them by another name is as good. */
+  async #isStaged(target: string, { envelope, manifest, variant }: VerifiedRelease, signal: AbortSignal) {
+    const staged = await readIfThere(join(target, ENVELOPE_NAME));
+    if (!staged || Buffer.compare(staged, envelope) !== 0) return false;
+    for (const { path, digest } of filesOf(manifest, variant)) {
+      const file = join(target, path);
+      if (await isSameFile(file, this.blobFile(digest))) continue;
+      if ((await digestOfFile(file, signal)) !== digest) return false;
+    }
+    return true;
   }
 
   /** A staged release, its signature checked again and its files present with their sizes. */
@@ -230,6 +268,16 @@ async function sizeOf(file: string): Promise<number | undefined> {
   }
 }
 
+async function isSameFile(left: string, right: string): Promise<boolean> {
+  try {
+    const [a, b] = await Promise.all([stat(left, { bigint: true }), stat(right, { bigint: true })]);
+    return a.ino === b.ino && a.dev === b.dev;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return false;
+    throw error;
+  }
+}
+
 async function readIfThere(file: string): Promise<Uint8Array | undefined> {
   try {
     return await readFile(file);
@@ -246,7 +294,7 @@ async function digestOfFile(file: string, signal: AbortSignal): Promise<string |
     for await (const chunk of createReadStream(file, { signal })) hash.update(chunk as Buffer);
   } catch (error) {
     signal.throwIfAborted();
-    if (systemCode(error) === 'ENOENT') return undefined;
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined;
     throw error;
   }
   return `sha256:${hash.digest('hex')}`;

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import type { DeviceId, Digest, ModelName } from '@drover/shared/ids';
 import {
   openDeployment,
@@ -88,7 +87,6 @@ const ACTIVATION_DEADLINE_MS = 15 * 60_000;
 /** @throws DatabaseError, HostError when the data folder can't be used */
 export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
   const { dataDir, clock, onIncident, diskFreeBytes = systemDiskFreeBytes, deadlinesMs = {}, retry = RETRY } = options;
-  await mkdir(dataDir, { recursive: true });
   const gate = createWriteGate(options.killPoint ?? (() => undefined));
   const store = await ReleaseStore.open({ dataDir, gate, diskFreeBytes });
   const journal = openJournal({
@@ -169,6 +167,16 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     accept(order);
   }
 
+  /** Whatever keeps garbage from being removed must not keep models from being served. */
+  function collectAtStart(): void {
+    try {
+      environment.collect();
+    } catch (error) {
+      if (gate.cause() !== undefined) throw error;
+      onIncident({ error: toReportableError(error) });
+    }
+  }
+
   function reportClock(): void {
     if (clockState(clock.now(), journal.timeFloorMs()) === 'plausible') return;
     const error = new HostError(
@@ -186,7 +194,7 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     receive: (bytes) => (isRecoveryStatement(bytes) ? receiveRecovery(bytes) : promised(() => receiveOrder(bytes))),
     async resume() {
       reportClock();
-      environment.collect();
+      collectAtStart();
       await Promise.all([...models.values()].map((model) => model.resume()));
     },
     state: () => [...models.values()].map((model) => model.status()),

@@ -163,7 +163,7 @@ describe('when the candidate turns out bad', () => {
           isSecond(model) ? Promise.reject(broken) : Promise.resolve(),
       },
       'PROBATION_NOT_RUNNING',
-      ['1.0.0', '1.0.0'],
+      ['1.0.0'],
     ],
     [
       'fails requests',

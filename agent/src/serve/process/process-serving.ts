@@ -103,6 +103,11 @@ export class ProcessServing implements Serving {
     const replacesTheDead = !this.#up && this.#desired.delete(model);
     try {
       const running = await (await this.#whenUp(signal)).activate(candidate);
+      // It came too late: whoever asked has gone back meanwhile, and serves something else.
+      if (signal.aborted) {
+        await this.#restore(model);
+        signal.throwIfAborted();
+      }
       this.#desired.set(model, { installed: candidate, counts: new ActivationCounts() });
       this.#running.set(model, running);
       return running;
@@ -218,6 +223,12 @@ export class ProcessServing implements Serving {
     signal.throwIfAborted();
     this.#closing.signal.throwIfAborted();
     return this.#process;
+  }
+
+  async #restore(model: ModelName): Promise<void> {
+    const desired = this.#desired.get(model);
+    if (desired) await this.#reload(desired);
+    else if (this.#up) await this.#process?.deactivate(model);
   }
 
   async #reload({ installed }: Desired): Promise<void> {
