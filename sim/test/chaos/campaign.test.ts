@@ -1,0 +1,26 @@
+import { describe, expect, it } from 'vitest';
+import type { EpisodeViolation } from '../../src/chaos/campaign/episode.js';
+import { killPointsOf, newTally, runCampaign } from '../../src/chaos/campaign/campaign.js';
+
+describe('when devices are killed again and again', () => {
+  // `npm run chaos -- --kills 10000` is the long version.
+  it('serve, tell the truth and take the next order after each kill', { timeout: 120_000 }, async () => {
+    const tally = newTally(1);
+    const violations: EpisodeViolation[] = [];
+    const bound = new AbortController();
+    const timer = setTimeout(() => bound.abort(), 25_000);
+    await runCampaign({
+      kills: 12,
+      workers: 2,
+      maxViolations: 1,
+      tally,
+      signal: bound.signal,
+      onProgress: () => undefined,
+      onViolation: (violation) => void violations.push(violation),
+    });
+    clearTimeout(timer);
+    expect(violations.map(({ kind, what, trace }) => [kind, what, ...trace].join('\n'))).toEqual([]);
+    expect(tally.kills).toBeGreaterThanOrEqual(4);
+    expect(killPointsOf(tally)).toBeGreaterThanOrEqual(3);
+  });
+});
