@@ -104,8 +104,8 @@ export class TrustedMetadata {
     this.#cache.write(passedRootName(next.signed.version), bytes);
     this.#forgetOnline ||= hasRotatedOnlineKeys(this.#root.signed, next.signed);
     this.#root = next;
-    this.settle();
     this.#cacheErrors = this.#load();
+    this.settle();
   }
 
   /** Section 5.3.10. */

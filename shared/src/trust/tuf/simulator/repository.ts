@@ -187,7 +187,8 @@ export class RepositorySimulator {
   }
 
   #keysOf(role: string, delegator: string): { keys: Draft<Root['keys']>; trusted: Draft<RoleKeys> } {
-    if (role in this.root.roles) return { keys: this.root.keys, trusted: this.root.roles[role as MetadataKind] };
+    if (Object.hasOwn(this.root.roles, role))
+      return { keys: this.root.keys, trusted: this.root.roles[role as MetadataKind] };
     const delegations = this.targetsRole(delegator).delegations;
     const trusted = delegations?.roles?.find(({ name }) => name === role);
     if (!delegations || !trusted) throw new Error(`${delegator} does not delegate to ${role}.`);

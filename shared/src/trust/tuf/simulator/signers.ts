@@ -1,14 +1,18 @@
 import { constants, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
-import { createKeyPair } from '../../keys.js';
 import type { TufKey } from '../documents.js';
-import { tufKeyId } from '../keys.js';
-import { tufSigner, type TufSigner } from '../signatures.js';
+import { toTufKey, tufKeyId } from '../keys.js';
+import type { TufSigner } from '../signatures.js';
 
 export type KeyType = 'ed25519' | 'ecdsa' | 'rsa';
 
 /** A real key of each kind that TUF 1.0, section 4.2.2, defines. */
 const MAKERS: Readonly<Record<KeyType, () => TufSigner>> = {
-  ed25519: () => tufSigner(createKeyPair()),
+  // Made by node:crypto, which is some forty times faster than tweetnacl: a test makes many.
+  ed25519: () => {
+    const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+    const raw = Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url').toString('hex');
+    return signerOf(toTufKey({ publicKey: raw }), (message) => sign(null, message, privateKey));
+  },
   ecdsa: () => {
     const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     return signerOf(
