@@ -20,6 +20,7 @@ const SUBJECTS: Readonly<Record<number, string>> = {
   9: 'Inference on the device',
   10: 'Chunks, packs and deltas',
   11: 'Recovery',
+  12: 'Metadata of the release repository',
 };
 
 const citations = files.flatMap(({ file, text }) =>

@@ -44,7 +44,7 @@ export interface CachedTarget {
 }
 
 /**
- * The client workflow of TUF 1.0, section 5. One update or look-up runs at a time; what was verified is in the cache before it is used, so a cut at any
+ * The client workflow of TUF 1.0, section 5, as docs/protocol.md, section 12 narrows it. One update or look-up runs at a time; what was verified is in the cache before it is used, so a cut at any
  * moment leaves a client that goes on from there.
  */
 export class RepositoryClient {
@@ -123,7 +123,7 @@ export class RepositoryClient {
     const { maxRootBytes, maxTimestampBytes, maxSnapshotBytes, maxTargetsBytes } = this.#limits;
     trusted.settle();
 
-    // 5.3.2–5.3.9. The specification lets a client go on after too many roots; a root that revokes a key may be among those not reached.
+    // 5.3.2–5.3.9. Too many roots end the update (docs/protocol.md, section 12, step 3), where the specification lets it go on.
     for (let rotations = 0; ; rotations++) {
       const name = rootFileName(trusted.root.signed.version + 1);
       const bytes = await fetchMetadata(name, { ...from, maxBytes: maxRootBytes, section: '5.3.3' });

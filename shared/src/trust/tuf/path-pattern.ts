@@ -12,7 +12,7 @@ export function isDelegatedPath(
   return role.path_hash_prefixes.some((prefix) => hash.startsWith(prefix));
 }
 
-/** Section 4.5, PATHPATTERN: `*` and `?` are wildcards, neither matches `/`, everything else stands for itself. */
+/** Section 4.5, PATHPATTERN (docs/protocol.md, section 12, step 7): `*` and `?` are wildcards, neither matches `/`, everything else stands for itself. */
 export function matchesPathPattern(path: string, pattern: string): boolean {
   const segments = path.split('/');
   const patterns = pattern.split('/');

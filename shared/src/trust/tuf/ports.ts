@@ -17,7 +17,7 @@ export interface MetadataCache {
   remove(name: string): void;
 }
 
-/** Bounds that the specification leaves to the application (5.3.3, 5.4.1, 5.5.1, 5.6.1, 5.6.7.1). */
+/** Bounds that the specification leaves to the application (5.3.3, 5.4.1, 5.5.1, 5.6.1, 5.6.7.1; docs/protocol.md, section 12, step 3). */
 export interface TufLimits {
   readonly maxRootRotations: number;
   readonly maxRootBytes: number;

@@ -17,7 +17,7 @@ export interface ThresholdCheck {
 }
 
 /**
- * "Check for an arbitrary software attack": at least `threshold` *distinct* keys of the role signed the file. A key counts once, under however many
+ * "Check for an arbitrary software attack" (docs/protocol.md, section 12, steps 4 and 5): at least `threshold` *distinct* keys of the role signed the file. A key counts once, under however many
  * ids it is listed; a signature that does not hold is passed over, as an empty one is.
  *
  * @throws TufError TUF_SIGNATURES_BELOW_THRESHOLD

@@ -46,7 +46,7 @@ export function verifyNextRoot(bytes: Uint8Array, trusted: Root, maxBytes: numbe
 }
 
 /**
- * Whether timestamp or snapshot lost a key on the way (5.3.11). A key that was only added, or another threshold, needs no recovery, and to forget
+ * Whether timestamp or snapshot lost a key on the way (5.3.11; docs/protocol.md, section 12, step 8). A key that was only added, or another threshold, needs no recovery, and to forget
  * versions for it would open the door for a rollback.
  */
 export const hasRotatedOnlineKeys = (before: Root, after: Root): boolean =>
@@ -62,7 +62,7 @@ export interface CachedRoots {
 }
 
 /**
- * Follows the chain of cached roots from the pinned one, verifying each link anew. Roots of another repository, or damaged ones, end the chain, so that
+ * Follows the chain of cached roots from the pinned one, verifying each link anew (docs/protocol.md, section 12, steps 1 and 11). Roots of another repository, or damaged ones, end the chain, so that
  * whoever pins another root is never held by the old one. `root.json` is the newest root whose consequences were all persisted.
  */
 export function readCachedRoots(pinned: RootFile, cache: MetadataCache, maxBytes: number): CachedRoots {
