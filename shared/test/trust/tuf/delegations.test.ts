@@ -129,7 +129,7 @@ describe('5.6.7 the search', () => {
   it('follows path_hash_prefixes (section 4.5)', async () => {
     const { repository, lookUp, visited } = follow([]);
     // SHA-256 of "file" begins with 3b9c358f…
-    repository.delegate({ name: 'bin-3a', pathHashPrefixes: ['3a', '3b8'] });
+    repository.delegate({ name: 'bin-3a', pathHashPrefixes: ['3a', '3b8', '9c35'] });
     repository.delegate({ name: 'bin-3b', pathHashPrefixes: ['00', '3b9c'] });
     repository.addTarget('bin-3b', 'file', Buffer.from('x'));
     repository.publish('bin-3a', 'bin-3b', 'targets', 'snapshot', 'timestamp');

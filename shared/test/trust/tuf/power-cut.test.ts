@@ -27,6 +27,15 @@ const NEWS: readonly (readonly [string, (repository: RepositorySimulator) => voi
     },
   ],
   [
+    // The timestamp keeps its key, so only what was persisted says that it has to be forgotten.
+    'new snapshot keys alone and a recovery from a fast-forward attack',
+    (repository) => {
+      repository.rotateKeys('snapshot');
+      repository.snapshot.version = 0;
+      repository.publish('root', 'gas', 'targets', 'snapshot', 'timestamp');
+    },
+  ],
+  [
     'a rotation of every role over three roots',
     (repository) => {
       repository.rotateKeys('root');

@@ -136,6 +136,12 @@ describe('a signature does not count', () => {
   });
 
   it.each([
+    [
+      'a key that names PSS as its own type',
+      'rsa',
+      'rsassa-pss-sha256',
+      generateKeyPairSync('rsa-pss', { modulusLength: 2048 }).publicKey,
+    ],
     ['RSA of 1024 bits', 'rsa', 'rsassa-pss-sha256', generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey],
     [
       'ECDSA on another curve',

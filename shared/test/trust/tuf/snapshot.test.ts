@@ -65,6 +65,16 @@ describe('5.5 update the snapshot', () => {
     await expectRefusal(client.refresh(online), 'TUF_MIX_AND_MATCH', '5.5.2');
   });
 
+  it('5.5.2 does not take the cached one for another of the same version', async () => {
+    const { repository, online, client, cache } = await settledWorld({ listHashes: true });
+    repository.snapshot.expires = toExpiry(nowMs + 77 * DAY_MS);
+    repository.serve('snapshot');
+    repository.publish('timestamp');
+    await client.refresh(online);
+    expect(repository.requests).toContain('2.snapshot.json');
+    expect(Buffer.from(cache.entries.get('snapshot.json') ?? []).toString()).toContain(repository.snapshot.expires);
+  });
+
   it('5.5.3 refuses one that another key signed', async () => {
     const { repository, online, client, cache } = await settledWorld();
     repository.signers.set('snapshot', repository.signers.get('timestamp') ?? []);

@@ -64,6 +64,15 @@ describe.each(ROLES)('5.6 update the targets role: $role', ({ role, version, loo
     expect(heldVersions(settled.cache)).toMatchObject({ snapshot: 3, [role]: before });
   });
 
+  it('5.6.2 does not take the cached one for another of the same version', async () => {
+    const settled = await settledWorld({ listHashes: true });
+    settled.repository.targetsRole(role).expires = toExpiry(nowMs + 77 * DAY_MS);
+    settled.repository.serve(role);
+    settled.repository.publish('snapshot', 'timestamp');
+    await look(settled);
+    expect(settled.repository.requests).toContain(`${before}.${role}.json`);
+  });
+
   it('5.6.3 refuses one that another key signed', async () => {
     const settled = await settledWorld();
     settled.repository.signers.set(role, settled.repository.signers.get('snapshot') ?? []);
