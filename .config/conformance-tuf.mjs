@@ -18,7 +18,9 @@ function fail(what, remedy) {
 const outputOf = (command, args) => spawnSync(command, args, { encoding: 'utf8' });
 const works = (command, args) => outputOf(command, args).status === 0;
 
-const suite = process.env.TUF_CONFORMANCE_DIR && resolve(process.env.TUF_CONFORMANCE_DIR);
+// npm runs scripts in the root of the repository, and keeps in INIT_CWD where it was called.
+const given = process.env.TUF_CONFORMANCE_DIR;
+const suite = given && resolve(process.env.INIT_CWD ?? '.', given);
 if (!suite || !existsSync(join(suite, 'tuf_conformance', 'conftest.py'))) {
   fail(
     suite ? `There is no tuf-conformance suite in ${suite}.` : 'TUF_CONFORMANCE_DIR is not set.',
