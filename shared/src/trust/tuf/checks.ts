@@ -25,7 +25,8 @@ export function expiryError(
   { nowMs, where, section }: ExpiryCheck,
 ): TufError | undefined {
   if (expiresAtMs(signed) > nowMs) return undefined;
-  const now = new Date(nowMs).toISOString();
+  const at = new Date(nowMs);
+  const now = Number.isNaN(at.getTime()) ? 'no valid time on this clock' : at.toISOString();
   return new TufError('TUF_EXPIRED', `${where} expired on ${signed.expires}; it is ${now}.`, { section, where });
 }
 

@@ -14,6 +14,14 @@ describe('5.1 fix the time', () => {
   });
 });
 
+describe('5.1 a clock that gives no time', () => {
+  it.each([NaN, Infinity])('takes nothing for fresh: %s', async (brokenMs) => {
+    const { client, online } = await settledWorld();
+    await expectRefusal(client.refresh({ ...online, nowMs: brokenMs }), 'TUF_EXPIRED', '5.3.10');
+    expect(client.status(brokenMs).stale).toMatchObject({ code: 'TUF_EXPIRED' });
+  });
+});
+
 describe('5.4 update the timestamp', () => {
   it('5.4.1 needs one', async () => {
     const { repository, online, client, cache } = await settledWorld();
