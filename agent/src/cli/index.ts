@@ -34,7 +34,13 @@ export async function runCommand(terminal: Terminal): Promise<number> {
     .addHelpText('after', '\nExample: drover-agent run --config /etc/drover/agent.json')
     .action(async (options: CommonOptions & { jsonReady?: true }) => {
       const { run } = await import('./run.js');
-      await run(await read(options), terminal, options.jsonReady === true);
+      await run(await read(options), terminal, {
+        announceReady: options.jsonReady === true,
+        configArguments: [
+          ...(options.config === undefined ? [] : ['--config', options.config]),
+          ...(options.dataDir === undefined ? [] : ['--data-dir', options.dataDir]),
+        ],
+      });
     });
   configured(program.command('enrol'))
     .description('Make this device known to a control plane.')
@@ -64,6 +70,14 @@ export async function runCommand(terminal: Terminal): Promise<number> {
     .action(async (options: CommonOptions & { json?: true }) => {
       const { examine } = await import('./doctor.js');
       status = await examine(await read(options), options.json === true, terminal);
+    });
+
+  // The version that runs starts this of the version that shall replace it (agent/src/launcher/contract.ts).
+  configured(program.command('self-test', { hidden: true }))
+    .requiredOption('--nonce <text>', 'given back in the answer')
+    .action(async (options: CommonOptions & { nonce: string }) => {
+      const { selfTest } = await import('./self-test.js');
+      await selfTest(await read(options), options.nonce, terminal);
     });
 
   try {

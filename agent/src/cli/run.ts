@@ -1,7 +1,8 @@
 import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { agentVersion, type AgentConfig } from '../config/index.js';
 import { ALIVE_INTERVAL_MS } from '../launcher/contract.js';
-import { createHostProbe, systemClock } from '../host/index.js';
+import { isSlotName } from '../launcher/index.js';
+import { createHostProbe, diskFreeBytes, systemClock } from '../host/index.js';
 import { loadDeviceKey, loadIdentity } from '../identity/index.js';
 import { createStoreRecorder } from '../monitor/store-recorder.js';
 import type { TelemetryStore } from '../monitor/telemetry-store.js';
@@ -13,10 +14,18 @@ import { jsonLog } from '../supervisor/log.js';
 import { openStatusSocket } from '../supervisor/status-socket.js';
 import { serviceNotifier } from '../supervisor/systemd.js';
 import { prepareDataDir } from './data-dir.js';
+import { AgentSlots } from '../update/agent/agent-slots.js';
+import { LaunchedAgent } from '../update/agent/launched-agent.js';
 import type { Terminal } from './terminal.js';
 
+export interface RunOptions {
+  readonly announceReady: boolean;
+  /** Those of this command line that say where configuration and data are. */
+  readonly configArguments: readonly string[];
+}
+
 /** The supervisor of a real device: inference, probe and trainer are processes, telemetry.db is on a thread. */
-export async function run(config: AgentConfig, terminal: Terminal, announceReady: boolean): Promise<void> {
+export async function run(config: AgentConfig, terminal: Terminal, options: RunOptions): Promise<void> {
   const log = jsonLog(config.log.level, terminal.stderr);
   const notifier = serviceNotifier({
     environment: terminal.environment,
@@ -25,7 +34,9 @@ export async function run(config: AgentConfig, terminal: Terminal, announceReady
   await prepareDataDir(config.dataDir);
   const identity = await loadIdentity(config.dataDir);
   const deviceKey = await loadDeviceKey(config.dataDir);
-  const stopped = terminal.untilStopped();
+  const replaced = signalled();
+  const stopped = Promise.race([terminal.untilStopped(), replaced.signal]);
+  const launched = launchedAgent(terminal, options.configArguments, replaced.give);
   const closers = createClosers();
   const { launcher } = terminal;
   if (launcher) {
@@ -80,6 +91,7 @@ export async function run(config: AgentConfig, terminal: Terminal, announceReady
       host: createHostProbe({ diskPath: config.dataDir }),
       clock: systemClock,
       log,
+      agentReleases: launched && { runner: launched, platform: platformHere() },
     });
     const started = agent;
     closers.add(() => started.close());
@@ -88,7 +100,9 @@ export async function run(config: AgentConfig, terminal: Terminal, announceReady
     log.info('ready', { serving: `http://${host}:${port}`, controlPlane: identity.controlPlaneUrl });
     notifier.ready(`serving on ${host}:${port}`);
     launcher?.say('up');
-    if (announceReady) terminal.stdout(`${JSON.stringify({ event: 'ready', servingUrl: `http://${host}:${port}` })}\n`);
+    launched?.settle();
+    if (options.announceReady)
+      terminal.stdout(`${JSON.stringify({ event: 'ready', servingUrl: `http://${host}:${port}` })}\n`);
     if (notifier.watchdogIntervalMs !== undefined) {
       const timer = setInterval(() => notifier.alive(), notifier.watchdogIntervalMs);
       closers.add(() => clearInterval(timer));
@@ -103,6 +117,33 @@ export async function run(config: AgentConfig, terminal: Terminal, announceReady
   } finally {
     await closers.close();
   }
+}
+
+function launchedAgent(
+  { launcher, environment }: Terminal,
+  configArguments: readonly string[],
+  restart: () => void,
+): LaunchedAgent | undefined {
+  if (launcher === undefined || !isSlotName(launcher.slot)) return undefined;
+  const { slot, stateDir } = launcher;
+  return new LaunchedAgent({
+    slots: new AgentSlots(stateDir),
+    slot,
+    nodeVersion: process.versions.node,
+    configArguments,
+    environment,
+    diskFreeBytes,
+    nowMs: () => systemClock.now(),
+    restart,
+  });
+}
+
+const platformHere = () => ({ os: process.platform, arch: process.arch, nodeAbi: process.versions.modules });
+
+function signalled(): { readonly signal: Promise<void>; readonly give: () => void } {
+  let give = (): void => undefined;
+  const signal = new Promise<void>((resolve) => (give = resolve));
+  return { signal, give };
 }
 
 /** The recorder is made before its store is open; what it is handed until then waits. */

@@ -13,7 +13,11 @@ export interface SqliteOptions {
     /** Size in KiB of the page cache; SQLite's default is 2,000. */
     readonly cacheKiB?: number;
   };
-  /** SQL scripts, oldest first. Number n takes `user_version` from n − 1 to n; a script is never changed once it was released. */
+  /**
+   * SQL scripts, oldest first. Number n takes `user_version` from n − 1 to n; a script is never changed once it was released, and only adds:
+   * tables, indices, and columns that may be absent. For an agent that is taken back finds what the newer one has made of its databases, and has
+   * to run on it (docs/adr/0010-agent-releases.md).
+   */
   readonly migrations: readonly string[];
   /** Wall clock for the name of a file that is kept aside. */
   readonly nowMs: () => number;
@@ -24,6 +28,8 @@ export interface SqliteOptions {
 /**
  * Opens a database in WAL mode and brings its schema up to date. A damaged file is kept aside as `*.corrupt-<ms>` (with its -wal and -shm)
  * and a new one is built, so that a broken SD card sector never keeps a device from starting.
+ *
+ * A schema that is newer has only more than this agent looks at. One of another generation is refused: see `GENERATION`.
  *
  * @throws DatabaseError DATABASE_SCHEMA_NEWER, DATABASE_DISK_FULL, DATABASE_UNAVAILABLE
  */
@@ -62,12 +68,17 @@ function openChecked({ file, pragmas, migrations }: SqliteOptions): SqliteDataba
   }
 }
 
+/**
+ * Numbers from here on are for a schema that older agents cannot use. Such a one needs two releases: the first reads both, the second writes it.
+ */
+const GENERATION = 1000;
+
 function migrate(database: SqliteDatabase, file: string, migrations: readonly string[]): void {
   const found = Number(database.pragma('user_version', { simple: true }));
-  if (found > migrations.length) {
+  if (Math.trunc(found / GENERATION) > 0) {
     throw new DatabaseError(
       'DATABASE_SCHEMA_NEWER',
-      `The database has schema ${found}; this agent knows ${migrations.length}.`,
+      `The database has schema ${found}; this agent knows up to ${GENERATION - 1}.`,
       {
         where: file,
         remedy: 'A newer agent has written this file. Install that version again, or move the file away.',

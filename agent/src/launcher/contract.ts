@@ -12,7 +12,10 @@ export type LauncherMessage = 'up' | 'alive';
 /** How often an agent says that it is alive. */
 export const ALIVE_INTERVAL_MS = 5_000;
 
-/** Started with `/bin/sh`, so that a file system without execute bits does not matter. */
+/**
+ * Started with `/bin/sh`, so that a file system without execute bits does not matter. With `run` it is the agent. With `self-test --nonce TEXT`,
+ * by which an older agent asks whether a newer one can run here, it ends with 0 and a line `{"nonce", "version", "summary"}`.
+ */
 export const PROGRAM = 'bin/drover-agent';
 /** Lines `SHA-256 bytes path`, closed by `total N`: every file of a slot. */
 export const FILE_LIST = 'FILES';

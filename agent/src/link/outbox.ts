@@ -7,6 +7,7 @@ import { openSqlite, toDatabaseError, type DatabaseError } from '../database/ind
 import type { Clock } from '../host/index.js';
 import { LinkError } from './errors.js';
 import { openSequenceNumbers } from './sequence.js';
+import { OUTBOX_MIGRATIONS } from './outbox-schema.js';
 
 export interface OutboxOptions {
   /** Holds outbox.db and outbox-sequence. */
@@ -50,11 +51,6 @@ export interface Outbox extends ReportQueue {
 /** docs/protocol.md, section 2: no receiver reads a larger envelope. */
 const MAX_REPORT_BYTES = 1024 * 1024;
 
-const SCHEMA = `
-  CREATE TABLE reports (sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, envelope BLOB NOT NULL) STRICT;
-  CREATE TABLE dropped (kind TEXT PRIMARY KEY, reports INTEGER NOT NULL) STRICT;
-`;
-
 /** Opens the outbox. A damaged file is rebuilt, and the incident is the first report in the new one. */
 export function openOutbox(options: OutboxOptions): Outbox {
   const { dataDir, deviceId, signer, clock, maxReports = 5_000, maxBytes = 16 * 1024 ** 2 } = options;
@@ -63,7 +59,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
   const database = openSqlite({
     file,
     pragmas: { synchronous: 'NORMAL', cacheKiB: 512 },
-    migrations: [SCHEMA],
+    migrations: OUTBOX_MIGRATIONS,
     nowMs: () => clock.now(),
     onRebuilt: (error) => (rebuilt = error),
   });

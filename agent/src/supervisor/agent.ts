@@ -8,7 +8,15 @@ import type { Clock, HostProbe } from '../host/index.js';
 import type { Identity } from '../identity/index.js';
 import { openLink, openOutbox, type Link, type Outbox } from '../link/index.js';
 import { createReporter, DriftWatch, type TelemetryStore } from '../monitor/index.js';
-import { createUpdater, httpReleaseSource, type KillPoint, type Serving, type Updater } from '../update/index.js';
+import type { Platform } from '@drover/shared/manifest';
+import {
+  createUpdater,
+  httpReleaseSource,
+  type AgentRunner,
+  type KillPoint,
+  type Serving,
+  type Updater,
+} from '../update/index.js';
 import { toReportableError } from '../update/reportable.js';
 import { createClosers, type Closers } from './closers.js';
 import { every } from './every.js';
@@ -28,6 +36,9 @@ export interface AgentOptions {
   readonly host: HostProbe;
   readonly clock: Clock;
   readonly log: Log;
+  /** Where a launcher started this agent: how it is replaced by another version, and who is told that it reached the control plane. */
+  readonly agentReleases?:
+    { readonly runner: AgentRunner & { connected(): void }; readonly platform: Platform } | undefined;
   /** Tests and the simulator cut the power here. */
   readonly killPoint?: KillPoint;
 }
@@ -157,6 +168,7 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     },
     onIncident: ({ error }) => keepIncident(error),
     diskFreeBytes: (path) => options.host.diskFreeBytes(path),
+    agentReleases: options.agentReleases,
     ...(options.killPoint ? { killPoint: options.killPoint } : {}),
   });
   closers.add(() => updater.close());
@@ -220,6 +232,7 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     onOrder: (envelope) => updater.receive(envelope),
     onConnected: () => {
       linkProblem = undefined;
+      options.agentReleases?.runner.connected();
       log.info('connected', { broker: grant.brokerUrl });
       reportState();
     },

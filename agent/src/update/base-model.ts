@@ -1,11 +1,12 @@
 import type { Digest, ModelName } from '@drover/shared/ids';
 import type { IncidentBody } from '@drover/shared/protocol';
+import { AGENT_MODEL, type Platform } from '@drover/shared/manifest';
 import type { KeySet } from '@drover/shared/trust';
 import { withDeadline } from './deadline.js';
 import { UpdateError } from './errors.js';
 import type { Journal, ModelRecord } from './journal.js';
 import type { WriteGate } from './kill-points.js';
-import type { InstalledModel, Serving } from './ports.js';
+import { isAgent, type AgentRunner, type Installed, type InstalledModel, type Serving } from './ports.js';
 import { toReportableError } from './reportable.js';
 import { activateModel } from './steps.js';
 import { adaptedModel, type ReleaseStore } from './store.js';
@@ -14,7 +15,9 @@ import type { ReleaseRef } from './accept.js';
 interface BaseModelEnvironment {
   readonly hardwareClass: string;
   readonly publisherKeys: KeySet;
+  readonly platform: Platform;
   readonly serving: Serving;
+  readonly agent: AgentRunner;
   readonly store: ReleaseStore;
   readonly journal: Journal;
   readonly gate: WriteGate;
@@ -26,7 +29,7 @@ interface BaseModelEnvironment {
 export class BaseModel {
   readonly #model: ModelName;
   readonly #environment: BaseModelEnvironment;
-  #serves: InstalledModel | undefined;
+  #serves: Installed | undefined;
 
   constructor(model: ModelName, environment: BaseModelEnvironment) {
     this.#model = model;
@@ -34,7 +37,7 @@ export class BaseModel {
   }
 
   /** What was last activated. */
-  serving(): InstalledModel | undefined {
+  serving(): Installed | undefined {
     return this.#serves;
   }
 
@@ -51,7 +54,7 @@ export class BaseModel {
   }
 
   /** The update has activated its candidate. */
-  nowServes(candidate: InstalledModel): void {
+  nowServes(candidate: Installed): void {
     this.#serves = candidate;
   }
 
@@ -66,6 +69,10 @@ export class BaseModel {
    * @returns what serves now, for the record
    */
   async activate(signal: AbortSignal): Promise<string> {
+    if (this.#model === AGENT_MODEL) {
+      await this.#environment.agent.giveUp('the update was taken back');
+      return 'the committed version of the agent runs';
+    }
     const { committed, previous, adaptation } = this.#record;
     const choices: { release: ReleaseRef; adaptation?: Digest }[] = [];
     if (committed && adaptation) choices.push({ release: committed, adaptation: adaptation.digest });
@@ -90,7 +97,8 @@ export class BaseModel {
   /** Serves a fine-tuned file on top of the committed release, from now on and after restarts. On failure the base serves as before. */
   async adapt(modelFile: string, digest: Digest, signal: AbortSignal): Promise<void> {
     const { committed } = this.#record;
-    if (!committed) throw notPossible(`${this.#model} has no committed release to adapt.`);
+    if (!committed || this.#model === AGENT_MODEL)
+      throw notPossible(`${this.#model} has no committed release to adapt.`);
     await this.#environment.store.storeAdaptation(this.#model, modelFile, digest, signal);
     try {
       await this.#activateInstalled(await this.#load(committed, digest, signal), signal);
@@ -114,8 +122,9 @@ export class BaseModel {
   }
 
   async #load(release: ReleaseRef, adaptation: Digest | undefined, signal: AbortSignal): Promise<InstalledModel> {
-    const { store, hardwareClass, publisherKeys } = this.#environment;
-    const installed = await store.load({ model: this.#model, release, hardwareClass, publisherKeys });
+    const { store, hardwareClass, publisherKeys, platform } = this.#environment;
+    const installed = await store.load({ model: this.#model, release, hardwareClass, publisherKeys, platform });
+    if (isAgent(installed)) throw notPossible(`${this.#model} is no model.`);
     if (adaptation === undefined) return installed;
     const file = store.adaptationFile(adaptation);
     await store.storeAdaptation(this.#model, file, adaptation, signal);

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestHex, type Digest } from '@drover/shared/ids';
-import { allFiles, ManifestError, parseManifest } from '@drover/shared/manifest';
+import { allFiles, ManifestError, parseRelease } from '@drover/shared/manifest';
 import { decodeEnvelope, TrustError } from '@drover/shared/trust';
 import { systemCode } from '../host/index.js';
 import type { WriteGate } from './kill-points.js';
@@ -46,7 +46,7 @@ export function collectGarbage(store: ReleaseStore, gate: WriteGate, kept: Kept)
 function blobsOf(envelope: Uint8Array | undefined): string[] {
   if (!envelope) return [];
   try {
-    const manifest = parseManifest(Buffer.from(decodeEnvelope(envelope).payload, 'base64'));
+    const manifest = parseRelease(Buffer.from(decodeEnvelope(envelope).payload, 'base64'));
     return allFiles(manifest).map(({ digest }) => digestHex(digest));
   } catch (error) {
     if (error instanceof TrustError || error instanceof ManifestError) return [];

@@ -31,6 +31,12 @@ export const UPDATE_CODES = {
   PROBATION_CRASHED: { fault: 'peer', retryable: false },
   PROBATION_FAILURES: { fault: 'peer', retryable: false },
   PROBATION_NOT_RUNNING: { fault: 'environment', retryable: false },
+  AGENT_NOT_UPDATABLE: { fault: 'caller', retryable: false },
+  AGENT_BUNDLE_UNREADABLE: { fault: 'peer', retryable: false },
+  AGENT_SELF_TEST_FAILED: { fault: 'peer', retryable: false },
+  AGENT_TAKEN_BACK: { fault: 'peer', retryable: false },
+  AGENT_UNFIT: { fault: 'environment', retryable: false },
+  AGENT_SLOTS_LOST: { fault: 'environment', retryable: true },
   ADAPTATION_NOT_POSSIBLE: { fault: 'caller', retryable: true },
   ADAPTATION_DAMAGED: { fault: 'environment', retryable: false },
 } as const satisfies CodeTable;

@@ -1,4 +1,6 @@
-export type { InstalledModel, Serving, ServingHealth } from './ports.js';
+export type { AgentRunner, InstalledModel, Serving, ServingHealth } from './ports.js';
+export { AgentSlots } from './agent/agent-slots.js';
+export { LaunchedAgent } from './agent/launched-agent.js';
 export { createUpdater, type Adaptation, type Updater, type UpdaterOptions } from './updater.js';
 export { httpReleaseSource, type HttpSourceOptions, type ReleaseSource } from './fetch.js';
 export type { RetryBounds } from './download.js';

@@ -9,6 +9,7 @@ import { JOURNAL_MIGRATIONS } from './journal-schema.js';
 import { UpdateError } from './errors.js';
 import { readMirror, toMirrored, writeMirror, type MirrorContent } from './journal-mirror.js';
 import type { WriteGate } from './kill-points.js';
+import { STATES } from './states.js';
 
 export type LastOutcome = NonNullable<StateBody['models'][number]['lastOutcome']>;
 
@@ -99,15 +100,17 @@ export function openJournal({ dataDir, gate, nowMs, onRebuilt }: JournalOptions)
     onRebuilt: (error) => (rebuilt = error),
   });
   const putModel = database.prepare<ModelRow>(
-    `INSERT INTO models VALUES (@model, @accepted, @committed, @previous, @revertFloor, @adaptation, @lastOutcome, @pending)
+    `INSERT INTO models (model, accepted, committed, previous, revert_floor, adaptation, last_outcome, pending)
+     VALUES (@model, @accepted, @committed, @previous, @revertFloor, @adaptation, @lastOutcome, @pending)
      ON CONFLICT (model) DO UPDATE SET accepted = @accepted, committed = @committed, previous = @previous,
        revert_floor = @revertFloor, adaptation = @adaptation, last_outcome = @lastOutcome, pending = @pending`,
   );
   const putUpdate = database.prepare<UpdateRow>(
-    `INSERT OR REPLACE INTO updates VALUES (@model, @state, @deployment, @activated, @interruptions, @closedOrderly, @error)`,
+    `INSERT OR REPLACE INTO updates (model, state, deployment, activated, interruptions, closed_orderly, error)
+     VALUES (@model, @state, @deployment, @activated, @interruptions, @closedOrderly, @error)`,
   );
   const endUpdate = database.prepare<[string]>('DELETE FROM updates WHERE model = ?');
-  const putFact = database.prepare<[string, string]>('INSERT OR REPLACE INTO facts VALUES (?, ?)');
+  const putFact = database.prepare<[string, string]>('INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)');
   const putTransition = database.prepare<[number, string, string, string, string, string]>(
     'INSERT INTO transitions (at_ms, model, deployment_id, from_state, to_state, reason) VALUES (?, ?, ?, ?, ?, ?)',
   );
@@ -286,7 +289,8 @@ const toUpdateRow = (model: ModelName, update: UpdateRecord): UpdateRow => ({
   error: json(update.error),
 });
 const toUpdateRecord = (row: UpdateRow): UpdateRecord => ({
-  state: row.state,
+  // A newer agent that was taken back may have been in a state that this one does not know: it takes back what was begun.
+  state: Object.hasOwn(STATES, row.state) ? row.state : 'falling-back',
   deployment: JSON.parse(row.deployment) as Deployment,
   activated: row.activated === 1,
   interruptions: row.interruptions,

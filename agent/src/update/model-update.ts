@@ -1,5 +1,6 @@
 import type { Digest, ModelName } from '@drover/shared/ids';
 import type { IncidentBody, RefusalBody, StateBody, TransitionBody, UpdateState } from '@drover/shared/protocol';
+import { AGENT_MODEL, type Platform } from '@drover/shared/manifest';
 import type { KeySet } from '@drover/shared/trust';
 import { backoffMs, type Clock } from '../host/index.js';
 import { BaseModel, notPossible } from './base-model.js';
@@ -10,14 +11,16 @@ import type { ReleaseSource } from './fetch.js';
 import type { Journal, JournalChange, LastOutcome, ModelRecord, UpdateRecord } from './journal.js';
 import type { WriteGate } from './kill-points.js';
 import { isSupersedable, planStep, type Step, type StepArguments, type StepKind } from './plan.js';
-import type { Serving } from './ports.js';
+import { isAgent, type AgentRunner, type Serving } from './ports.js';
 import { toReportableError } from './reportable.js';
 import { nextState, stateRow } from './states.js';
 import { failed, isUntrusted, newUpdate, type StepResult } from './step-result.js';
 import {
   activateCandidate,
+  expectationOf,
   fetchRelease,
   observeProbation,
+  runningOf,
   selfTest,
   stageRelease,
   verifyRelease,
@@ -29,8 +32,10 @@ import { isSameRelease, type ReleaseStore } from './store.js';
 export interface UpdateEnvironment {
   readonly hardwareClass: string;
   readonly publisherKeys: KeySet;
+  readonly platform: Platform;
   readonly source: ReleaseSource;
   readonly serving: Serving;
+  readonly agent: AgentRunner;
   readonly clock: Clock;
   readonly store: ReleaseStore;
   readonly journal: Journal;
@@ -91,6 +96,11 @@ export class ModelUpdate {
       this.#journal('resume', { update: { ...update, interruptions, closedOrderly: false } });
     }
     const isGivenUp = planStep(this.#facts()).kind === 'fail-with';
+    // Which version of the agent runs was decided by the launcher before this process began; its update goes on from there.
+    if (this.model === AGENT_MODEL) {
+      this.start();
+      return;
+    }
     // Falling back re-activates by itself, as does the step of a state in which the candidate serves.
     if (row.serves === 'committed' && !(update?.state === 'falling-back' && update.activated)) {
       await this.base.activate(this.#closing.signal);
@@ -138,7 +148,7 @@ export class ModelUpdate {
   status(): StateBody['models'][number] {
     const { accepted, lastOutcome } = this.record;
     const { update } = this;
-    const running = this.#environment.serving.running(this.model);
+    const running = runningOf(this.#environment, this.model);
     return {
       model: this.model,
       ...(running && { running }),
@@ -189,7 +199,7 @@ export class ModelUpdate {
 
   #facts() {
     const { committed, adaptation, pending } = this.record;
-    const running = this.#environment.serving.running(this.model)?.release.digest;
+    const running = runningOf(this.#environment, this.model)?.release.digest;
     return { update: this.update, pending, committed, isAdapted: adaptation !== undefined, running };
   }
 
@@ -211,9 +221,8 @@ export class ModelUpdate {
   }
 
   async #execute(step: Exclude<Step, { kind: 'rest' }>, signal: AbortSignal): Promise<StepResult> {
-    const { publisherKeys, source, store, serving, clock, retry } = this.#environment;
     const deployment = step.kind === 'begin' ? step.order : this.#inProgress().deployment;
-    const context: StepContext = { deployment, publisherKeys, source, store, serving, clock, retry, signal };
+    const context: StepContext = { ...this.#environment, deployment, signal };
     const execute = this.#executors[step.kind] as (args: object, context: StepContext) => Promise<StepResult>;
     return execute(step, context);
   }
@@ -230,7 +239,10 @@ export class ModelUpdate {
     'fail-with': ({ error }) => Promise.resolve(failed(error)),
     'recognize-running': () =>
       Promise.resolve({ event: 'already-running', reason: 'the ordered release already serves' }),
-    'start-fetching': () => Promise.resolve({ event: 'done', reason: 'not on this device as ordered' }),
+    'start-fetching': () => {
+      if (this.model === AGENT_MODEL && !this.#environment.agent.isUpdatable) throw notUpdatable();
+      return Promise.resolve({ event: 'done', reason: 'not on this device as ordered' });
+    },
     fetch: async (_, context) => ({ event: 'done', ...(await fetchRelease(context)) }),
     verify: async (_, context) => ({ event: 'done', ...(await verifyRelease(context)) }),
     stage: async (_, context) => ({ event: 'done', ...(await stageRelease(context)) }),
@@ -272,9 +284,12 @@ export class ModelUpdate {
   }
 
   async #commit(context: StepContext): Promise<StepResult> {
-    const { deployment, publisherKeys, store } = context;
-    const { deploymentId, release, hardwareClass, model } = deployment;
-    const { revertFloor } = (await store.load({ model, release, hardwareClass, publisherKeys })).manifest;
+    const { deployment, store, agent } = context;
+    const { deploymentId, release } = deployment;
+    const candidate = await store.load(expectationOf(deployment, context));
+    const { revertFloor } = candidate.manifest;
+    // Before the journal says so: cut in between, the same step does it again.
+    if (isAgent(candidate)) agent.commit(candidate);
     const toRecord = (current: ModelRecord): ModelRecord => {
       const { committed, previous, lastOutcome: _, adaptation: _dropped, revertFloor: _older, ...rest } = current;
       const older = isSameRelease(committed, release) ? previous : committed;
@@ -291,10 +306,9 @@ export class ModelUpdate {
 
   /** After a restart in probation: the candidate served, and it was tested; a failure now is one like any other in probation. */
   async #reactivateCandidate({ deployment }: UpdateRecord): Promise<void> {
-    const { publisherKeys, source, store, serving, clock, retry } = this.#environment;
     const signal = this.#closing.signal;
     try {
-      await this.#ensureCandidateServes({ deployment, publisherKeys, source, store, serving, clock, retry, signal });
+      await this.#ensureCandidateServes({ ...this.#environment, deployment, signal });
     } catch (error) {
       if (this.#isOver()) throw error;
       this.#advance(failed(error));
@@ -348,3 +362,8 @@ export class ModelUpdate {
     this.#environment.journal.write(name, { model: this.model, ...change });
   }
 }
+
+const notUpdatable = () =>
+  new UpdateError('AGENT_NOT_UPDATABLE', 'No launcher started this agent, so it cannot be replaced from within.', {
+    remedy: 'Update it the way it was installed (a new container image), or install it with install.sh.',
+  });

@@ -1,5 +1,5 @@
 import type { Digest, ModelName, Version } from '@drover/shared/ids';
-import type { Manifest, Variant } from '@drover/shared/manifest';
+import type { AgentManifest, AgentVariant, Manifest, Variant } from '@drover/shared/manifest';
 import type { ProviderReport, RunningModel } from '@drover/shared/protocol';
 
 /** A release (or an adaptation of one) whose files lie verified on this disk: all that serving needs to load it. */
@@ -16,6 +16,24 @@ export interface InstalledModel {
   /** Absolute; the files of the release lie under their manifest paths. */
   readonly directory: string;
 }
+
+/** A release of the agent whose bundle lies verified on this disk. */
+export interface InstalledAgent {
+  readonly model: ModelName;
+  readonly release: { version: Version; digest: Digest };
+  readonly manifest: AgentManifest;
+  readonly variant: AgentVariant;
+  /** Absolute. */
+  readonly bundleFile: string;
+  /** Digest of bundleFile's bytes. */
+  readonly loaded: Digest;
+  readonly directory: string;
+}
+
+/** What an update can be about. */
+export type Installed = InstalledModel | InstalledAgent;
+
+export const isAgent = (installed: Installed): installed is InstalledAgent => 'bundleFile' in installed;
 
 /** Counts since the activation of what is running now. */
 export interface ServingHealth {
@@ -44,4 +62,36 @@ export interface Serving {
   deactivate(model: ModelName): Promise<void>;
   running(model: ModelName): RunningModel | undefined;
   health(model: ModelName): ServingHealth;
+}
+
+/**
+ * Who runs releases of the agent itself. Unlike models, they are not loaded into anything: to activate one is to end, and what runs after the
+ * start was decided by the launcher. Hence what is running never has to be activated again after a restart.
+ */
+export interface AgentRunner {
+  /** Lays the version out beside the running one. @throws UpdateError AGENT_BUNDLE_UNREADABLE, UPDATE_DISK_FULL */
+  stage(candidate: InstalledAgent, signal: AbortSignal): Promise<void>;
+  /** Starts the version's own check, in a process of its own. @throws UpdateError AGENT_SELF_TEST_FAILED */
+  selfTest(candidate: InstalledAgent, signal: AbortSignal): Promise<string>;
+  /**
+   * Resolves when the version is the one that runs. Where it is not, asks the launcher for it, ends this agent, and never resolves.
+   *
+   * @param commitWithinMs time from the start of the version to its commit, after which the launcher takes it back
+   * @throws UpdateError AGENT_TAKEN_BACK when the launcher has tried it already, and why it gave it up
+   */
+  activate(candidate: InstalledAgent, commitWithinMs: number, signal: AbortSignal): Promise<RunningModel>;
+  /** Goes back to what is committed. Where another version runs, ends this agent, and never resolves. */
+  giveUp(reason: string): Promise<void>;
+  /** From now on it is the one to start. */
+  commit(candidate: InstalledAgent): void;
+  /** The release that runs; undefined for the version that the installer put there, which may be no release. */
+  running(): RunningModel | undefined;
+  /** False where nothing but the agent itself could start another version. */
+  readonly isUpdatable: boolean;
+  /** Of the version that the launcher would fall back to. */
+  committedVersion(): Version;
+  /** Why the version that runs must not be committed yet; undefined when it may. */
+  unfit(): string | undefined;
+  /** Removes versions that nothing refers to. `kept`: digests of manifests. */
+  collect(kept: ReadonlySet<Digest>): void;
 }

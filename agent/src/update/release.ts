@@ -1,5 +1,15 @@
 import { digestOf, type Digest, type ModelName } from '@drover/shared/ids';
-import { parseManifest, variantFor, type FileReference, type Manifest, type Variant } from '@drover/shared/manifest';
+import {
+  agentVariantFor,
+  isAgentManifest,
+  parseRelease,
+  variantFor,
+  type AgentVariant,
+  type FileReference,
+  type Platform,
+  type ReleaseManifest,
+  type Variant,
+} from '@drover/shared/manifest';
 import { RELEASE_TYPE } from '@drover/shared/protocol';
 import { decodeEnvelope, verifyEnvelope, type KeySet } from '@drover/shared/trust';
 import type { ReleaseRef } from './accept.js';
@@ -8,15 +18,18 @@ import { UpdateError } from './errors.js';
 /** A release as its publisher signed it, checked against the order. */
 export interface VerifiedRelease {
   readonly release: ReleaseRef;
-  readonly manifest: Manifest;
-  readonly variant: Variant;
+  readonly manifest: ReleaseManifest;
+  readonly variant: Variant | AgentVariant;
   readonly envelope: Uint8Array;
 }
 
 export interface ReleaseExpectation {
   readonly model: ModelName;
   readonly release: ReleaseRef;
+  /** Decides which variant of a model is meant. */
   readonly hardwareClass: string;
+  /** Decides which bundle of an agent is meant. */
+  readonly platform: Platform;
   readonly publisherKeys: KeySet;
 }
 
@@ -46,19 +59,22 @@ export function openRelease(envelope: Uint8Array, expected: ReleaseExpectation):
       },
     );
   }
-  const manifest = parseManifest(payload);
+  const manifest = parseRelease(payload);
   if (manifest.model !== expected.model || manifest.version !== expected.release.version) {
     throw notAsOrdered(
       `The signed manifest is ${manifest.model} ${manifest.version}; ordered was ${expected.model} ${expected.release.version}.`,
     );
   }
-  const variant = variantFor(manifest, expected.hardwareClass);
+  const variant = isAgentManifest(manifest)
+    ? agentVariantFor(manifest, expected.platform)
+    : variantFor(manifest, expected.hardwareClass);
   verifyPaths(filesOf(manifest, variant));
   return { release: expected.release, manifest, variant, envelope };
 }
 
 /** Every file under its own path: unlike `filesFor`, equal contents under two paths are two entries. */
-export function filesOf(manifest: Manifest, variant: Variant): FileReference[] {
+export function filesOf(manifest: ReleaseManifest, variant: Variant | AgentVariant): FileReference[] {
+  if (isAgentManifest(manifest) || 'bundle' in variant) return 'bundle' in variant ? [variant.bundle] : [];
   const files = [variant.model, manifest.goldenVectors, ...manifest.assets.map(({ file }) => file)];
   return manifest.referenceProfile ? [...files, manifest.referenceProfile] : files;
 }

@@ -1,11 +1,20 @@
-import type { Deployment } from '@drover/shared/protocol';
+import type { ModelName } from '@drover/shared/ids';
+import type { Deployment, RunningModel } from '@drover/shared/protocol';
+import { AGENT_MODEL, type Platform } from '@drover/shared/manifest';
 import type { KeySet } from '@drover/shared/trust';
 import type { Clock } from '../host/index.js';
 import { downloadBlob, withRetries, type RetryBounds } from './download.js';
 import { UpdateError } from './errors.js';
 import type { ReleaseSource } from './fetch.js';
 import { refuseForeignFiles } from './model-file.js';
-import type { InstalledModel, Serving } from './ports.js';
+import {
+  isAgent,
+  type AgentRunner,
+  type Installed,
+  type InstalledModel,
+  type Serving,
+  type ServingHealth,
+} from './ports.js';
 import { judgeProbation } from './probation.js';
 import { filesOf, openRelease, type ReleaseExpectation, type VerifiedRelease } from './release.js';
 import type { ReleaseStore } from './store.js';
@@ -14,9 +23,11 @@ import type { ReleaseStore } from './store.js';
 export interface StepContext {
   readonly deployment: Deployment;
   readonly publisherKeys: KeySet;
+  readonly platform: Platform;
   readonly source: ReleaseSource;
   readonly store: ReleaseStore;
   readonly serving: Serving;
+  readonly agent: AgentRunner;
   readonly clock: Clock;
   readonly retry: RetryBounds;
   readonly signal: AbortSignal;
@@ -29,11 +40,11 @@ export interface StepSuccess {
 
 export const expectationOf = (
   { model, release, hardwareClass }: Pick<Deployment, 'model' | 'release' | 'hardwareClass'>,
-  publisherKeys: KeySet,
-): ReleaseExpectation => ({ model, release, hardwareClass, publisherKeys });
+  { publisherKeys, platform }: Pick<StepContext, 'publisherKeys' | 'platform'>,
+): ReleaseExpectation => ({ model, release, hardwareClass, publisherKeys, platform });
 
-const candidateOf = ({ store, deployment, publisherKeys }: StepContext): Promise<InstalledModel> =>
-  store.load(expectationOf(deployment, publisherKeys));
+const candidateOf = (context: StepContext): Promise<Installed> =>
+  context.store.load(expectationOf(context.deployment, context));
 
 /** Envelope first: its signature decides whether anything else is fetched, and how much. */
 export async function fetchRelease(context: StepContext): Promise<StepSuccess> {
@@ -51,8 +62,8 @@ export async function fetchRelease(context: StepContext): Promise<StepSuccess> {
 }
 
 async function openStoredOrFetchedEnvelope(context: StepContext): Promise<VerifiedRelease> {
-  const { deployment, publisherKeys, store, source, signal } = context;
-  const expected = expectationOf(deployment, publisherKeys);
+  const { deployment, store, source, signal } = context;
+  const expected = expectationOf(deployment, context);
   const stored = await store.readEnvelope(deployment.release.digest);
   if (stored) {
     try {
@@ -69,26 +80,28 @@ async function openStoredOrFetchedEnvelope(context: StepContext): Promise<Verifi
 }
 
 /** Reads everything again from the disk: what arrived is not yet what lies there. */
-export async function verifyRelease({ deployment, publisherKeys, store, signal }: StepContext): Promise<StepSuccess> {
-  const release = await openStored(deployment, publisherKeys, store);
+export async function verifyRelease(context: StepContext): Promise<StepSuccess> {
+  const { store, signal } = context;
+  const release = await openStored(context);
   const files = filesOf(release.manifest, release.variant);
   for (const file of files) await store.verifyBlob(file, signal);
-  await refuseForeignFiles(store.blobFile(release.variant.model.digest), signal);
+  if (!('bundle' in release.variant)) await refuseForeignFiles(store.blobFile(release.variant.model.digest), signal);
   return { reason: `signature and ${files.length} digests hold` };
 }
 
-export async function stageRelease({ deployment, publisherKeys, store, signal }: StepContext): Promise<StepSuccess> {
-  await store.stage(await openStored(deployment, publisherKeys, store), signal);
-  return { reason: 'the release folder is complete' };
+export async function stageRelease(context: StepContext): Promise<StepSuccess> {
+  const { store, agent, signal } = context;
+  await store.stage(await openStored(context), signal);
+  const candidate = await candidateOf(context);
+  if (!isAgent(candidate)) return { reason: 'the release folder is complete' };
+  await agent.stage(candidate, signal);
+  return { reason: 'the version lies beside the one that runs' };
 }
 
-async function openStored(
-  deployment: Deployment,
-  publisherKeys: KeySet,
-  store: ReleaseStore,
-): Promise<VerifiedRelease> {
+async function openStored(context: StepContext): Promise<VerifiedRelease> {
+  const { deployment, store } = context;
   const envelope = await store.readEnvelope(deployment.release.digest);
-  if (envelope) return openRelease(envelope, expectationOf(deployment, publisherKeys));
+  if (envelope) return openRelease(envelope, expectationOf(deployment, context));
   throw new UpdateError('UPDATE_FILE_DAMAGED', 'The fetched envelope of the release has vanished.', {
     where: store.layout.incoming,
     remedy: 'Check the disk (smartctl, dmesg), then order the release again.',
@@ -96,17 +109,24 @@ async function openStored(
 }
 
 export async function selfTest(context: StepContext): Promise<StepSuccess> {
-  const result = await context.serving.selfTest(await candidateOf(context), context.signal);
+  const candidate = await candidateOf(context);
+  if (isAgent(candidate)) return { reason: await context.agent.selfTest(candidate, context.signal) };
+  const result = await context.serving.selfTest(candidate, context.signal);
   return {
     reason: `golden vectors within ${result.worstDifference} on ${result.provider.actual}, ${result.latencyUs} µs`,
   };
 }
 
+/** From the start of a version of the agent to its commit: probation, and what a slow device takes before and after it. */
+const AGENT_START_MS = 15 * 60_000;
+
 /** Activates the candidate and believes only what the inference process says it has loaded. */
-export async function activateCandidate(context: StepContext): Promise<{ candidate: InstalledModel; reason: string }> {
+export async function activateCandidate(context: StepContext): Promise<{ candidate: Installed; reason: string }> {
+  const { serving, agent, deployment, signal } = context;
   const candidate = await candidateOf(context);
-  const reason = await activateModel(context.serving, candidate, context.signal);
-  return { candidate, reason };
+  if (!isAgent(candidate)) return { candidate, reason: await activateModel(serving, candidate, signal) };
+  const running = await agent.activate(candidate, deployment.probation.maxMs + AGENT_START_MS, signal);
+  return { candidate, reason: `${candidate.model} ${running.release.version} runs on ${running.provider.actual}` };
 }
 
 /** @throws UpdateError UPDATE_UNEXPECTED_MODEL, or what serving threw */
@@ -123,22 +143,42 @@ export async function activateModel(serving: Serving, target: InstalledModel, si
 }
 
 /** Watches the candidate until probation is decided. Its time begins here, also after a restart: the counts began anew with it. */
-export async function observeProbation({ deployment, serving, clock, signal }: StepContext): Promise<StepSuccess> {
-  const { model, probation, release } = deployment;
+export async function observeProbation(context: StepContext): Promise<StepSuccess> {
+  const { deployment, clock, signal } = context;
+  const { model, release } = deployment;
+  const isOfAgent = model === AGENT_MODEL;
+  // Nobody sends requests to the agent itself.
+  const probation = isOfAgent ? { ...deployment.probation, minRequests: 0 } : deployment.probation;
   const beganAtMs = clock.monotonic();
   for (;;) {
     signal.throwIfAborted();
     const elapsedMs = clock.monotonic() - beganAtMs;
-    const verdict = judgeProbation(probation, serving.health(model), elapsedMs);
+    const health = isOfAgent ? NO_REQUESTS : context.serving.health(model);
+    const verdict = judgeProbation(probation, health, elapsedMs);
     if (verdict.kind === 'unhealthy') throw verdict.error;
     if (verdict.kind === 'healthy') {
-      if (serving.running(model)?.release.digest === release.digest) return { reason: verdict.reason };
+      const unfit = isOfAgent ? context.agent.unfit() : undefined;
+      const isRunning = runningOf(context, model)?.release.digest === release.digest;
+      if (isRunning && unfit === undefined) return { reason: verdict.reason };
       // Between a crash and its restart nothing runs, and silence is no health.
-      if (elapsedMs >= probation.maxMs) throw notRunning(deployment);
+      if (elapsedMs >= probation.maxMs) throw unfit === undefined ? notRunning(deployment) : notFit(deployment, unfit);
     }
     await clock.sleep(verdict.kind === 'healthy' ? 100 : verdict.nextLookMs, signal);
   }
 }
+
+const NO_REQUESTS: ServingHealth = { requests: 0, failures: 0, crashes: 0 };
+
+export const runningOf = (
+  { serving, agent }: Pick<StepContext, 'serving' | 'agent'>,
+  model: ModelName,
+): RunningModel | undefined => (model === AGENT_MODEL ? agent.running() : serving.running(model));
+
+const notFit = ({ model, release }: Deployment, why: string) =>
+  new UpdateError('AGENT_UNFIT', `${model} ${release.version} was not fit at the end of probation: ${why}.`, {
+    remedy:
+      'If the network was down, order the release again; else look at the log of the device (journalctl -u drover-agent).',
+  });
 
 const notRunning = ({ model, release }: Deployment) =>
   new UpdateError('PROBATION_NOT_RUNNING', `${model} ${release.version} was not running at the end of probation.`, {

@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { copyFile, link, mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { digestHex, type Digest, type ModelName } from '@drover/shared/ids';
-import type { FileReference } from '@drover/shared/manifest';
+import { agentVariantFor, isAgentManifest, variantFor, type FileReference } from '@drover/shared/manifest';
 import {
   makeDirectoryDurably,
   removeTemporaries,
@@ -16,7 +16,7 @@ import {
 import type { ReleaseRef } from './accept.js';
 import { UpdateError } from './errors.js';
 import type { WriteGate } from './kill-points.js';
-import type { InstalledModel } from './ports.js';
+import type { Installed, InstalledModel } from './ports.js';
 import { filesOf, openRelease, type ReleaseExpectation, type VerifiedRelease } from './release.js';
 
 export interface StoreLayout {
@@ -191,7 +191,7 @@ export class ReleaseStore {
   }
 
   /** A staged release, its signature checked again and its files present with their sizes. */
-  async load(expected: ReleaseExpectation): Promise<InstalledModel> {
+  async load(expected: ReleaseExpectation): Promise<Installed> {
     const directory = this.releaseDirectory(expected.release.digest);
     const envelope = await readIfThere(join(directory, ENVELOPE_NAME));
     const missing = (file: string) =>
@@ -208,8 +208,15 @@ export class ReleaseStore {
     for (const { path, bytes } of filesOf(manifest, variant)) {
       if ((await sizeOf(join(directory, path))) !== bytes) throw missing(join(directory, path));
     }
-    const modelFile = join(directory, variant.model.path);
-    return { model: expected.model, release, manifest, variant, modelFile, loaded: variant.model.digest, directory };
+    const { model } = expected;
+    if (isAgentManifest(manifest)) {
+      const agentVariant = agentVariantFor(manifest, expected.platform);
+      const { path, digest: loaded } = agentVariant.bundle;
+      return { model, release, manifest, variant: agentVariant, bundleFile: join(directory, path), loaded, directory };
+    }
+    const modelVariant = variantFor(manifest, expected.hardwareClass);
+    const { path, digest: loaded } = modelVariant.model;
+    return { model, release, manifest, variant: modelVariant, modelFile: join(directory, path), loaded, directory };
   }
 
   /** @throws UpdateError ADAPTATION_DAMAGED when the file is not what its digest says */

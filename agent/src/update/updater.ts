@@ -1,4 +1,4 @@
-import type { DeviceId, Digest, ModelName } from '@drover/shared/ids';
+import { compareVersions, Version, type DeviceId, type Digest, type ModelName } from '@drover/shared/ids';
 import {
   openDeployment,
   type Deployment,
@@ -8,6 +8,7 @@ import {
   type TransitionBody,
   type UpdateState,
 } from '@drover/shared/protocol';
+import { AGENT_MODEL, type Platform } from '@drover/shared/manifest';
 import type { KeySet } from '@drover/shared/trust';
 import { DatabaseError } from '../database/index.js';
 import {
@@ -17,14 +18,15 @@ import {
   timeToJudgeBy,
   type Clock,
 } from '../host/index.js';
-import { verifyDeployment } from './accept.js';
+import { unlaunchedAgent } from './agent/unlaunched-agent.js';
+import { verifyDeployment, type ReleaseRef } from './accept.js';
 import { collectGarbage } from './collect.js';
 import type { RetryBounds } from './download.js';
 import type { ReleaseSource } from './fetch.js';
 import { openJournal, type Journal } from './journal.js';
 import { createWriteGate, type KillPoint } from './kill-points.js';
 import { ModelUpdate, type UpdateEnvironment } from './model-update.js';
-import type { InstalledModel, Serving } from './ports.js';
+import { isAgent, type AgentRunner, type InstalledModel, type Serving } from './ports.js';
 import { toReportableError } from './reportable.js';
 import { acceptRecovery, authorityOf, isRecoveryStatement, type Enrolled } from './recovery.js';
 import { ReleaseStore } from './store.js';
@@ -42,6 +44,8 @@ export interface UpdaterOptions {
   readonly rootKeys: () => Promise<KeySet>;
   readonly source: ReleaseSource;
   readonly serving: Serving;
+  /** Who runs releases of the agent itself, and on what; without it they are refused. */
+  readonly agentReleases?: { readonly runner: AgentRunner; readonly platform: Platform } | undefined;
   readonly clock: Clock;
   /** These three must not throw: a report that can't be stored must not stop an update. */
   readonly onTransition: (transition: TransitionBody) => void;
@@ -87,6 +91,7 @@ const ACTIVATION_DEADLINE_MS = 15 * 60_000;
 /** @throws DatabaseError, HostError when the data folder can't be used */
 export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
   const { dataDir, clock, onIncident, diskFreeBytes = systemDiskFreeBytes, deadlinesMs = {}, retry = RETRY } = options;
+  const { runner: agent, platform } = options.agentReleases ?? NO_AGENT_RELEASES;
   const gate = createWriteGate(options.killPoint ?? (() => undefined));
   const store = await ReleaseStore.open({ dataDir, gate, diskFreeBytes });
   const journal = openJournal({
@@ -97,13 +102,19 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
   });
   const environment: UpdateEnvironment = {
     ...options,
+    agent,
+    platform,
     store,
     journal,
     gate,
     retry,
     deadlinesMs,
     activationDeadlineMs: deadlinesMs.activating ?? ACTIVATION_DEADLINE_MS,
-    collect: () => collectGarbage(store, gate, keptBy(journal)),
+    collect: () => {
+      const kept = keptBy(journal);
+      collectGarbage(store, gate, kept);
+      agent.collect(kept.releases);
+    },
   };
   const models = new Map<ModelName, ModelUpdate>();
   const updateOf = (model: ModelName): ModelUpdate => {
@@ -124,7 +135,7 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
       hardwareClass: options.hardwareClass,
       epoch: authority().epoch,
       accepted,
-      running: committed,
+      running: order.model === AGENT_MODEL ? newestAgent(committed, agent) : committed,
       revertFloor,
       nowMs: timeToJudgeBy(clock.now(), journal.timeFloorMs()),
     });
@@ -198,7 +209,10 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
       await Promise.all([...models.values()].map((model) => model.resume()));
     },
     state: () => [...models.values()].map((model) => model.status()),
-    active: (model) => models.get(model)?.base.serving(),
+    active(model) {
+      const serving = models.get(model)?.base.serving();
+      return serving && !isAgent(serving) ? serving : undefined;
+    },
     activateAdaptation: ({ model, modelFile, digest }) => updateOf(model).adapt(modelFile, digest),
     dropAdaptation: (model) => updateOf(model).dropAdaptation(),
     async close() {
@@ -209,6 +223,20 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
       }
     },
   };
+}
+
+const NO_AGENT_RELEASES = {
+  runner: unlaunchedAgent(Version('0.0.0')),
+  platform: { os: 'none', arch: 'none', nodeAbi: '0' },
+};
+
+/** No manifest has this digest, so no grant can name it. */
+const NO_RELEASE = `sha256:${'0'.repeat(64)}` as Digest;
+
+/** The installer's version is no release that the journal knows, and nobody shall go below it either. */
+function newestAgent(committed: ReleaseRef | undefined, agent: AgentRunner): ReleaseRef {
+  const version = agent.committedVersion();
+  return committed && compareVersions(committed.version, version) >= 0 ? committed : { version, digest: NO_RELEASE };
 }
 
 /** MQTT delivers at least once (MQTT 3.1.1, section 4.3.2): an order that is being carried out is no replay when it comes again. */

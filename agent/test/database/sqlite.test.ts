@@ -38,12 +38,25 @@ describe('when a database is opened', () => {
     database.close();
   });
 
-  it('leaves the file alone when its schema is newer', async () => {
-    open().close();
+  it('uses what a newer agent that was taken back has added to, and leaves it there', () => {
+    const newer = open();
+    newer.exec("INSERT INTO notes (text, author) VALUES ('kept', 'the newer agent')");
+    newer.close();
+    const database = open(migrations.slice(0, 1));
+    database.exec("INSERT INTO notes (text) VALUES ('more')");
+    expect(database.pragma('user_version', { simple: true })).toBe(2);
+    database.close();
+    const again = open();
+    expect(again.prepare('SELECT author FROM notes').pluck().all()).toEqual(['the newer agent', 'nobody']);
+    again.close();
+  });
+
+  it('leaves the file alone when its schema is of another generation', async () => {
+    const newer = open();
+    newer.pragma('user_version = 1000');
+    newer.close();
     const before = await readFile(file);
-    expect(() => open(migrations.slice(0, 1))).toThrow(
-      expect.objectContaining({ code: 'DATABASE_SCHEMA_NEWER' }) as Error,
-    );
+    expect(() => open()).toThrow(expect.objectContaining({ code: 'DATABASE_SCHEMA_NEWER' }) as Error);
     expect(await readFile(file)).toEqual(before);
   });
 

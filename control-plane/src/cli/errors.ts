@@ -7,6 +7,7 @@ export const CLI_CODES = {
   CLI_ANSWER_UNREADABLE: { fault: 'peer', retryable: false },
   CLI_FILE_UNREADABLE: { fault: 'caller', retryable: false },
   CLI_INTERRUPTED: { fault: 'caller', retryable: true },
+  CLI_BUNDLE_UNREADABLE: { fault: 'caller', retryable: false },
   CLI_FILE_EXISTS: { fault: 'caller', retryable: false },
   CLI_NEEDS_CONSENT: { fault: 'caller', retryable: false },
   CLI_ROLLOUT_NOT_COMPLETED: { fault: 'peer', retryable: false },

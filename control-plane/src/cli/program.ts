@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { CodedError, formatCodedError, toCodedErrorJson } from '@drover/shared/coded-error';
 import { connect, type Client } from './client.js';
+import { agentCommands } from './commands/agent.js';
 import { auditCommands } from './commands/audit.js';
 import { backupCommand, restoreCommand } from './commands/backup.js';
 import { deviceCommands } from './commands/device.js';
@@ -65,6 +66,7 @@ export async function runDrover(argv: readonly string[], terminal: Terminal, ver
     doctorCommand(session),
     keyCommands(session),
     modelCommands(session),
+    agentCommands(session),
     deviceCommands(session),
     rolloutCommands(session),
     tokenCommands(session),

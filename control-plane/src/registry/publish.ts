@@ -1,5 +1,5 @@
 import { digestOf, type Digest, type ModelName, type Version } from '@drover/shared/ids';
-import { allFiles, parseManifest, type FileReference, type Manifest } from '@drover/shared/manifest';
+import { allFiles, parseRelease, type FileReference, type ReleaseManifest } from '@drover/shared/manifest';
 import { RELEASE_TYPE } from '@drover/shared/protocol';
 import { encodeEnvelope, verifyEnvelope, type Envelope } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
@@ -35,7 +35,7 @@ export interface Published {
  */
 export async function publish(db: Db, files: StoredFiles, { envelope, by, at }: Publication): Promise<Published> {
   const { payload, signedBy } = verifyEnvelope(envelope, RELEASE_TYPE, await publisherKeys(db).required());
-  const manifest = parseManifest(payload);
+  const manifest = parseRelease(payload);
   const digest = digestOf(payload);
   await requireFiles(manifest, files);
   const { model, version } = manifest;
@@ -65,7 +65,7 @@ export async function publish(db: Db, files: StoredFiles, { envelope, by, at }: 
   return { model, version, digest };
 }
 
-async function requireFiles(manifest: Manifest, files: StoredFiles): Promise<void> {
+async function requireFiles(manifest: ReleaseManifest, files: StoredFiles): Promise<void> {
   const missing: FileReference[] = [];
   for (const file of allFiles(manifest)) {
     const bytes = await files.bytesOf(file.digest);
@@ -88,14 +88,14 @@ async function requireFiles(manifest: Manifest, files: StoredFiles): Promise<voi
   });
 }
 
-async function requireNewVersion(db: Db, { model, version }: Manifest): Promise<void> {
+async function requireNewVersion(db: Db, { model, version }: ReleaseManifest): Promise<void> {
   if (!(await releases(db).find(model, version))) return;
   throw new RegistryError('RELEASE_EXISTS', `${model}@${version} has been published already; releases never change.`, {
     remedy: 'Publish under a higher version.',
   });
 }
 
-async function requireParent(db: Db, { model, lineage: { parent } }: Manifest): Promise<void> {
+async function requireParent(db: Db, { model, lineage: { parent } }: ReleaseManifest): Promise<void> {
   if (parent === undefined) return;
   const row = await db.selectFrom('releases').select('model').where('digest', '=', parent).executeTakeFirst();
   if (row) return;

@@ -1,6 +1,6 @@
 import { compare } from 'semver';
 import { digestOf, type Digest, type ModelName, type Version } from '@drover/shared/ids';
-import { parseManifest, type Manifest } from '@drover/shared/manifest';
+import { parseRelease, type ReleaseManifest } from '@drover/shared/manifest';
 import { decodeEnvelope, type Envelope } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
 import { RegistryError } from './errors.js';
@@ -11,7 +11,7 @@ export interface Release {
   readonly version: Version;
   readonly digest: Digest;
   readonly parent?: Digest;
-  readonly manifest: Manifest;
+  readonly manifest: ReleaseManifest;
   /** Milliseconds since 1970. */
   readonly publishedAt: number;
   readonly publishedBy: string;
@@ -106,7 +106,7 @@ function toRelease(row: ReleaseTable): Release {
     version: row.version,
     digest: digestOf(payload),
     ...(row.parent === null ? {} : { parent: row.parent }),
-    manifest: parseManifest(payload),
+    manifest: parseRelease(payload),
     publishedAt: row.published_at,
     publishedBy: row.published_by,
   };

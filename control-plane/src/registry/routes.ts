@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { Manifest } from '@drover/shared/manifest';
+import { AgentManifest, Manifest } from '@drover/shared/manifest';
 import { Envelope, KeySet } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
 import {
@@ -27,7 +27,7 @@ const ReleaseDocument = Type.Object({
   parent: Type.Optional(digestText),
   publishedAt: Type.Integer(),
   publishedBy: Type.String(),
-  manifest: Manifest,
+  manifest: Type.Union([Manifest, AgentManifest]),
 });
 const ModelDocument = Type.Object({
   model: modelNameText,

@@ -1,5 +1,5 @@
 import { newRolloutId, type DeviceId, type ModelName, type RolloutId } from '@drover/shared/ids';
-import { variantFor } from '@drover/shared/manifest';
+import { isAgentManifest, variantFor } from '@drover/shared/manifest';
 import type { Db } from '../database/index.js';
 import { deviceDirectory } from '../devices/index.js';
 import { audit } from '../governance/index.js';
@@ -26,8 +26,14 @@ export async function createRollout(db: Db, request: RolloutRequest, by: string,
         remedy: 'Look at `drover device list` for ids and attributes, then mend the selector.',
       });
     }
-    for (const hardwareClass of new Set(devices.map((device) => device.hardwareClass)))
-      variantFor(release.manifest, hardwareClass);
+    const { manifest } = release;
+    if (isAgentManifest(manifest)) {
+      // Which platform a device is of, it alone knows: one without a bundle refuses, and counts as failed.
+      if (request.gate.metric === 'accuracy') throw agentHasNoAccuracy();
+    } else {
+      for (const hardwareClass of new Set(devices.map((device) => device.hardwareClass)))
+        variantFor(manifest, hardwareClass);
+    }
     await refuseOverlap(trx, request.model, new Set(devices.map(({ id }) => id)));
 
     const id = newRolloutId();
@@ -86,6 +92,11 @@ export async function createRollout(db: Db, request: RolloutRequest, by: string,
     return id;
   });
 }
+
+const agentHasNoAccuracy = () =>
+  new RolloutError('ROLLOUT_INVALID', 'A release of the agent has no accuracy to be judged by.', {
+    remedy: 'Judge it by failures: "metric": "failures" in the gate, or `drover rollout create … --judge failures`.',
+  });
 
 /** Two rollouts of one model would order a device back and forth, and spoil each other's comparison. */
 async function refuseOverlap(trx: Db, model: ModelName, wanted: ReadonlySet<DeviceId>): Promise<void> {

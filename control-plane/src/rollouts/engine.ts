@@ -1,5 +1,5 @@
 import type { Digest, RolloutId } from '@drover/shared/ids';
-import type { Manifest } from '@drover/shared/manifest';
+import type { ReleaseManifest } from '@drover/shared/manifest';
 import type { Db } from '../database/index.js';
 import type { Director, OrderTable } from '../director/index.js';
 import { RegistryError, releases } from '../registry/index.js';
@@ -61,7 +61,7 @@ export function startEngine(options: EngineOptions): RolloutEngine {
     intervalMs = DEFAULT_INTERVAL_MS,
     nudgeMs = DEFAULT_NUDGE_MS,
   } = options;
-  const manifests = new Map<Digest, Manifest>();
+  const manifests = new Map<Digest, ReleaseManifest>();
   let queue: Promise<unknown> = Promise.resolve();
   let isClosed = false;
   let nudged: NodeJS.Timeout | undefined;
@@ -72,7 +72,7 @@ export function startEngine(options: EngineOptions): RolloutEngine {
     return turn;
   };
 
-  const manifestOf = async (digest: Digest): Promise<Manifest> => {
+  const manifestOf = async (digest: Digest): Promise<ReleaseManifest> => {
     const known = manifests.get(digest);
     if (known) return known;
     const release = await releases(db).findByDigest(digest);

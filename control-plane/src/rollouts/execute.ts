@@ -1,5 +1,5 @@
 import type { DeviceId, Version } from '@drover/shared/ids';
-import type { Manifest } from '@drover/shared/manifest';
+import type { ReleaseManifest } from '@drover/shared/manifest';
 import type { Db } from '../database/index.js';
 import type { Director, OrderTable } from '../director/index.js';
 import { audit } from '../governance/index.js';
@@ -12,7 +12,7 @@ import { nextDeviceState, nextRolloutState, type RolloutDeviceEvent, type Rollou
 export interface ExecutionContext {
   readonly director: Pick<Director, 'issue'>;
   /** Of the release that is rolled out; read before the transaction, which holds the only connection. */
-  readonly manifest: Manifest;
+  readonly manifest: ReleaseManifest;
   readonly now: () => number;
 }
 

@@ -1,6 +1,6 @@
 import { compareVersions, type Digest, type RolloutId } from '@drover/shared/ids';
 import type { CodedErrorJson } from '@drover/shared/coded-error';
-import type { Manifest } from '@drover/shared/manifest';
+import type { ReleaseManifest } from '@drover/shared/manifest';
 import type { Db } from '../database/index.js';
 import type { DeviceFacts, RolloutFacts } from './decide.js';
 import { stageSizes } from './plan.js';
@@ -11,7 +11,7 @@ import type { RolloutTable } from './tables.js';
 export type RolloutRow = RolloutTable;
 
 /** The signed manifest of a release; the same for ever, so that whoever gives it may remember it. */
-export type ManifestSource = (digest: Digest) => Promise<Manifest>;
+export type ManifestSource = (digest: Digest) => Promise<ReleaseManifest>;
 
 export const requestOf = (rollout: RolloutRow): RolloutRequest => JSON.parse(rollout.request) as RolloutRequest;
 
@@ -39,7 +39,11 @@ export async function loadFacts(
   };
 }
 
-async function loadDevices(db: Db, rollout: RolloutRow, revertFloor: Manifest['revertFloor']): Promise<DeviceFacts[]> {
+async function loadDevices(
+  db: Db,
+  rollout: RolloutRow,
+  revertFloor: ReleaseManifest['revertFloor'],
+): Promise<DeviceFacts[]> {
   const rows = await db
     .selectFrom('rollout_devices as member')
     .leftJoin('device_models as said', (join) =>
@@ -123,7 +127,7 @@ function isAtLeast(
 }
 
 /** docs/protocol.md, section 4, step 7: the device would refuse it, so the director does not sign it. */
-function noWayBack(previous: DeviceFacts['previous'], revertFloor: Manifest['revertFloor']): string | undefined {
+function noWayBack(previous: DeviceFacts['previous'], revertFloor: ReleaseManifest['revertFloor']): string | undefined {
   if (!previous) return 'It said of no release that it ran it before: there is nothing to go back to.';
   if (revertFloor === undefined || compareVersions(previous.version as typeof revertFloor, revertFloor) >= 0)
     return undefined;

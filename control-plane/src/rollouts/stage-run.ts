@@ -1,5 +1,5 @@
 import type { DeviceId, Digest, ModelName, RolloutId } from '@drover/shared/ids';
-import type { Manifest } from '@drover/shared/manifest';
+import { isAgentManifest, type ReleaseManifest } from '@drover/shared/manifest';
 import type { Db } from '../database/index.js';
 import type { LabelledReport } from './accuracy.js';
 import { planComparison, type Labels } from './comparison.js';
@@ -38,7 +38,7 @@ export async function currentRun(db: Db, rolloutId: RolloutId, stage: number): P
 }
 
 /** Matches devices and controls, takes the baselines, and begins the evidence, before the first order of the stage goes out. */
-export async function beginRun(trx: Db, rollout: RolloutRow, manifest: Manifest, atMs: number): Promise<void> {
+export async function beginRun(trx: Db, rollout: RolloutRow, manifest: ReleaseManifest, atMs: number): Promise<void> {
   const request = requestOf(rollout);
   const members = await trx
     .selectFrom('rollout_devices as member')
@@ -82,7 +82,7 @@ export async function beginRun(trx: Db, rollout: RolloutRow, manifest: Manifest,
       device: labels.get(match.device) ?? NO_LABELS,
       controls: match.controls.map((control) => labels.get(control) ?? NO_LABELS).reduce(sum, NO_LABELS),
     }),
-    heldOut: manifest.contract.heldOut,
+    heldOut: isAgentManifest(manifest) ? undefined : manifest.contract.heldOut,
   });
   const facts: StageFacts = {
     candidate: rollout.digest,

@@ -1,7 +1,19 @@
 import { Version } from '../ids/index.js';
-import { formatProblems, parseJsonBytes, validate } from '../validation/index.js';
+import { formatProblems, parseJsonBytes, validate, type Problem } from '../validation/index.js';
+import { AGENT_MODEL, AGENT_RELEASE_FORMAT, AgentManifest, checkAgentManifest } from './agent-release.js';
 import { ManifestError } from './errors.js';
 import { Manifest, type FileReference, type Variant } from './schema.js';
+
+export {
+  AGENT_MODEL,
+  AGENT_RELEASE_FORMAT,
+  AgentManifest,
+  agentVariantFor,
+  MAX_UNPACKED_BYTES,
+  Platform,
+  platformName,
+  type AgentVariant,
+} from './agent-release.js';
 
 export {
   Datatype,
@@ -23,8 +35,23 @@ export { MANIFEST_CODES, ManifestError } from './errors.js';
 /** Largest manifest that is read: 1 MiB. Profiles and golden vectors are files of their own. */
 export const MAX_MANIFEST_BYTES = 1024 * 1024;
 
-/** Parses the payload of a *verified* envelope (docs/protocol.md, section 3). */
-export function parseManifest(payload: Uint8Array): Manifest {
+/** A release of a model, or of the agent itself. */
+export type ReleaseManifest = Manifest | AgentManifest;
+export const isAgentManifest = (manifest: ReleaseManifest): manifest is AgentManifest =>
+  manifest.format === AGENT_RELEASE_FORMAT;
+
+/** Parses the bytes of a *verified* manifest of either kind (docs/protocol.md, section 3). @throws ManifestError MANIFEST_INVALID */
+export function parseRelease(payload: Uint8Array): ReleaseManifest {
+  const json = parseBounded(payload);
+  if ((json as { format?: unknown } | null)?.format === AGENT_RELEASE_FORMAT)
+    return checkAgentManifest(validate(AgentManifest, json, schemaError));
+  return toManifest(json);
+}
+
+/** Parses the bytes of a *verified* manifest of a model (docs/protocol.md, section 3). @throws ManifestError MANIFEST_INVALID */
+export const parseManifest = (payload: Uint8Array): Manifest => toManifest(parseBounded(payload));
+
+function parseBounded(payload: Uint8Array): unknown {
   if (payload.length > MAX_MANIFEST_BYTES) {
     throw new ManifestError(
       'MANIFEST_INVALID',
@@ -34,7 +61,7 @@ export function parseManifest(payload: Uint8Array): Manifest {
       },
     );
   }
-  const json = parseJsonBytes(
+  return parseJsonBytes(
     payload,
     (_why, cause) =>
       new ManifestError('MANIFEST_INVALID', 'The manifest is not JSON.', {
@@ -42,17 +69,21 @@ export function parseManifest(payload: Uint8Array): Manifest {
         cause,
       }),
   );
-  const manifest = validate(
-    Manifest,
-    json,
-    (problems) =>
-      new ManifestError('MANIFEST_INVALID', `The manifest does not follow the schema: ${formatProblems(problems)}.`, {
-        remedy: 'Mend the named keys (docs/protocol.md, section 3) and publish again.',
-      }),
-  );
+}
+
+const schemaError = (problems: readonly Problem[]) =>
+  new ManifestError('MANIFEST_INVALID', `The manifest does not follow the schema: ${formatProblems(problems)}.`, {
+    remedy: 'Mend the named keys (docs/protocol.md, section 3) and publish again.',
+  });
+
+function toManifest(json: unknown): Manifest {
+  const manifest = validate(Manifest, json, schemaError);
   Version(manifest.version);
   if (manifest.revertFloor !== undefined) Version(manifest.revertFloor);
-  return manifest;
+  if (manifest.model !== AGENT_MODEL) return manifest;
+  throw new ManifestError('MANIFEST_INVALID', `The name "${AGENT_MODEL}" is reserved for the agent itself.`, {
+    remedy: 'Give the model another name; the agent is published with `drover agent publish`.',
+  });
 }
 
 /** The variant for a hardware class: an exact name wins over `*`. */
@@ -77,7 +108,9 @@ export function filesFor(manifest: Manifest, variant: Variant): FileReference[] 
 }
 
 /** All files of the release, all variants together. */
-export function allFiles(manifest: Manifest): FileReference[] {
-  const files = manifest.variants.flatMap((variant) => filesFor(manifest, variant));
+export function allFiles(manifest: ReleaseManifest): FileReference[] {
+  const files = isAgentManifest(manifest)
+    ? manifest.variants.map(({ bundle }) => bundle)
+    : manifest.variants.flatMap((variant) => filesFor(manifest, variant));
   return [...new Map(files.map((file) => [file.digest, file])).values()];
 }

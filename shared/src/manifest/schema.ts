@@ -7,7 +7,11 @@ export const RELEASE_FORMAT = 'drover.release/1';
 
 const strict = { additionalProperties: false } as const;
 const digest = Type.Unsafe<Digest>(Type.String({ pattern: DIGEST_PATTERN }));
-const version = Type.Unsafe<Version>(Type.String({ pattern: '^\\d+\\.\\d+\\.\\d+[0-9A-Za-z.+-]*$', maxLength: 64 }));
+export const version = Type.Unsafe<Version>(
+  Type.String({ pattern: '^\\d+\\.\\d+\\.\\d+[0-9A-Za-z.+-]*$', maxLength: 64 }),
+);
+/** In UTC. */
+export const createdAt = Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?Z$' });
 const share = Type.Number({ minimum: 0, maximum: 1 });
 const text = (maxLength: number) => Type.String({ minLength: 1, maxLength });
 
@@ -195,7 +199,7 @@ export const Manifest = Type.Object(
     format: Type.Literal(RELEASE_FORMAT),
     model: Type.Unsafe<ModelName>(Type.String({ pattern: NAME_PATTERN })),
     version,
-    createdAt: Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?Z$' }),
+    createdAt,
     description: Type.Optional(Type.String({ maxLength: 2000 })),
     task: Type.Object(
       {

@@ -1,15 +1,22 @@
 import { digestOf, type Digest, type ModelName, type Version } from '../ids/index.js';
 import {
+  AGENT_MODEL,
+  AGENT_RELEASE_FORMAT,
   encodeGoldenVectors,
   encodeLabelledSamples,
   parseManifest,
+  parseRelease,
+  platformName,
   RELEASE_FORMAT,
+  type AgentManifest,
   type FileReference,
   type GoldenVector,
   type LabelledSamples,
   type Lineage,
   type Manifest,
+  type Platform,
   type Recipe,
+  type ReleaseManifest,
   type Variant,
 } from '../manifest/index.js';
 import { toJson as profileToJson, type Profile } from '../profile/index.js';
@@ -81,6 +88,53 @@ export function assembleRelease(draft: ReleaseDraft, signers: readonly Signer[])
   );
   return {
     manifest: parseManifest(payload),
+    digest: digestOf(payload),
+    envelope: encodeEnvelope(signEnvelope(RELEASE_TYPE, payload, signers)),
+    files,
+  };
+}
+
+/** What a publisher of the agent has in hand. */
+export interface AgentReleaseDraft {
+  readonly version: Version;
+  readonly createdAt: Date;
+  readonly description?: string | undefined;
+  /** One for each platform. */
+  readonly bundles: readonly {
+    readonly platform: Platform;
+    readonly bytes: Uint8Array;
+    readonly unpackedBytes: number;
+  }[];
+  readonly revertFloor?: Version | undefined;
+  readonly parent?: Digest | undefined;
+}
+
+/** @throws ManifestError when the draft does not make a valid manifest */
+export function assembleAgentRelease(
+  draft: AgentReleaseDraft,
+  signers: readonly Signer[],
+): Omit<AssembledRelease, 'manifest'> & { readonly manifest: ReleaseManifest } {
+  const files = new Map<Digest, Uint8Array>();
+  const payload = Buffer.from(
+    JSON.stringify({
+      format: AGENT_RELEASE_FORMAT,
+      model: AGENT_MODEL,
+      version: draft.version,
+      createdAt: draft.createdAt.toISOString(),
+      description: draft.description,
+      variants: draft.bundles.map(({ platform, bytes, unpackedBytes }) => {
+        const digest = digestOf(bytes);
+        files.set(digest, bytes);
+        const path = `${platformName(platform)}/drover-agent-${draft.version}.tar.gz`;
+        return { platform, bundle: { path, digest, bytes: bytes.length }, unpackedBytes };
+      }),
+      revertFloor: draft.revertFloor,
+      contract: { protocol: 1, launcher: 1 },
+      lineage: { ...(draft.parent && { parent: draft.parent }), data: [] },
+    } satisfies Record<keyof AgentManifest, unknown>),
+  );
+  return {
+    manifest: parseRelease(payload),
     digest: digestOf(payload),
     envelope: encodeEnvelope(signEnvelope(RELEASE_TYPE, payload, signers)),
     files,

@@ -1,10 +1,17 @@
 import { Command, Option } from 'commander';
+import { AGENT_MODEL } from '@drover/shared/manifest';
 import { readJson } from '../files.js';
 import type { Session } from '../program.js';
 import { buildRolloutRequest, type RolloutOptions } from '../rollout-request.js';
 import { formatTable, formatTime, requireConsent } from '../terminal.js';
 import { collectPair, collectText, parseCount, parseDuration, parseReleaseName, parseStages } from '../units.js';
 import { watchRollout, type RolloutView } from '../watch-rollout.js';
+
+interface CreateOptions extends Omit<RolloutOptions, 'judge'> {
+  readonly judge?: RolloutOptions['judge'];
+  readonly gate?: string;
+  readonly probation?: string;
+}
 
 const path = (id: string) => `/rollouts/${encodeURIComponent(id)}`;
 
@@ -26,7 +33,7 @@ export const rolloutCommands = ({ client, answer, terminal, options: globals }: 
         'what a stage is judged by: accuracy and failures, or failures alone (no labels needed)',
       )
         .choices(['accuracy', 'failures'])
-        .default('accuracy'),
+        .default(undefined, 'accuracy; failures for the agent, which has none'),
     )
     .option('--soak <duration>', 'least time that a stage is watched', parseDuration)
     .option('--timeout <duration>', 'time after which a stage without a verdict halts', parseDuration)
@@ -35,12 +42,18 @@ export const rolloutCommands = ({ client, answer, terminal, options: globals }: 
       'after',
       '\nExample:\n  drover rollout create gas-classifier@1.1.0 --selector site=lab --stages canary:3,half:50%,all:100%',
     )
-    .action(async (name: string, options: RolloutOptions & { gate?: string; probation?: string }) => {
-      const { gate, probation, ...rest } = options;
-      const request = buildRolloutRequest(parseReleaseName(name), rest, {
-        gate: gate === undefined ? {} : readJson(gate),
-        probation: probation === undefined ? {} : readJson(probation),
-      });
+    .action(async (name: string, options: CreateOptions) => {
+      const { gate, probation, judge, ...rest } = options;
+      const release = parseReleaseName(name);
+      const metric = judge ?? (release.model === AGENT_MODEL ? 'failures' : 'accuracy');
+      const request = buildRolloutRequest(
+        release,
+        { ...rest, judge: metric },
+        {
+          gate: gate === undefined ? {} : readJson(gate),
+          probation: probation === undefined ? {} : readJson(probation),
+        },
+      );
       const created = await client().send<RolloutView>('POST', '/rollouts', request);
       answer(created, `${created.id}\nWatch it with: drover rollout watch ${created.id}`);
     });

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { digestHex, digestOf, type Digest } from '@drover/shared/ids';
-import { allFiles, parseManifest } from '@drover/shared/manifest';
+import { allFiles, parseRelease } from '@drover/shared/manifest';
 import { decodeEnvelope } from '@drover/shared/trust';
 import type { Published } from '../../registry/index.js';
 import type { Client } from '../client.js';
@@ -34,7 +34,7 @@ export async function uploadRelease(
 /** A release that was signed elsewhere: its files lie in a folder under their manifest paths. @throws CliError CLI_FILE_UNREADABLE */
 export function readSignedRelease(envelopeFile: string, folder: string): SignedRelease {
   const envelope = readFile(envelopeFile);
-  const manifest = parseManifest(Buffer.from(decodeEnvelope(envelope).payload, 'base64'));
+  const manifest = parseRelease(Buffer.from(decodeEnvelope(envelope).payload, 'base64'));
   const files = new Map<Digest, Uint8Array>();
   for (const { path, digest } of allFiles(manifest)) {
     const bytes = readFile(join(folder, path));

@@ -1,0 +1,1 @@
+export { paddingOf, parseUstarHeader, USTAR_BLOCK_BYTES, type UstarEntry } from './ustar.js';
