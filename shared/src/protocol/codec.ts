@@ -38,16 +38,18 @@ function parsePayload<Schema extends TSchema>(schema: Schema, payload: Uint8Arra
   const json = parseJsonBytes(payload, refuse);
   const spoken = (json as { protocol?: unknown } | null)?.protocol;
   if (spoken !== 1) {
-    throw new ProtocolError(
-      'MESSAGE_PROTOCOL_UNKNOWN',
-      `This ${kind} speaks protocol ${JSON.stringify(spoken)}; known: 1.`,
-      {
-        remedy: 'Update whichever of agent and control plane is older.',
-      },
-    );
+    throw new ProtocolError('MESSAGE_PROTOCOL_UNKNOWN', `This ${kind} speaks protocol ${nameOf(spoken)}; known: 1.`, {
+      remedy: 'Update whichever of agent and control plane is older.',
+    });
   }
   return validate(schema, json, (problems) => refuse(formatProblems(problems)));
 }
+
+/** Whatever a stranger wrote there: JSON.stringify would run out of stack on what is nested deeply enough. */
+const nameOf = (value: unknown): string =>
+  typeof value === 'number' || typeof value === 'string'
+    ? JSON.stringify(value).slice(0, 50)
+    : `a value of the type ${typeof value}`;
 
 const toPayload = (document: object): Buffer => Buffer.from(JSON.stringify(document));
 

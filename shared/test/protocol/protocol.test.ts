@@ -18,6 +18,7 @@ import {
 import {
   bulkSigner,
   createKeyPair,
+  encodeEnvelope,
   occasionalSigner,
   publicKeyOf,
   signEnvelope,
@@ -86,6 +87,12 @@ describe('when a deployment is opened', () => {
     expect(codeOf(() => openDeployment(signDeployment(extra, bulkSigner(key)), keys))).toBe('MESSAGE_INVALID');
     const newer = { ...deployment, protocol: 2 } as unknown as Deployment;
     expect(codeOf(() => openDeployment(signDeployment(newer, bulkSigner(key)), keys))).toBe('MESSAGE_PROTOCOL_UNKNOWN');
+  });
+
+  it('has a code for a protocol number that is nested without end', () => {
+    const payload = Buffer.from(`{"protocol":${'['.repeat(100_000)}${']'.repeat(100_000)}}`);
+    const envelope = signEnvelope('application/vnd.drover.deployment+json', payload, [bulkSigner(key)]);
+    expect(codeOf(() => openDeployment(encodeEnvelope(envelope), keys))).toBe('MESSAGE_PROTOCOL_UNKNOWN');
   });
 
   it('verifies before it parses: garbage under a foreign key fails on the signature', () => {

@@ -7,6 +7,7 @@ import {
   TOP_LEVEL_ROLES,
   type MetadataFile,
   type MetadataKind,
+  type RoleKeys,
   type SignedByKind,
   type Targets,
   type TufKey,
@@ -52,7 +53,10 @@ export function parseMetadata<Kind extends MetadataKind>(
   const schema = SIGNED_SCHEMAS[kind];
   const checked = validate(schema, signed, (problems) => refuse(formatProblems(problems), '4')) as SignedByKind[Kind];
   if (Number.isNaN(expiresAtMs(checked))) throw refuse(`${checked.expires} is no time`, '4.2.3');
-  if (checked._type === 'root') checkKeyIds(checked.keys, (why) => refuse(why, '4.3'));
+  if (checked._type === 'root') {
+    checkKeyIds(checked.keys, (why) => refuse(why, '4.3'));
+    checkRoleKeys(Object.entries(checked.roles), (why) => refuse(why, '4.3'));
+  }
   if (checked._type === 'targets') checkDelegations(checked, (why) => refuse(why, '4.5'));
   return { signed: checked, signatures, bytes };
 }
@@ -61,6 +65,13 @@ export function parseMetadata<Kind extends MetadataKind>(
 export function expiresAtMs({ expires }: { readonly expires: string }): number {
   const date = new Date(expires);
   return Number.isNaN(date.getTime()) || date.toISOString() !== expires.replace('Z', '.000Z') ? NaN : date.getTime();
+}
+
+/** Sections 4.3 and 4.5: a key that is listed twice would look like two towards the threshold. */
+function checkRoleKeys(roles: readonly (readonly [string, RoleKeys])[], refuse: (why: string) => TufError): void {
+  for (const [name, { keyids }] of roles) {
+    if (new Set(keyids).size !== keyids.length) throw refuse(`role ${JSON.stringify(name)} lists a key twice`);
+  }
 }
 
 /** Section 4.3: "Clients MUST calculate each KEYID to verify this is correct for the associated key." */
@@ -73,6 +84,10 @@ function checkKeyIds(keys: Readonly<Record<string, TufKey>>, refuse: (why: strin
 function checkDelegations({ delegations }: Targets, refuse: (why: string) => TufError): void {
   if (delegations === undefined) return;
   checkKeyIds(delegations.keys, refuse);
+  checkRoleKeys(
+    (delegations.roles ?? []).map((role) => [role.name, role] as const),
+    refuse,
+  );
   const names = new Set<string>();
   for (const { name, paths, path_hash_prefixes: prefixes } of delegations.roles ?? []) {
     if (names.has(name)) throw refuse(`role ${JSON.stringify(name)} is delegated to twice`);

@@ -53,3 +53,22 @@ describe('a device that follows a repository', () => {
     expect(stale).toMatchObject({ target: { role: 'gas' }, stale: { code: 'TUF_EXPIRED' } });
   });
 });
+
+describe('a role that lists a key twice', () => {
+  it('is refused, however long the list is', async () => {
+    const { repository, client, online } = world();
+    const [role] = repository.targets.delegations?.roles ?? [];
+    if (!role) throw new Error('the repository delegates to nobody');
+    const [keyId = ''] = role.keyids;
+    role.keyids = [keyId, keyId];
+    repository.publish('targets', 'snapshot', 'timestamp');
+    await expect(client.refresh(online)).rejects.toMatchObject({ code: 'TUF_MALFORMED' });
+    role.keyids = Array.from({ length: 20_000 }, () => keyId);
+    repository.publish('targets', 'snapshot', 'timestamp');
+    const begunAt = process.cpuUsage();
+    await expect(client.refresh(online)).rejects.toMatchObject({
+      code: expect.stringMatching(/^TUF_(MALFORMED|TOO_LARGE)$/) as string,
+    });
+    expect(process.cpuUsage(begunAt).user / 1000).toBeLessThan(2_000);
+  });
+});
