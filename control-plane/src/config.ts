@@ -27,6 +27,14 @@ export const ControlPlaneConfiguration = Type.Object(
     logLevel: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], { default: 'warn' }),
     /** Largest file of a release. */
     maxBlobBytes: Type.Integer({ minimum: 1024, default: 16 * GIBIBYTE }),
+    /** Compressed chunks and deltas that are kept for devices, and how many are made at once. */
+    packs: Type.Object(
+      {
+        maxCacheBytes: Type.Integer({ minimum: 0, default: 4 * GIBIBYTE }),
+        maxComputing: Type.Integer({ minimum: 1, maximum: 64, default: 1 }),
+      },
+      { ...strict, default: {} },
+    ),
   },
   strict,
 );

@@ -12,6 +12,7 @@ import { deviceDirectory } from './devices/index.js';
 import { createDirector } from './director/index.js';
 import { lockDataDirectory } from './data-directory-lock.js';
 import { loadDirectorKey, replaceDirectorKey } from './director-key.js';
+import { openPacks, packRoutes } from './packs/index.js';
 import { ensureAdministrator } from './first-administrator.js';
 import { audit } from './governance/index.js';
 import { publisherKeys } from './registry/index.js';
@@ -92,6 +93,13 @@ async function open(
     });
   }
   const blobs = await openBlobDirectory({ directory: join(dataDir, 'blobs'), maxBytes: maxBlobBytes });
+  const packs = await openPacks({
+    ...configuration.packs,
+    blobs,
+    folder: join(dataDir, 'packs'),
+    onError: reportError,
+  });
+  opened.push(() => packs.close());
   const devices = deviceDirectory(db);
   await devices.forgetConnections();
   const { connected, disconnected } = await devices.countByConnection();
@@ -156,6 +164,7 @@ async function open(
     },
     reported: deviceViews(db),
     routes: [
+      packRoutes({ packs }),
       rolloutRoutes({ db, engine }),
       telemetryRoutes({ db }),
       recoveryRoutes({

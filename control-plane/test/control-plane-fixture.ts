@@ -25,6 +25,7 @@ import { createDirector } from '../src/director/index.js';
 import { tokens, type Role } from '../src/governance/index.js';
 import { openRecovery, recoveryRoutes } from '../src/recovery/index.js';
 import { rolloutMetrics, rolloutRoutes, startEngine } from '../src/rollouts/index.js';
+import { openPacks, packRoutes, type Packs } from '../src/packs/index.js';
 import { deviceViews, telemetryMetrics, telemetryRoutes } from '../src/telemetry/index.js';
 
 /** Real database, real files, real HTTP stack; only the clock is held still. */
@@ -34,6 +35,7 @@ export interface ControlPlaneFixture {
   readonly routes: readonly RouteOptions[];
   readonly db: Db;
   readonly blobs: BlobStore;
+  readonly packs: Packs;
   readonly directory: string;
   readonly clock: { at: number };
   readonly publisher: KeyPair;
@@ -48,8 +50,16 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
   const directory = mkdtempSync(join(tmpdir(), 'drover-control-plane-'));
   const clock = { at: 1_800_000_000_000 };
   const now = () => clock.at;
+  const errors: unknown[] = [];
   const db = await openDatabase({ file: join(directory, 'control-plane.sqlite'), now });
   const blobs = await openBlobDirectory({ directory: join(directory, 'blobs'), maxBytes: MAX_BLOB_BYTES });
+  const packs = await openPacks({
+    blobs,
+    folder: join(directory, 'packs'),
+    maxCacheBytes: 64 * MAX_BLOB_BYTES,
+    maxComputing: 1,
+    onError: (error) => errors.push(error),
+  });
   const directorKey = createKeyPair('director');
   const broker = await startBroker({
     host: '127.0.0.1',
@@ -66,7 +76,6 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     director,
     now,
   });
-  const errors: unknown[] = [];
   const engine = startEngine({
     db,
     director: createDirector({ db, signer: bulkSigner(directorKey), publisher: broker, now, recovery }),
@@ -88,6 +97,7 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     },
     reported: deviceViews(db),
     routes: [
+      packRoutes({ packs }),
       rolloutRoutes({ db, engine }),
       telemetryRoutes({ db }),
       recoveryRoutes({ recovery, onInstalled: () => Promise.resolve() }),
@@ -105,6 +115,7 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     routes: declared,
     db,
     blobs,
+    packs,
     directory,
     clock,
     publisher: createKeyPair('publisher'),
@@ -120,8 +131,9 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
       await app.close();
       await engine.close();
       await broker.close();
+      await packs.close();
       await db.destroy();
-      if (errors.length > 0) throw new AggregateError(errors, 'the rollout engine failed');
+      if (errors.length > 0) throw new AggregateError(errors, 'something failed in the background');
       rmSync(directory, { recursive: true, force: true });
     },
   };

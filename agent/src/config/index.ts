@@ -45,6 +45,22 @@ export const AgentConfig = Type.Object(
       },
       { ...strict, default: {} },
     ),
+    link: Type.Object(
+      {
+        /** Silence after which the device shows the broker that it is there, and looks whether the broker is. */
+        keepaliveS: Type.Integer({ minimum: 10, maximum: 3_600, default: 60 }),
+      },
+      { ...strict, default: {} },
+    ),
+    download: Type.Object(
+      {
+        /** Hard cap over all downloads together; none when absent. */
+        maxBytesPerSecond: Type.Optional(Type.Integer({ minimum: 1024, maximum: 100_000_000_000 })),
+        /** A server that gives less over a minute is given up for now. */
+        minBytesPerSecond: Type.Integer({ minimum: 0, maximum: 1_000_000_000, default: 1024 }),
+      },
+      { ...strict, default: {} },
+    ),
     learn: Type.Object(
       {
         /** The stricter of this and the release's recipe holds. */

@@ -155,6 +155,7 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
       deviceId: grant.deviceId,
       credential: grant.credential,
     }),
+    bandwidth: config.download,
     serving,
     clock,
     onTransition: (transition) => {
@@ -229,6 +230,7 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     credential: grant.credential,
     outbox,
     clock,
+    keepaliveS: config.link.keepaliveS,
     onOrder: (envelope) => updater.receive(envelope),
     onConnected: () => {
       linkProblem = undefined;

@@ -33,11 +33,14 @@ export function collectGarbage(store: ReleaseStore, gate: WriteGate, kept: Kept)
   removeUnless(layout.releases, (name) => releases.has(name.replace(/\.tmp$/, '')));
   removeUnless(layout.incoming, (name) => {
     const [hex = '', kind] = name.split('.');
-    return kind === 'partial' ? blobs.has(hex) : releases.has(hex) && !staged.has(hex);
+    return DOWNLOADS.has(kind ?? '') ? blobs.has(hex) : releases.has(hex) && !staged.has(hex);
   });
   removeUnless(layout.blobs, (name) => blobs.has(name));
   removeUnless(layout.adaptations, (name) => adaptations.has(name));
 }
+
+/** What a download in progress keeps under the digest of its file. */
+const DOWNLOADS = new Set(['partial', 'spool', 'directory']);
 
 /**
  * The envelope was verified before it was stored; here it only says which files to spare. All variants count, which errs on the safe side. One that

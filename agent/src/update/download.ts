@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
 import type { FileReference } from '@drover/shared/manifest';
 import { backoffMs, systemCode, toWriteError, type BackoffBounds, type Clock } from '../host/index.js';
+import { paced, RateWatch, type Bandwidth, type Priority } from './delivery/bandwidth.js';
 import { UpdateError } from './errors.js';
 import type { ReleaseSource } from './fetch.js';
 import type { ReleaseStore } from './store.js';
@@ -17,6 +18,8 @@ export interface DownloadOptions {
   readonly store: ReleaseStore;
   readonly clock: Clock;
   readonly retry: RetryBounds;
+  readonly bandwidth: Bandwidth;
+  readonly priority: Priority;
   readonly signal: AbortSignal;
 }
 
@@ -51,9 +54,10 @@ export async function withRetries<Result>(
  * Brings one file into the store: resumes a partial file (also after a restart, by hashing again what is there), hashes while streaming,
  * never writes more than the manifest allows.
  *
+ * @returns the bytes that came
  * @throws UpdateError FETCH_*; HostError HOST_DISK_FULL
  */
-export async function downloadBlob(reference: FileReference, options: DownloadOptions): Promise<void> {
+export async function downloadBlob(reference: FileReference, options: DownloadOptions): Promise<number> {
   const { store, signal } = options;
   let received = 0;
   await withRetries(
@@ -68,11 +72,12 @@ export async function downloadBlob(reference: FileReference, options: DownloadOp
   );
   signal.throwIfAborted();
   await store.adoptPartial(reference.digest);
+  return received;
 }
 
 async function streamToPartial(
   { digest, bytes: expectedBytes, path }: FileReference,
-  { source, store, signal }: DownloadOptions,
+  { source, store, bandwidth, priority, signal }: DownloadOptions,
   onBytes: (bytes: number) => void,
 ): Promise<'whole' | 'mismatch-after-resume'> {
   const file = store.partialFile(digest);
@@ -80,9 +85,11 @@ async function streamToPartial(
   const { hash, bytes: resumedAt } = await hashOf(file, signal);
   let size = resumedAt;
   const handle = await openForAppend(file);
+  const lane = bandwidth.enter(priority);
+  const watch = new RateWatch(bandwidth.limits.minBytesPerSecond);
   try {
     if (size < expectedBytes) {
-      for await (const chunk of source.blob(digest, size, signal)) {
+      for await (const chunk of paced(source.blob(digest, size, signal), { lane, watch, signal })) {
         size += chunk.length;
         if (size > expectedBytes) break;
         store.passPartialWrite(digest);
@@ -92,6 +99,7 @@ async function streamToPartial(
       }
     }
   } finally {
+    lane.leave();
     await handle.close();
   }
   if (size > expectedBytes) {

@@ -15,6 +15,7 @@ export const UPDATE_CODES = {
   FETCH_TOO_LARGE: { fault: 'peer', retryable: false },
   FETCH_UNREACHABLE: { fault: 'environment', retryable: true },
   FETCH_STALLED: { fault: 'environment', retryable: true },
+  FETCH_TOO_SLOW: { fault: 'environment', retryable: true },
   FETCH_INTERRUPTED: { fault: 'environment', retryable: true },
   FETCH_UNAUTHORIZED: { fault: 'caller', retryable: false },
   FETCH_NOT_FOUND: { fault: 'peer', retryable: false },

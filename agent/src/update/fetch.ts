@@ -10,6 +10,24 @@ export interface ReleaseSource {
   envelope(digest: Digest, signal: AbortSignal): Promise<Uint8Array>;
   /** The bytes of a file from `offset` to its end. */
   blob(digest: Digest, offset: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** A part of a file. Without it files come as a whole. */
+  readBlob?(digest: Digest, range: ReadRange, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** What is in the pack for a file, by the digests of its index and of that of a base; undefined when there is none. */
+  packDirectory?(request: PackRequest, signal: AbortSignal): Promise<Uint8Array | undefined>;
+  /** A part of a pack. */
+  pack?(digest: Digest, range: ReadRange, signal: AbortSignal): AsyncIterable<Uint8Array>;
+}
+
+/** From `start` to before `end`. */
+export interface ReadRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface PackRequest {
+  readonly target: Digest;
+  readonly base: Digest | undefined;
+  readonly maxBytes: number;
 }
 
 export interface HttpSourceOptions {
@@ -44,7 +62,7 @@ export function httpReleaseSource(options: HttpSourceOptions): ReleaseSource {
         signal: AbortSignal.any([signal, idle.signal]),
       });
       if (!response.ok) throw await toHttpError(response, url);
-      let skipBytes = bytesToSkip(response, Number(/^bytes=(\d+)-$/.exec(headers['range'] ?? '')?.[1] ?? 0), url);
+      let skipBytes = bytesToSkip(response, Number(/^bytes=(\d+)-/.exec(headers['range'] ?? '')?.[1] ?? 0), url);
       for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
         timer.refresh();
         if (chunk.length > skipBytes) yield chunk.subarray(skipBytes);
@@ -59,6 +77,19 @@ export function httpReleaseSource(options: HttpSourceOptions): ReleaseSource {
     }
   }
 
+  /** All of it, bounded while it arrives. */
+  async function document(url: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
+    const parts: Uint8Array[] = [];
+    let bytes = 0;
+    for await (const part of read(url, { accept: 'application/octet-stream' }, signal)) {
+      bytes += part.length;
+      if (bytes > maxBytes) throw tooLarge(url, maxBytes);
+      parts.push(part);
+    }
+    return Buffer.concat(parts);
+  }
+
+  const rangeOf = ({ start, end }: ReadRange) => ({ range: `bytes=${start}-${end - 1}` });
   return {
     async envelope(digest, signal) {
       const url = `${controlPlaneUrl}/api/v1/device/releases/${digestHex(digest)}`;
@@ -73,7 +104,22 @@ export function httpReleaseSource(options: HttpSourceOptions): ReleaseSource {
     },
     blob(digest, offset, signal) {
       const url = `${controlPlaneUrl}/api/v1/device/blobs/${digestHex(digest)}`;
-      return read(url, offset === 0 ? {} : { range: `bytes=${offset}-` }, signal);
+      // Small files without an index come compressed where that helps; a part of one could not.
+      return read(url, offset === 0 ? { 'accept-encoding': 'br' } : { range: `bytes=${offset}-` }, signal);
+    },
+    readBlob: (digest, range, signal) =>
+      read(`${controlPlaneUrl}/api/v1/device/blobs/${digestHex(digest)}`, rangeOf(range), signal),
+    pack: (digest, range, signal) =>
+      read(`${controlPlaneUrl}/api/v1/device/packs/${digestHex(digest)}`, rangeOf(range), signal),
+    async packDirectory({ target, base, maxBytes }, signal) {
+      const against = base === undefined ? '' : `/from/${digestHex(base)}`;
+      const url = `${controlPlaneUrl}/api/v1/device/pack-directories/${digestHex(target)}${against}`;
+      try {
+        return await document(url, maxBytes, signal);
+      } catch (error) {
+        if (error instanceof UpdateError && error.code === 'FETCH_NOT_FOUND') return undefined;
+        throw error;
+      }
     },
   };
 }

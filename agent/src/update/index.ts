@@ -4,5 +4,6 @@ export { LaunchedAgent } from './agent/launched-agent.js';
 export { createUpdater, type Adaptation, type Updater, type UpdaterOptions } from './updater.js';
 export { httpReleaseSource, type HttpSourceOptions, type ReleaseSource } from './fetch.js';
 export type { RetryBounds } from './download.js';
+export type { BandwidthLimits } from './delivery/bandwidth.js';
 export type { KillPoint } from './kill-points.js';
 export { UPDATE_CODES, UpdateError, type UpdateCode } from './errors.js';

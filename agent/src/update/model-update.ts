@@ -5,6 +5,7 @@ import type { KeySet } from '@drover/shared/trust';
 import { backoffMs, type Clock } from '../host/index.js';
 import { BaseModel, notPossible } from './base-model.js';
 import { withDeadline } from './deadline.js';
+import type { Bandwidth } from './delivery/bandwidth.js';
 import type { RetryBounds } from './download.js';
 import { UpdateError } from './errors.js';
 import type { ReleaseSource } from './fetch.js';
@@ -41,6 +42,7 @@ export interface UpdateEnvironment {
   readonly journal: Journal;
   readonly gate: WriteGate;
   readonly retry: RetryBounds;
+  readonly bandwidth: Bandwidth;
   readonly deadlinesMs: Partial<Record<UpdateState, number>>;
   readonly onTransition: (transition: TransitionBody) => void;
   readonly onRefusal: (refusal: RefusalBody) => void;

@@ -3,7 +3,10 @@ import type { Deployment, RunningModel } from '@drover/shared/protocol';
 import { AGENT_MODEL, type Platform } from '@drover/shared/manifest';
 import type { KeySet } from '@drover/shared/trust';
 import type { Clock } from '../host/index.js';
-import { downloadBlob, withRetries, type RetryBounds } from './download.js';
+import type { FileReference } from '@drover/shared/manifest';
+import type { Bandwidth, Priority } from './delivery/bandwidth.js';
+import { deliverFile, type Delivery } from './delivery/deliver.js';
+import { withRetries, type RetryBounds } from './download.js';
 import { UpdateError } from './errors.js';
 import type { ReleaseSource } from './fetch.js';
 import { refuseForeignFiles } from './model-file.js';
@@ -30,6 +33,7 @@ export interface StepContext {
   readonly agent: AgentRunner;
   readonly clock: Clock;
   readonly retry: RetryBounds;
+  readonly bandwidth: Bandwidth;
   readonly signal: AbortSignal;
 }
 
@@ -52,14 +56,32 @@ export async function fetchRelease(context: StepContext): Promise<StepSuccess> {
   const release = await openStoredOrFetchedEnvelope(context);
   const files = filesOf(release.manifest, release.variant);
   await store.reserve(files);
-  let fetched = 0;
-  for (const file of files) {
-    if (await store.hasIntactBlob(file, signal)) continue;
-    await downloadBlob(file, { source, store, clock: context.clock, retry: context.retry, signal });
-    fetched += 1;
+  const missing: FileReference[] = [];
+  for (const file of files) if (!(await store.hasIntactBlob(file, signal))) missing.push(file);
+  const priority = priorityOf(deployment, missing);
+  const { clock, retry, bandwidth } = context;
+  const deliveries: Delivery[] = [];
+  for (const file of missing) {
+    if (await store.hasBlob(file)) continue;
+    deliveries.push(await deliverFile(file, { source, store, clock, retry, bandwidth, priority, signal }));
   }
-  return { reason: `${deployment.release.version}: fetched ${fetched} files, ${files.length - fetched} were there` };
+  const there = files.length - deliveries.length;
+  const said = deliveries.filter(({ bytes }) => bytes > MENTIONED_BYTES).map(toWords);
+  const summary = `${deployment.release.version}: fetched ${deliveries.length} files, ${there} were there`;
+  return { reason: [summary, ...said].join('; ') };
 }
+
+/** Smaller files are not worth a line in the report. */
+const MENTIONED_BYTES = 64 * 1024;
+/** A release of at most this much is let through before a larger one. */
+const SMALL_BYTES = 1024 ** 2;
+
+function priorityOf({ downgrade }: Deployment, missing: readonly FileReference[]): Priority {
+  if (downgrade) return 'revert';
+  return missing.reduce((sum, { bytes }) => sum + bytes, 0) <= SMALL_BYTES ? 'small' : 'large';
+}
+
+const toWords = ({ path, bytes, received, how }: Delivery): string => `${path}: ${received} of ${bytes} bytes, ${how}`;
 
 async function openStoredOrFetchedEnvelope(context: StepContext): Promise<VerifiedRelease> {
   const { deployment, store, source, signal } = context;

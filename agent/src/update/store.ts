@@ -72,6 +72,10 @@ export class ReleaseStore {
 
   blobFile = (digest: Digest): string => join(this.layout.blobs, digestHex(digest));
   partialFile = (digest: Digest): string => join(this.layout.incoming, `${digestHex(digest)}.partial`);
+  /** What came of a compressed chunk that is not whole yet. */
+  spoolFile = (digest: Digest): string => join(this.layout.incoming, `${digestHex(digest)}.spool`);
+  /** The directory of the pack that a partial file is made from, so that a restart does not ask for it again. */
+  #directoryFile = (digest: Digest): string => join(this.layout.incoming, `${digestHex(digest)}.directory`);
   releaseDirectory = (digest: Digest): string => join(this.layout.releases, digestHex(digest));
   adaptationFile = (digest: Digest): string => join(this.layout.adaptations, `${digestHex(digest)}.onnx`);
   #incomingEnvelope = (digest: Digest): string => join(this.layout.incoming, `${digestHex(digest)}.dsse.json`);
@@ -115,6 +119,8 @@ export class ReleaseStore {
       await rename(this.partialFile(digest), file);
       await syncDirectory(this.layout.blobs);
     });
+    await rm(this.#directoryFile(digest), { force: true });
+    await rm(this.spoolFile(digest), { force: true });
   }
 
   async discardPartial(digest: Digest): Promise<void> {
@@ -124,6 +130,17 @@ export class ReleaseStore {
   /** Passed before bytes are appended to a partial file. */
   passPartialWrite(digest: Digest): void {
     this.#gate.pass(`partial:${digest}`);
+  }
+
+  /** Passed before each write of a delivery in chunks: a chunk, the sync of several, the spool. */
+  passDelivery(write: 'chunk' | 'sync' | 'spool', digest: Digest): void {
+    this.#gate.pass(`${write}:${digest}`);
+  }
+
+  readDirectory = (digest: Digest): Promise<Uint8Array | undefined> => readIfThere(this.#directoryFile(digest));
+
+  async storeDirectory(digest: Digest, content: Uint8Array): Promise<void> {
+    await this.#write(`directory:${digest}`, this.#directoryFile(digest), (file) => writeDurably(file, content));
   }
 
   /** The envelope as it was stored, from the staged release or from an interrupted download. */

@@ -21,6 +21,7 @@ import {
 import { unlaunchedAgent } from './agent/unlaunched-agent.js';
 import { verifyDeployment, type ReleaseRef } from './accept.js';
 import { collectGarbage } from './collect.js';
+import { Bandwidth, DEFAULT_LIMITS, type BandwidthLimits } from './delivery/bandwidth.js';
 import type { RetryBounds } from './download.js';
 import type { ReleaseSource } from './fetch.js';
 import { openJournal, type Journal } from './journal.js';
@@ -52,6 +53,8 @@ export interface UpdaterOptions {
   readonly onRefusal: (refusal: RefusalBody) => void;
   readonly onIncident: (incident: IncidentBody) => void;
   readonly retry?: RetryBounds;
+  /** Over all downloads of the device. */
+  readonly bandwidth?: BandwidthLimits;
   /** In place of the table's deadlines (states.ts), in real time. */
   readonly deadlinesMs?: Partial<Record<UpdateState, number>>;
   readonly diskFreeBytes?: (path: string) => Promise<number>;
@@ -108,6 +111,7 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     journal,
     gate,
     retry,
+    bandwidth: new Bandwidth(options.bandwidth ?? DEFAULT_LIMITS, clock),
     deadlinesMs,
     activationDeadlineMs: deadlinesMs.activating ?? ACTIVATION_DEADLINE_MS,
     collect: () => {

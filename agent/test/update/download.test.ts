@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { digestOf } from '@drover/shared/ids';
 import { downloadBlob } from '../../src/update/download.js';
 import { httpReleaseSource } from '../../src/update/index.js';
+import { Bandwidth, DEFAULT_LIMITS } from '../../src/update/delivery/bandwidth.js';
 import { createWriteGate } from '../../src/update/kill-points.js';
 import { ReleaseStore } from '../../src/update/store.js';
 import {
@@ -41,6 +42,8 @@ const download = (secret = credential, idleTimeoutMs = 5_000) =>
     source: httpReleaseSource({ controlPlaneUrl: server.url, deviceId: device, credential: secret, idleTimeoutMs }),
     store,
     clock: virtualClock(),
+    bandwidth: new Bandwidth(DEFAULT_LIMITS, virtualClock()),
+    priority: 'large',
     retry: { firstMs: 10, maxMs: 100, giveUpAfterMs: 1_000 },
     signal: new AbortController().signal,
   });

@@ -1,11 +1,13 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Readable } from 'node:stream';
+import { promisify } from 'node:util';
+import { brotliCompress, constants } from 'node:zlib';
 import { Type } from 'typebox';
-import type { Digest } from '@drover/shared/ids';
+import { digestHex, type Digest } from '@drover/shared/ids';
 import { DEVICE, digestHexText, digestText, HttpError, PUBLISHER, responses, toDigest } from '../http/index.js';
 import { BlobError } from './errors.js';
-import { parseRange } from './range.js';
+import { describe, sendRange } from './send-range.js';
 import type { BlobStore } from './store.js';
 
 const params = Type.Object({ digest: digestHexText });
@@ -40,14 +42,20 @@ export const blobRoutes =
       '/blobs/:digest',
       { config: { access: PUBLISHER }, schema: { tags: ['registry'], params } },
       async (request, reply) =>
-        describe(reply, await sizeOf(blobs, toDigest(request.params.digest)), request.params.digest).send(),
+        describe(reply, {
+          bytes: await sizeOf(blobs, toDigest(request.params.digest)),
+          hex: request.params.digest,
+        }).send(),
     );
 
     app.head(
       '/device/blobs/:digest',
       { config: { access: DEVICE }, schema: { tags: ['device'], params } },
       async (request, reply) =>
-        describe(reply, await sizeOf(blobs, toDigest(request.params.digest)), request.params.digest).send(),
+        describe(reply, {
+          bytes: await sizeOf(blobs, toDigest(request.params.digest)),
+          hex: request.params.digest,
+        }).send(),
     );
 
     app.get(
@@ -57,15 +65,9 @@ export const blobRoutes =
       async (request, reply) => {
         const digest = toDigest(request.params.digest);
         const bytes = await sizeOf(blobs, digest);
-        describe(reply, bytes, request.params.digest);
-        if (request.headers['if-none-match'] === etagOf(request.params.digest)) {
-          return reply.code(304).removeHeader('content-length').send();
-        }
-        const range = rangeOf(request, reply, bytes);
-        if (!range) return reply.send(blobs.read(digest));
-        reply.code(206).header('content-range', `bytes ${range.start}-${range.end}/${bytes}`);
-        reply.header('content-length', range.end - range.start + 1);
-        return reply.send(blobs.read(digest, range));
+        const hex = request.params.digest;
+        if (takesBrotli(request) && bytes <= MAX_ENCODED_BYTES) return sendEncoded(reply, { blobs, digest, bytes });
+        return sendRange(request, reply, { hex, bytes, read: (range) => blobs.read(digest, range) });
       },
     );
     return Promise.resolve();
@@ -87,25 +89,27 @@ async function sizeOf(blobs: BlobStore, digest: Digest): Promise<number> {
   });
 }
 
-const etagOf = (hex: string) => `"${hex}"`;
+/** Larger files have an index where compressing them pays, and come in chunks. */
+const MAX_ENCODED_BYTES = 512 * 1024;
+const compress = promisify(brotliCompress);
 
-const describe = (reply: FastifyReply, bytes: number, hex: string): FastifyReply =>
-  reply
-    .type('application/octet-stream')
-    .header('content-length', bytes)
-    .header('accept-ranges', 'bytes')
-    .header('etag', etagOf(hex))
-    .header('cache-control', 'private, max-age=31536000, immutable');
+/** A part of compressed content is of no use to a device, so who asks for a range gets it plain. */
+const takesBrotli = ({ headers }: FastifyRequest): boolean =>
+  headers.range === undefined && /(^|[ ,])br(?![^,;])(?!\s*;\s*q=0)/.test(headers['accept-encoding'] ?? '');
 
-/** A file never changes under its digest, so If-Range can only fail for a foreign tag (RFC 9110, section 13.1.5): then all is sent. */
-function rangeOf(request: FastifyRequest<{ Params: { digest: string } }>, reply: FastifyReply, bytes: number) {
-  const ifRange = request.headers['if-range'];
-  if (ifRange !== undefined && ifRange !== etagOf(request.params.digest)) return undefined;
-  try {
-    return parseRange(request.headers.range, bytes);
-  } catch (error) {
-    reply.removeHeader('content-length').removeHeader('etag').header('cache-control', 'no-store');
-    reply.header('content-range', `bytes */${bytes}`);
-    throw error;
-  }
+/** The content coding "br" (RFC 7932), where it makes the file smaller. */
+async function sendEncoded(
+  reply: FastifyReply,
+  { blobs, digest, bytes }: { blobs: BlobStore; digest: Digest; bytes: number },
+) {
+  const parts: Buffer[] = [];
+  for await (const part of blobs.read(digest)) parts.push(part as Buffer);
+  const plain = Buffer.concat(parts);
+  const encoded = await compress(plain, { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } });
+  const hex = digestHex(digest);
+  reply.header('vary', 'accept-encoding');
+  if (encoded.length >= bytes) return describe(reply, { bytes, hex }).send(plain);
+  return describe(reply, { bytes: encoded.length, hex: `${hex}-br` })
+    .header('content-encoding', 'br')
+    .send(encoded);
 }

@@ -26,6 +26,8 @@ export interface BlobStore {
   put(digest: Digest, content: Readable): Promise<{ bytes: number; created: boolean }>;
   /** The bytes, or a part of them. The caller has asked `bytesOf` before. */
   read(digest: Digest, range?: ByteRange): Readable;
+  /** For reading here and there; undefined when there is no such file. The caller closes it. */
+  open(digest: Digest): Promise<FileHandle | undefined>;
 }
 
 /** A directory on this machine: `ab/abcd…`, and `incoming/` for uploads under way. */
@@ -73,7 +75,15 @@ export async function openBlobDirectory({ directory, maxBytes }: BlobStoreOption
   }
 
   const read = (digest: Digest, range?: ByteRange) => createReadStream(pathOf(digest), range);
-  return { bytesOf, put, read };
+  async function openForReading(digest: Digest): Promise<FileHandle | undefined> {
+    try {
+      return await open(pathOf(digest), 'r');
+    } catch (cause) {
+      if (errnoOf(cause) === 'ENOENT') return undefined;
+      throw toStoreError(directory, cause);
+    }
+  }
+  return { bytesOf, put, read, open: openForReading };
 }
 
 /** Hashes while it writes; the limit holds while streaming, not after it. */

@@ -6,6 +6,7 @@ import { TRUST_CODES } from '@drover/shared/trust';
 import { BLOB_CODES } from '../blobs/index.js';
 import { DATABASE_CODES } from '../database/index.js';
 import { DEVICE_CODES } from '../devices/index.js';
+import { PACK_CODES } from '../packs/errors.js';
 import { GOVERNANCE_CODES } from '../governance/index.js';
 import { REGISTRY_CODES } from '../registry/index.js';
 import { RECOVERY_CODES } from '../recovery/errors.js';
@@ -25,6 +26,7 @@ export const REQUEST_CODES = {
   ...GOVERNANCE_CODES,
   ...HTTP_CODES,
   ...RECOVERY_CODES,
+  ...PACK_CODES,
   ...REGISTRY_CODES,
   ...ROLLOUT_CODES,
 } as const;
@@ -83,6 +85,8 @@ export const STATUS_OF: Readonly<Record<RequestCode, number>> = {
   REQUEST_TOO_LARGE: 413,
   REQUEST_MEDIA_TYPE: 415,
   ROUTE_UNKNOWN: 404,
+  PACK_UNKNOWN: 404,
+  PACK_BUSY: 503,
   PUBLISHER_KEYS_MISSING: 409,
   RELEASE_EXISTS: 409,
   RELEASE_FILES_MISSING: 409,

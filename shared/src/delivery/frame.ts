@@ -118,6 +118,13 @@ function symbolFrame(elements: Uint32Array, type: Exclude<ElementType, 'bytes'>,
   return { transform: 'symbols', bytes: writer.finish() };
 }
 
+/** What the elements take as symbols, without any base. */
+export function elementEntropyBits(elements: Uint8Array, type: Exclude<ElementType, 'bytes'>): number {
+  const words = toWords(elements, type);
+  if (type !== 'int8') rotateSigns(words, type);
+  return estimateBits(words, single(words.length), { kind: 'prefix', bits: RAW_BITS[type] }, 1);
+}
+
 /** Finer symbols follow the distribution more closely and have larger tables; contexts too. The estimate decides for each chunk. */
 function differenceFrame(
   words: Uint32Array,

@@ -19,4 +19,6 @@ export {
   type PackDirectory,
   type PackEntry,
 } from './pack-directory.js';
+export { makePack, type IndexedSource, type PackRecipe } from './make-pack.js';
+export { isWorthAnIndex } from './worth.js';
 export { pairTensors, type BaseLocator } from './tensor-pairs.js';

@@ -107,10 +107,15 @@ export function filesFor(manifest: Manifest, variant: Variant): FileReference[] 
   return [...new Map(files.map((file) => [file.digest, file])).values()];
 }
 
-/** All files of the release, all variants together. */
+/** The chunk index of a file as a file of its own, if it has one. */
+export const indexFileOf = ({ path, index }: FileReference): FileReference[] =>
+  index ? [{ path: `${path}.chunks`, ...index }] : [];
+
+/** All files of the release, all variants together, and their indexes. */
 export function allFiles(manifest: ReleaseManifest): FileReference[] {
-  const files = isAgentManifest(manifest)
+  const named = isAgentManifest(manifest)
     ? manifest.variants.map(({ bundle }) => bundle)
     : manifest.variants.flatMap((variant) => filesFor(manifest, variant));
+  const files = named.flatMap((file) => [file, ...indexFileOf(file)]);
   return [...new Map(files.map((file) => [file.digest, file])).values()];
 }

@@ -1,3 +1,4 @@
+import { buildChunkIndex, encodeChunkIndex, isWorthAnIndex, memorySource } from '../delivery/index.js';
 import { digestOf, type Digest, type ModelName, type Version } from '../ids/index.js';
 import {
   AGENT_MODEL,
@@ -58,7 +59,15 @@ export function assembleRelease(draft: ReleaseDraft, signers: readonly Signer[])
   const add = (path: string, bytes: Uint8Array): FileReference => {
     const digest = digestOf(bytes);
     files.set(digest, bytes);
-    return { path, digest, bytes: bytes.length };
+    return { path, digest, bytes: bytes.length, ...indexOf(bytes) };
+  };
+  const indexOf = (bytes: Uint8Array): Pick<FileReference, 'index'> => {
+    const source = memorySource(bytes);
+    const index = buildChunkIndex(source);
+    if (!isWorthAnIndex(source, index)) return {};
+    const encoded = encodeChunkIndex(index);
+    files.set(digestOf(encoded), encoded);
+    return { index: { digest: digestOf(encoded), bytes: encoded.length } };
   };
   const assets: Manifest['assets'] = [];
   if (draft.anchor) assets.push({ kind: 'anchor', file: add('anchor.json', encodeLabelledSamples(draft.anchor)) });
