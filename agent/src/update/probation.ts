@@ -9,7 +9,7 @@ export type ProbationVerdict =
   | { readonly kind: 'undecided'; readonly nextLookMs: number };
 
 /** Health is looked at at least this often: a crash must not wait for the end of probation. */
-const LOOK_EVERY_MS = 500;
+const LOOK_EVERY_MS = 100;
 
 /**
  * Judges a candidate by what it did since its activation (docs/protocol.md, section 4: probation).
