@@ -103,13 +103,9 @@ export class ModelUpdate {
       this.start();
       return;
     }
-    // Falling back re-activates by itself, as does the step of a state in which the candidate serves.
-    if (row.serves === 'committed' && !(update?.state === 'falling-back' && update.activated)) {
-      await this.base.activate(this.#closing.signal);
-    } else if (update && row.serves === 'candidate') {
-      if (isGivenUp) await this.base.activate(this.#closing.signal);
-      else await this.#reactivateCandidate(update);
-    }
+    // Before anything else: the step that follows finds the base serving and leaves it alone.
+    if (row.serves === 'committed' || isGivenUp) await this.base.activate(this.#closing.signal);
+    else if (update) await this.#reactivateCandidate(update);
     this.start();
   }
 

@@ -66,6 +66,35 @@ beforeEach(async () => {
 });
 afterEach(() => bench.close());
 
+describe('when the agent starts again', () => {
+  it.each(['journal:to:cleaning-up', 'journal:to:committing', 'journal:to:falling-back'])(
+    'serves by the end of its resumption, whatever it has to do after the cut at %s',
+    async (point) => {
+      await bench.restart({
+        killPoint: (name) => {
+          if (name === point) throw new PowerCut(name);
+        },
+      });
+      const failures = point === 'journal:to:committing' ? 0 : 50;
+      bench.serving.faults.health = ({ release }) => ({
+        requests: 50,
+        failures: release.version === '1.1.0' ? failures : 0,
+        crashes: 0,
+      });
+      const order = orderFor(second);
+      await bench.updater.receive(signed(order));
+      const last = point === 'journal:to:cleaning-up' ? 'falling-back' : 'probation';
+      while (!bench.transitions.some(({ to, deploymentId }) => to === last && deploymentId === order.deploymentId))
+        await nextMacrotask();
+      for (let turn = 0; turn < 50; turn += 1) await nextMacrotask();
+      await bench.updater.close();
+      await bench.boot();
+      await bench.updater.resume();
+      expect(served(bench)).toBe(point === 'journal:to:cleaning-up' ? '1.0.0' : '1.1.0');
+    },
+  );
+});
+
 describe.each([
   { candidate: 'a good release', isBad: false, end: 'new' as const, outcome: 'committed' },
   { candidate: 'a release that fails in probation', isBad: true, end: 'old' as const, outcome: 'fell-back' },

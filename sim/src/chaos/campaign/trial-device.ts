@@ -74,6 +74,13 @@ export class TrialDevice {
     this.#releases.set(published.release.digest, published);
     if (isUnhealthy) this.unhealthy.push(published.release.digest);
   }
+  /** The same releases are known of a copy of a device. */
+  knowsAll(other: TrialDevice): void {
+    for (const [digest, release] of other.#releases) this.#releases.set(digest, release);
+    this.unhealthy.push(...other.unhealthy);
+    this.#releaseNumber = other.#releaseNumber;
+  }
+
   /** A file was damaged while the device was off. It has to serve all the same if one of its releases is still whole. */
   wasDamaged(): void {
     this.#isDamaged = true;

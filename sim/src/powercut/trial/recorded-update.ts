@@ -1,0 +1,95 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SCENARIOS, type PlannedStep, type Scenario } from '../../chaos/campaign/scenarios.js';
+import { TrialDevice, type Violation } from '../../chaos/campaign/trial-device.js';
+import type { LifeEvent, LifePlan } from '../../chaos/device/plan.js';
+import { runLife, type LifeRecord } from '../../chaos/device/run-life.js';
+import { startReleaseServer, TRIAL_CREDENTIAL, type ReleaseServer } from '../../chaos/releases/release-server.js';
+import { HARDWARE_CLASS, TRIAL_DEVICE, TRIAL_MODEL, type Publisher } from '../../chaos/releases/releases.js';
+import type { Recording } from '../disk/operation.js';
+import { recordingOf, viewBefore } from '../trace/recording.js';
+import { parseTrace, straceCommand } from '../trace/system-call.js';
+
+/** File descriptor on which a device process tells its events (chaos/device/device-main.ts). */
+const EVENTS = 3;
+
+/** What is cut: `first` on an empty device, the others on one that has two releases. */
+export type RecordedScenario = Exclude<Scenario, 'adaptation'>;
+
+/** An update that was carried out once under the eyes of strace; what may be left of it after a cut can be judged as often as needed. */
+export interface RecordedUpdate {
+  readonly scenario: RecordedScenario;
+  readonly recording: Recording;
+  /** What a device on this folder has to do after the cut, and the judge of how it did that. */
+  trialOn(dataDir: string, cut: number): { readonly plan: LifePlan; readonly judge: (life: LifeRecord) => Violation[] };
+  close(): Promise<void>;
+}
+
+/** @param folder empty; holds the device and the trace */
+export async function recordUpdate(
+  scenario: RecordedScenario,
+  publisher: Publisher,
+  folder: string,
+): Promise<RecordedUpdate> {
+  const server = await startReleaseServer();
+  const dataDir = join(folder, 'device');
+  await mkdir(dataDir);
+  const device = new TrialDevice({ dataDir, publisher });
+  const scenery = { device, publisher, server };
+  const isFirst = scenario === 'first';
+  const before: PlannedStep[] = isFirst ? [] : [...SCENARIOS.first(scenery), ...SCENARIOS.upgrade(scenery)];
+  const setup = isFirst ? undefined : await runLife(planOf(device, before, server, publisher));
+  const view = viewBefore(dataDir);
+  const planned = SCENARIOS[scenario]({ ...scenery, running: before.at(-1)?.release });
+  const traceFile = join(folder, 'trace');
+  const traced = await runLife(planOf(device, planned, server, publisher), { wrapper: straceCommand(traceFile) });
+  if (traced.ending !== 'ended') throw new Error(`The recorded life ${traced.ending}. ${traced.complaints}`);
+  const recording = recordingOf(parseTrace(await readFile(traceFile, 'utf8')), dataDir, view, EVENTS);
+  const next = SCENARIOS.upgrade(scenery);
+
+  /** All that the outside knew of the device when the power went. */
+  function deviceAt(place: string, cut: number): TrialDevice {
+    const known = new TrialDevice({ dataDir: place, publisher });
+    known.knowsAll(device);
+    if (setup) known.judge(setup, before);
+    const told = recording.tellings.filter(({ at }) => at <= cut).map(({ line }) => JSON.parse(line) as LifeEvent);
+    known.judge({ events: told, ending: 'killed', complaints: '' }, planned);
+    return known;
+  }
+  return {
+    scenario,
+    recording,
+    trialOn(place, cut) {
+      const known = deviceAt(place, cut);
+      const owed = known.owes();
+      const owing: PlannedStep[] = owed ? [{ step: { kind: 'carry-on', role: 'carried on', ...owed } }] : [];
+      const steps = [...owing, ...next];
+      return { plan: planOf(known, steps, server, publisher), judge: (life) => known.judge(life, steps) };
+    },
+    close: () => server.close(),
+  };
+}
+
+function planOf(
+  { dataDir, unhealthy }: TrialDevice,
+  planned: readonly PlannedStep[],
+  server: ReleaseServer,
+  { publisherKeys, director, deviceKey, probe }: Publisher,
+): LifePlan {
+  return {
+    device: {
+      dataDir,
+      serverUrl: server.url,
+      credential: TRIAL_CREDENTIAL,
+      deviceId: TRIAL_DEVICE,
+      model: TRIAL_MODEL,
+      hardwareClass: HARDWARE_CLASS,
+      publisherKeys,
+      director,
+      deviceKey,
+      probe,
+      unhealthy,
+    },
+    steps: planned.map(({ step }) => step),
+  };
+}
