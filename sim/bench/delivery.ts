@@ -67,7 +67,7 @@ export default async function delivery({ seed, quick, signal, progress }: Bench)
     const fineTuned1e3 = await update(base, tuned);
     const fineTuned1e2 = await update(base, encodeNetwork(scaled(old, 1e-2, seed + 3)));
     progress(`${size.adamSteps} steps of Adam`);
-    const trained = fineTunedByAdam(old, seed + 4, size.adamSteps, (step) => {
+    const trained = await fineTunedByAdam(old, seed + 4, size.adamSteps, (step) => {
       if (step % 20 === 0) progress(`  step ${step}`);
     });
     const adam = await update(base, encodeNetwork(trained));

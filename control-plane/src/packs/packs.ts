@@ -36,8 +36,6 @@ export interface Packs {
    * @throws PackError PACK_UNKNOWN, PACK_BUSY
    */
   directory(target: Digest, base?: Digest): Promise<Buffer>;
-  /** Makes a pack that will be asked for, when nothing else is being made. */
-  prepare(target: Digest, base?: Digest): void;
   open(pack: Digest): Promise<FileHandle | undefined>;
   close(): Promise<void>;
 }
@@ -124,14 +122,6 @@ export async function openPacks(options: PackOptions): Promise<Packs> {
       } finally {
         waiting.abort();
       }
-    },
-    prepare(target, base) {
-      void cache
-        .directory(keyOf(target, base))
-        .then((ready) => ready ?? once(target, base))
-        .catch((error: unknown) => {
-          if (!closing.signal.aborted) onError(error);
-        });
     },
     open: (pack) => cache.openPack(pack),
     async close() {

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { decodeChunkIndex } from '../../src/delivery/index.js';
 import { digestOf, ModelName, Version } from '../../src/ids/index.js';
-import { decodeGoldenVectors, decodeLabelledSamples, parseManifest } from '../../src/manifest/index.js';
+import { allFiles, decodeGoldenVectors, decodeLabelledSamples, parseManifest } from '../../src/manifest/index.js';
 import { RELEASE_TYPE } from '../../src/protocol/index.js';
 import { assembleRelease, type ReleaseDraft } from '../../src/release/index.js';
+import { seededRandom } from '../../src/statistics/index.js';
 import { createKeyPair, decodeEnvelope, occasionalSigner, publicKeyOf, verifyEnvelope } from '../../src/trust/index.js';
 
 const samples = (labels: number[]) => ({
@@ -55,6 +57,25 @@ describe('when a release is assembled', () => {
       const file = release.files.get(digest);
       expect(file && { digest: digestOf(file), bytes: file.length }).toEqual({ digest, bytes });
     }
+  });
+
+  it('gives an index to a file that chunks make smaller, and none to one that they do not', () => {
+    const text = Buffer.from(JSON.stringify(Array.from({ length: 20_000 }, (_, index) => ({ index }))));
+    const seeded = seededRandom(1);
+    const noise = Buffer.from(Uint32Array.from({ length: 50_000 }, () => seeded.nextInt(2 ** 32)).buffer);
+    const [variant] = draft.variants;
+    if (!variant) throw new Error('the draft has no variant');
+    const variants = [
+      { ...variant, name: 'text', model: text },
+      { ...variant, name: 'noise', hardwareClasses: ['other'], model: noise },
+    ];
+    const { manifest, files } = assembleRelease({ ...draft, variants }, [occasionalSigner(key)]);
+    const [indexed, plain] = manifest.variants.map(({ model }) => model);
+    expect(plain?.index).toBeUndefined();
+    const encoded = files.get(indexed?.index?.digest ?? digestOf(text));
+    expect(encoded?.length).toBe(indexed?.index?.bytes);
+    expect(decodeChunkIndex(encoded ?? text)).toMatchObject({ file: digestOf(text), bytes: text.length });
+    expect(new Set(allFiles(manifest).map(({ digest }) => digest))).toEqual(new Set(files.keys()));
   });
 
   it('keeps anchor, replay and golden vectors as they were', () => {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { encodeOnnx, floatTensor, graph, model, node, valueInfo } from '@drover/shared/onnx';
 import { seededRandom, type SeededRandom } from '@drover/shared/statistics';
 
@@ -64,12 +65,12 @@ const [BETA1, BETA2, EPSILON] = [0.9, 0.999, 1e-8];
  * All layers trained by Adam (Kingma & Ba, arXiv:1412.6980, algorithm 1, its default settings) on softmax cross-entropy, on classes that are clusters around
  * random centres. Forward and backward in float32, as frameworks do.
  */
-export function fineTunedByAdam(
+export async function fineTunedByAdam(
   network: Network,
   seed: number,
   steps: number,
   progress: (step: number) => void,
-): Network {
+): Promise<Network> {
   const random = seededRandom(seed);
   const weights = [...network.layers, network.head].map((layer) => Float32Array.from(layer));
   const moments = weights.map(({ length }) => ({ first: new Float32Array(length), second: new Float32Array(length) }));
@@ -79,6 +80,8 @@ export function fineTunedByAdam(
     for (let sample = 0; sample < BATCH; sample++) addGradients(weights, gradients, centres, random);
     for (const [index, layer] of weights.entries()) adamStep(layer, gradients[index], moments[index], step);
     progress(step);
+    // Minutes without a turn would leave connections stale that the server has closed.
+    await nextTurn();
   }
   return { layers: weights.slice(0, -1), head: weights.at(-1) ?? network.head };
 }
