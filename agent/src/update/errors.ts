@@ -31,6 +31,8 @@ export const UPDATE_CODES = {
   UPDATE_CLOSED: { fault: 'caller', retryable: false },
   PROBATION_CRASHED: { fault: 'peer', retryable: false },
   PROBATION_FAILURES: { fault: 'peer', retryable: false },
+  PROBATION_SLOW: { fault: 'peer', retryable: false },
+  PROBATION_MEMORY: { fault: 'peer', retryable: false },
   PROBATION_NOT_RUNNING: { fault: 'environment', retryable: false },
   AGENT_NOT_UPDATABLE: { fault: 'caller', retryable: false },
   AGENT_BUNDLE_UNREADABLE: { fault: 'peer', retryable: false },

@@ -41,6 +41,8 @@ export interface ServingHealth {
   readonly failures: number;
   readonly crashes: number;
   readonly latencyP99Us?: number;
+  /** By how much the process that serves has grown since the activation, where that can be told. */
+  readonly memoryMiB?: number;
 }
 
 /** What the updater needs of whoever runs models. */

@@ -1,3 +1,4 @@
+import type { Manifest } from '@drover/shared/manifest';
 import type { Probation } from '@drover/shared/protocol';
 import { UpdateError } from './errors.js';
 import type { ServingHealth } from './ports.js';
@@ -11,13 +12,37 @@ export type ProbationVerdict =
 /** Health is looked at at least this often: a crash must not wait for the end of probation. */
 const LOOK_EVERY_MS = 100;
 
+/** What the publisher promised for this hardware class. */
+export type Contract = Pick<Manifest['contract']['perHardwareClass'][number], 'maxLatencyMs' | 'maxMemoryMiB'>;
+
+/** Below so many requests the 99th percentile is the slowest one, which one pause of the machine makes. */
+const MIN_REQUESTS_FOR_LATENCY = 100;
+/** What the runtime and the requests under way take beside the model, which alone the contract is about. */
+const RUNTIME_ALLOWANCE_MIB = 128;
+
+/** The contract of a hardware class; an exact name wins over `*`. */
+export function contractFor(
+  contracts: Manifest['contract']['perHardwareClass'],
+  hardwareClass: string,
+): Contract | undefined {
+  return (
+    contracts.find((each) => each.hardwareClass === hardwareClass) ??
+    contracts.find((each) => each.hardwareClass === '*')
+  );
+}
+
 /**
  * Judges a candidate by what it did since its activation (docs/protocol.md, section 4: probation).
  *
  * The failure share is that of max(requests, minRequests): until enough requests were served, the missing ones count as successes, so that
  * one early failure does not decide, and a failure is final as soon as no success can mend it.
  */
-export function judgeProbation(bounds: Probation, health: ServingHealth, elapsedMs: number): ProbationVerdict {
+export function judgeProbation(
+  bounds: Probation,
+  health: ServingHealth,
+  elapsedMs: number,
+  contract?: Contract,
+): ProbationVerdict {
   const { requests, failures, crashes } = health;
   const isOverdue = elapsedMs >= bounds.maxMs;
   if (crashes >= bounds.maxCrashes) {
@@ -33,6 +58,8 @@ export function judgeProbation(bounds: Probation, health: ServingHealth, elapsed
       `${failures} of ${requests} requests failed; allowed is a share of ${bounds.maxFailureShare}.`,
     );
   }
+  const broken = contract && brokenContract(contract, health);
+  if (broken) return broken;
   if (isOverdue) return { kind: 'healthy', reason: `healthy to the end of probation with ${requests} requests` };
   if (elapsedMs >= bounds.minMs && requests >= bounds.minRequests) {
     return {
@@ -44,7 +71,32 @@ export function judgeProbation(bounds: Probation, health: ServingHealth, elapsed
   return { kind: 'undecided', nextLookMs: Math.min(LOOK_EVERY_MS, Math.max(1, untilMs - elapsedMs)) };
 }
 
-function unhealthy(code: 'PROBATION_CRASHED' | 'PROBATION_FAILURES', what: string): ProbationVerdict {
+function brokenContract(
+  contract: Contract,
+  { requests, latencyP99Us, memoryMiB }: ServingHealth,
+): ProbationVerdict | undefined {
+  if (
+    latencyP99Us !== undefined &&
+    requests >= MIN_REQUESTS_FOR_LATENCY &&
+    latencyP99Us > contract.maxLatencyMs * 1_000
+  ) {
+    return unhealthy(
+      'PROBATION_SLOW',
+      `One in a hundred requests took ${(latencyP99Us / 1_000).toFixed(1)} ms or more; the contract allows ${contract.maxLatencyMs} ms.`,
+    );
+  }
+  if (memoryMiB !== undefined && memoryMiB > contract.maxMemoryMiB + RUNTIME_ALLOWANCE_MIB) {
+    return unhealthy(
+      'PROBATION_MEMORY',
+      `The inference process grew by ${Math.round(memoryMiB)} MiB; the contract allows ${contract.maxMemoryMiB} MiB and ${RUNTIME_ALLOWANCE_MIB} MiB for the runtime.`,
+    );
+  }
+  return undefined;
+}
+
+type UnhealthyCode = 'PROBATION_CRASHED' | 'PROBATION_FAILURES' | 'PROBATION_SLOW' | 'PROBATION_MEMORY';
+
+function unhealthy(code: UnhealthyCode, what: string): ProbationVerdict {
   return {
     kind: 'unhealthy',
     error: new UpdateError(code, what, {

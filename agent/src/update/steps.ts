@@ -7,6 +7,7 @@ import type { FileReference } from '@drover/shared/manifest';
 import type { Bandwidth, Priority } from './delivery/bandwidth.js';
 import { deliverFile, type Delivery } from './delivery/deliver.js';
 import { withRetries, type RetryBounds } from './download.js';
+import { withDeadline } from './deadline.js';
 import { UpdateError } from './errors.js';
 import type { ReleaseSource } from './fetch.js';
 import { refuseForeignFiles } from './model-file.js';
@@ -18,9 +19,12 @@ import {
   type Serving,
   type ServingHealth,
 } from './ports.js';
-import { judgeProbation } from './probation.js';
+import { contractFor, judgeProbation } from './probation.js';
 import { filesOf, openRelease, type ReleaseExpectation, type VerifiedRelease } from './release.js';
 import type { ReleaseStore } from './store.js';
+
+/** Probation has no deadline of its own, and a test may hang. */
+const SELF_TEST_DEADLINE_MS = 15 * 60_000;
 
 /** What the steps of one update work with. */
 export interface StepContext {
@@ -164,6 +168,19 @@ export async function activateModel(serving: Serving, target: InstalledModel, si
   );
 }
 
+/**
+ * The golden vectors once more, from the disk and beside what serves: what is about to be committed has to be what was tested, after whatever
+ * happened since.
+ */
+async function testedAgain({ serving, signal }: StepContext, candidate: Installed): Promise<string> {
+  if (isAgent(candidate)) return '';
+  const what = `The self-test of ${candidate.model} ${candidate.release.version} in probation`;
+  const { worstDifference } = await withDeadline({ what, deadlineMs: SELF_TEST_DEADLINE_MS, signal }, (bounded) =>
+    serving.selfTest(candidate, bounded),
+  );
+  return `; golden vectors within ${worstDifference}`;
+}
+
 /** Watches the candidate until probation is decided. Its time begins here, also after a restart: the counts began anew with it. */
 export async function observeProbation(context: StepContext): Promise<StepSuccess> {
   const { deployment, clock, signal } = context;
@@ -172,16 +189,21 @@ export async function observeProbation(context: StepContext): Promise<StepSucces
   // Nobody sends requests to the agent itself.
   const probation = isOfAgent ? { ...deployment.probation, minRequests: 0 } : deployment.probation;
   const beganAtMs = clock.monotonic();
+  const candidate = await candidateOf(context);
+  const contract = isAgent(candidate)
+    ? undefined
+    : contractFor(candidate.manifest.contract.perHardwareClass, deployment.hardwareClass);
   for (;;) {
     signal.throwIfAborted();
     const elapsedMs = clock.monotonic() - beganAtMs;
     const health = isOfAgent ? NO_REQUESTS : context.serving.health(model);
-    const verdict = judgeProbation(probation, health, elapsedMs);
+    const verdict = judgeProbation(probation, health, elapsedMs, contract);
     if (verdict.kind === 'unhealthy') throw verdict.error;
     if (verdict.kind === 'healthy') {
       const unfit = isOfAgent ? context.agent.unfit() : undefined;
       const isRunning = runningOf(context, model)?.release.digest === release.digest;
-      if (isRunning && unfit === undefined) return { reason: verdict.reason };
+      if (isRunning && unfit === undefined)
+        return { reason: `${verdict.reason}${await testedAgain(context, candidate)}` };
       // Between a crash and its restart nothing runs, and silence is no health.
       if (elapsedMs >= probation.maxMs) throw unfit === undefined ? notRunning(deployment) : notFit(deployment, unfit);
     }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
-import { judgeProbation } from '../../src/update/probation.js';
+import { contractFor, judgeProbation } from '../../src/update/probation.js';
 
 const bounds = { minMs: 1000, minRequests: 100, maxMs: 5000, maxFailureShare: 0.1, maxCrashes: 2 };
 const judge = (requests: number, failures: number, crashes: number, elapsedMs: number) =>
@@ -26,6 +26,26 @@ describe('when a candidate is in probation', () => {
       expect(judge(requests, failures, crashes, atMs)).toBe(verdict);
     },
   );
+
+  it.each([
+    ['its slowest requests keep the contract', { latencyP99Us: 20_000 }, 100, 'healthy'],
+    ['they break it', { latencyP99Us: 20_001 }, 100, 'PROBATION_SLOW'],
+    ['there are too few to tell', { latencyP99Us: 90_000 }, 99, 'undecided'],
+    ['it takes the memory that it may, and the runtime its own', { memoryMiB: 178 }, 100, 'healthy'],
+    ['it takes more', { memoryMiB: 179 }, 1, 'PROBATION_MEMORY'],
+  ] as const)('when %s (%j, %d requests): %s', (_what, measured, requests, expected) => {
+    const health = { requests, failures: 0, crashes: 0, ...measured };
+    const verdict = judgeProbation(bounds, health, 1000, { maxLatencyMs: 20, maxMemoryMiB: 50 });
+    expect(verdict.kind === 'unhealthy' ? verdict.error.code : verdict.kind).toBe(expected);
+  });
+
+  it('goes by the contract of its own hardware class, else by that of all', () => {
+    const any = { hardwareClass: '*', maxLatencyMs: 9, maxMemoryMiB: 9 };
+    const own = { hardwareClass: 'small', maxLatencyMs: 1, maxMemoryMiB: 1 };
+    expect(contractFor([any, own], 'small')).toBe(own);
+    expect(contractFor([any, own], 'large')).toBe(any);
+    expect(contractFor([own], 'large')).toBeUndefined();
+  });
 
   it('always decides by the end, and looks again before time alone decides', () => {
     fc.assert(

@@ -197,6 +197,16 @@ describe('when the candidate turns out bad', () => {
     expect(bench.transitions.slice(-3).map(({ to }) => to)).toEqual(['falling-back', 'cleaning-up', 'idle']);
   });
 
+  it('goes back when it no longer passes its golden vectors at the end of probation', async () => {
+    await bench.order(orderFor(first));
+    let tests = 0;
+    bad({ selfTest: () => ((tests += 1) === 2 ? Promise.reject(broken) : Promise.resolve()) });
+    await bench.order(orderFor(second));
+    expect(tests).toBe(2);
+    expect(bench.serving.activations).toEqual(['1.0.0', '1.1.0', '1.0.0']);
+    expect(modelState(bench)?.lastOutcome).toMatchObject({ outcome: 'fell-back' });
+  });
+
   it('stops serving when the first release of a model fails', async () => {
     bad({ health: () => ({ requests: 20, failures: 20, crashes: 0 }) });
     await bench.order(orderFor(first));

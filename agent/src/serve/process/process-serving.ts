@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs';
 import type { ModelName } from '@drover/shared/ids';
 import type { RunningModel } from '@drover/shared/protocol';
 import type { Clock } from '../../host/clock.js';
+import { systemCode } from '../../host/errors.js';
 import type { InstalledModel, Serving, ServingHealth } from '../../update/ports.js';
 import { ActivationCounts } from '../activation.js';
 import { ServeError } from '../errors.js';
@@ -30,6 +32,8 @@ export interface ProcessServingOptions {
 interface Desired {
   readonly installed: InstalledModel;
   readonly counts: ActivationCounts;
+  /** Resident memory of the process just before it loaded the model; undefined where that can't be told. */
+  readonly baseMiB?: number | undefined;
 }
 
 const DEFAULT_PROBE_TIMEOUT_MS = 120_000;
@@ -40,6 +44,8 @@ const MAX_PAUSE_MS = 30_000;
 /** While somebody waits to activate another model, which may be the cure. */
 const MAX_AWAITED_PAUSE_MS = 1_000;
 const STABLE_LIFE_MS = 10_000;
+/** On x86-64 and on 64-bit ARM boards; a kernel with larger pages makes the figure too small, never too large. */
+const PAGE_BYTES = 4096;
 
 /**
  * Serves from a child process, so that no native crash reaches the supervisor. This module and what it imports never load the ONNX runtime.
@@ -102,13 +108,15 @@ export class ProcessServing implements Serving {
     // What this replaces may be what keeps the process from coming up: the next life does without it.
     const replacesTheDead = !this.#up && this.#desired.delete(model);
     try {
-      const running = await (await this.#whenUp(signal)).activate(candidate);
+      const child = await this.#whenUp(signal);
+      const baseMiB = residentMiB(child.pid);
+      const running = await child.activate(candidate);
       // It came too late: whoever asked has gone back meanwhile, and serves something else.
       if (signal.aborted) {
         await this.#restore(model);
         signal.throwIfAborted();
       }
-      this.#desired.set(model, { installed: candidate, counts: new ActivationCounts() });
+      this.#desired.set(model, { installed: candidate, counts: new ActivationCounts(), baseMiB });
       this.#running.set(model, running);
       return running;
     } catch (error) {
@@ -132,7 +140,11 @@ export class ProcessServing implements Serving {
   }
 
   health(model: ModelName): ServingHealth {
-    return (this.#desired.get(model)?.counts ?? new ActivationCounts()).health();
+    const { counts = new ActivationCounts(), baseMiB } = this.#desired.get(model) ?? {};
+    const nowMiB = residentMiB(this.pid);
+    // A process that was restarted meanwhile is another one; its crash is counted.
+    const isSame = counts.crashes === 0 && baseMiB !== undefined && nowMiB !== undefined;
+    return { ...counts.health(), ...(isSame ? { memoryMiB: Math.max(0, nowMiB - baseMiB) } : {}) };
   }
 
   async close(): Promise<void> {
@@ -247,6 +259,17 @@ export class ProcessServing implements Serving {
       this.#options.recorder.record(record);
     }
     for (const label of labels) this.#options.recorder.label(label);
+  }
+}
+
+/** The second number of statm counts resident pages (proc_pid_statm(5)); undefined on systems without it, and when the process is gone. */
+function residentMiB(pid: number | undefined): number | undefined {
+  try {
+    const pages = Number(readFileSync(`/proc/${pid ?? 0}/statm`, 'utf8').split(' ')[1]);
+    return Number.isSafeInteger(pages) ? (pages * PAGE_BYTES) / 1024 ** 2 : undefined;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ESRCH') return undefined;
+    throw error;
   }
 }
 
