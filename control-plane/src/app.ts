@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
+import type { RequestListener, Server } from 'node:http';
+import { createServer } from 'node:https';
 import type { FastifyPluginAsyncTypebox, TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { blobRoutes, type BlobStore } from './blobs/index.js';
-import type { Db } from './database/index.js';
+import type { ServerCredentials } from './certificate-authority/index.js';
 import { deviceDirectory, deviceRoutes, type DeviceRouteDependencies } from './devices/index.js';
 import { governanceRoutes, tokens } from './governance/index.js';
 import { installAuthentication } from './http/authentication.js';
@@ -14,12 +16,11 @@ import { fleetMetrics, installMetrics, metricsRoute } from './http/metrics.js';
 import { installOpenApi } from './http/openapi.js';
 import { registryRoutes, releases } from './registry/index.js';
 
-export interface AppDependencies extends Omit<DeviceRouteDependencies, 'db' | 'now'> {
-  readonly db: Db;
+export interface AppDependencies extends DeviceRouteDependencies {
   readonly blobs: BlobStore;
   readonly log: FastifyBaseLogger;
-  /** Milliseconds since 1970. */
-  readonly now: () => number;
+  /** Present: HTTPS, with the certificates of devices. */
+  readonly tls?: ServerCredentials | undefined;
   /** Routes of further domains, under /api/v1. Each route declares its access, or the app does not become ready. */
   readonly routes: readonly FastifyPluginAsyncTypebox[];
   readonly metrics: readonly MetricsSource[];
@@ -38,6 +39,7 @@ export function createApp(dependencies: AppDependencies): FastifyInstance {
     genReqId: () => randomUUID(),
     requestIdHeader: false,
     bodyLimit: BODY_LIMIT_BYTES,
+    ...(dependencies.tls ? { serverFactory: secureServer(dependencies.tls) } : {}),
     routerOptions: { maxParamLength: 200 },
     // What was sent is what is checked: nothing is converted, dropped or filled in, and all findings are told at once.
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, allErrors: true } },
@@ -51,6 +53,7 @@ export function createApp(dependencies: AppDependencies): FastifyInstance {
   installAuthentication(app, {
     holderOf: (token) => tokens(db).holderOf(token),
     authenticateDevice: (id, credential) => directory.authenticate(id, credential),
+    holderOfCertificate: (certificate) => dependencies.certificates.holderOf(db, certificate, now()),
   });
   installOpenApi(app, version);
   const fleet = fleetMetrics({
@@ -75,13 +78,28 @@ export function createApp(dependencies: AppDependencies): FastifyInstance {
     governanceRoutes({ db, now }),
     registryRoutes({ db, files: blobs, now }),
     blobRoutes({ blobs }),
-    deviceRoutes({ db, now, version, enrolment: dependencies.enrolment, reported: dependencies.reported }),
+    deviceRoutes(dependencies),
     ...dependencies.routes,
   ]) {
     void app.register(routes, { prefix: API_PREFIX });
   }
   return app;
 }
+
+/** As Fastify sets it for servers that it makes itself. */
+const KEEP_ALIVE_MS = 72_000;
+
+/** Browsers have no certificate of ours, and devices that are about to enrol have none yet: it is asked for, and each route judges it. */
+const secureServer =
+  (tls: ServerCredentials) =>
+  (handler: RequestListener): Server => {
+    const server = createServer({ ...tls.current(), requestCert: true, rejectUnauthorized: false }, handler);
+    server.keepAliveTimeout = KEEP_ALIVE_MS;
+    server.requestTimeout = 0;
+    server.setTimeout(0);
+    tls.onChange((credentials) => server.setSecureContext(credentials));
+    return server;
+  };
 
 /** `time` lets `drover doctor` compare clocks. */
 const HealthDocument = Type.Object({ status: Type.Literal('ok'), version: Type.String(), time: Type.Integer() });

@@ -15,7 +15,25 @@ export const ControlPlaneConfiguration = Type.Object(
       { ...strict, default: {} },
     ),
     mqtt: Type.Object(
-      { host: Type.String({ minLength: 1, default: '127.0.0.1' }), port: port(1883) },
+      {
+        host: Type.String({ minLength: 1, default: '127.0.0.1' }),
+        /** Without it 8883 where the broker speaks TLS, else 1883. */
+        port: Type.Optional(Type.Integer({ minimum: 0, maximum: 65_535 })),
+      },
+      { ...strict, default: {} },
+    ),
+    tls: Type.Object(
+      {
+        /** `auto`: a listener on a loopback address speaks plainly, any other speaks TLS. */
+        mode: Type.Enum(['auto', 'on', 'off'], { default: 'auto' }),
+        /** Further names and addresses by which devices and people reach us, for the certificates that we issue to ourselves. */
+        names: Type.Array(Type.String({ pattern: '^[A-Za-z0-9.:*_-]{1,253}$' }), { maxItems: 100, default: [] }),
+        /** A server certificate of your own (PEM, the chain), and its key, instead of those. */
+        certificate: Type.Optional(Type.String({ minLength: 1 })),
+        key: Type.Optional(Type.String({ minLength: 1 })),
+        /** Life of the certificates of devices; they renew them after two thirds of it. */
+        deviceCertificateDays: Type.Integer({ minimum: 1, maximum: 3650, default: 90 }),
+      },
       { ...strict, default: {} },
     ),
     /** Token of the first administrator. Without it one is made at the first start and shown once. */

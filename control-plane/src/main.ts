@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
 import { formatCodedError, toCodedErrorJson } from '@drover/shared/coded-error';
-import { describeStart, USAGE } from './banner.js';
+import { describeStart, USAGE, warnOfPlainListeners } from './banner.js';
 import { readControlPlaneConfiguration } from './config.js';
 import { startControlPlane, type ControlPlane } from './start.js';
 import { StartError } from './start-errors.js';
@@ -50,6 +50,7 @@ async function run(): Promise<void> {
   });
   closeOnSignal(controlPlane);
   for (const incident of controlPlane.incidents) process.stderr.write(`${formatCodedError(incident.toJSON())}\n`);
+  process.stderr.write(warnOfPlainListeners(controlPlane.plainListeners));
   process.stdout.write(
     options['json-ready']
       ? `${JSON.stringify({ event: 'ready', httpUrl: controlPlane.httpUrl, mqttUrl: controlPlane.mqttUrl, adminToken: controlPlane.adminToken })}\n`

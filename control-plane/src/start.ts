@@ -5,10 +5,17 @@ import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { bulkSigner, publicKeyOf, type KeySet } from '@drover/shared/trust';
 import { createApp } from './app.js';
 import { openBlobDirectory } from './blobs/index.js';
-import { startBroker } from './broker/index.js';
+import { acceptWebSockets, startBroker, WEBSOCKET_PATH } from './broker/index.js';
+import {
+  Authorities,
+  operatorServerCredentials,
+  ownServerCredentials,
+  serverNames,
+  type ServerCredentials,
+} from './certificate-authority/index.js';
 import type { ControlPlaneConfiguration } from './config.js';
 import { openDatabase, type DatabaseError } from './database/index.js';
-import { deviceDirectory } from './devices/index.js';
+import { deviceCertificates, deviceDirectory } from './devices/index.js';
 import { createDirector } from './director/index.js';
 import { lockDataDirectory } from './data-directory-lock.js';
 import { loadDirectorKey, replaceDirectorKey } from './director-key.js';
@@ -35,6 +42,10 @@ export interface StartOptions {
 export interface ControlPlane {
   readonly httpUrl: string;
   readonly mqttUrl: string;
+  /** Certificate of the authority by which the API proves itself, where it is our own. */
+  readonly caFile: string | undefined;
+  /** Listeners that others than this machine may reach, and that speak no TLS; a person must see it. */
+  readonly plainListeners: readonly string[];
   /** Token of the first administrator, only when it was made by this start. */
   readonly adminToken: string | undefined;
   /** What was lost and rebuilt; a person must see it. */
@@ -44,6 +55,10 @@ export interface ControlPlane {
 }
 
 const PRUNE_EVERY_MS = 10 * 60_000;
+const LOOK_AT_CERTIFICATES_EVERY_MS = 60 * 60_000;
+/** A WebSocket message holds part of an MQTT packet at most as large as the broker takes. */
+const MAX_WEBSOCKET_MESSAGE_BYTES = 4 * 1024 * 1024;
+const DAY_MS = 86_400_000;
 
 /**
  * Starts every part in the order of dependence. If one of them fails, those before it are closed again.
@@ -118,9 +133,18 @@ async function open(
   });
   const adminToken = await ensureAdministrator(db, configuration.adminToken, now());
 
+  const authorities = await Authorities.open(join(dataDir, 'certificate-authority'), now);
+  const certificates = deviceCertificates(authorities, configuration.tls.deviceCertificateDays * DAY_MS);
+  const isEncrypted = { http: speaksTls(configuration, http.host), mqtt: speaksTls(configuration, mqtt.host) };
+  const credentials =
+    isEncrypted.http || isEncrypted.mqtt ? await serverCredentials(configuration, authorities, now) : undefined;
+  if (credentials) opened.push(refreshing(credentials, reportError));
+
   const broker = await startBroker({
-    ...mqtt,
-    devices,
+    host: mqtt.host,
+    port: mqtt.port ?? (isEncrypted.mqtt ? 8883 : 1883),
+    tls: isEncrypted.mqtt ? credentials : undefined,
+    devices: { ...devices, holderOf: (certificate) => certificates.holderOf(db, certificate, now()) },
     servicePassword: configuration.brokerServicePassword,
     now,
     onIncident: ({ peer, error }) => log.warn({ peer, error: toCodedErrorJson(error) }, 'the broker refused something'),
@@ -157,10 +181,20 @@ async function open(
     log,
     version,
     now,
+    tls: isEncrypted.http ? credentials : undefined,
+    certificates,
+    onRevoked: (device) => {
+      broker.disconnect(device);
+      return Promise.resolve();
+    },
     enrolment: {
       director: directorKeys,
       brokerUrl: (reachedAs) => configuration.publicBrokerUrl ?? brokerUrlFor(broker.url, mqtt.host, reachedAs),
       epoch: () => recovery.epoch(),
+      offersCredential: !isEncrypted.http || !isEncrypted.mqtt,
+      websocketPath: WEBSOCKET_PATH,
+      pin: () =>
+        isEncrypted.http && configuration.tls.certificate === undefined ? authorities.current().pin : undefined,
     },
     reported: deviceViews(db),
     routes: [
@@ -178,17 +212,63 @@ async function open(
   });
   opened.push(() => app.close());
   const address = `${http.host}:${http.port}`;
-  const httpUrl = await app.listen(http).catch((error: unknown) => {
+  const listening = await app.listen(http).catch((error: unknown) => {
     throw toListenError(error, address);
   });
-  return { httpUrl, mqttUrl: broker.url, adminToken, incidents };
+  // Fastify does not look into a server that it did not make.
+  const httpUrl = isEncrypted.http ? listening.replace(/^http:/, 'https:') : listening;
+  const webSockets = acceptWebSockets({
+    server: app.server,
+    maxMessageBytes: MAX_WEBSOCKET_MESSAGE_BYTES,
+    accept: (stream, socket) => broker.accept(stream, socket),
+  });
+  opened.push(() => {
+    webSockets.close();
+    return Promise.resolve();
+  });
+  const caFile =
+    isEncrypted.http && configuration.tls.certificate === undefined
+      ? join(dataDir, 'certificate-authority', `${authorities.current().number}.crt`)
+      : undefined;
+  const plainListeners = [
+    ...(isEncrypted.http || isLoopback(http.host) ? [] : [httpUrl]),
+    ...(isEncrypted.mqtt || isLoopback(mqtt.host) ? [] : [broker.url]),
+  ];
+  return { httpUrl, mqttUrl: broker.url, plainListeners, caFile, adminToken, incidents };
+}
+
+/** Addresses that nobody but this machine can reach (RFC 1122, section 3.2.1.3; RFC 4291, section 2.5.3). */
+const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || host.startsWith('127.');
+
+/** Plain where only this machine can listen in, unless told otherwise; TLS everywhere else (docs/protocol.md, section 1). */
+const speaksTls = ({ tls }: ControlPlaneConfiguration, host: string): boolean =>
+  tls.mode === 'on' || (tls.mode === 'auto' && !isLoopback(host));
+
+async function serverCredentials(
+  { tls, http, mqtt, publicBrokerUrl }: ControlPlaneConfiguration,
+  authorities: Authorities,
+  now: () => number,
+): Promise<ServerCredentials> {
+  const { certificate, key } = tls;
+  if (certificate !== undefined || key !== undefined)
+    return operatorServerCredentials(authorities, { certificate: certificate ?? '', key: key ?? '' });
+  const told = publicBrokerUrl === undefined ? [] : [new URL(publicBrokerUrl).hostname.replace(/^\[|\]$/g, '')];
+  return ownServerCredentials(authorities, serverNames([http.host, mqtt.host], [...tls.names, ...told]), now);
+}
+
+function refreshing(credentials: ServerCredentials, onError: (error: unknown) => void): () => Promise<void> {
+  const timer = setInterval(() => void credentials.refresh().catch(onError), LOOK_AT_CERTIFICATES_EVERY_MS);
+  return () => {
+    clearInterval(timer);
+    return Promise.resolve();
+  };
 }
 
 const WILDCARDS = new Set(['0.0.0.0', '::']);
 
 /** A broker that listens on all addresses has none of its own to tell: the name that the device found us by is the best one. */
 const brokerUrlFor = (url: string, host: string, reachedAs: string): string =>
-  WILDCARDS.has(host) ? `mqtt://${reachedAs}:${url.slice(url.lastIndexOf(':') + 1)}` : url;
+  WILDCARDS.has(host) ? `${url.slice(0, url.indexOf(':'))}://${reachedAs}:${url.slice(url.lastIndexOf(':') + 1)}` : url;
 
 function makeDataDirectory(dataDir: string): void {
   try {

@@ -20,7 +20,13 @@ import { createApp } from '../src/app.js';
 import { openBlobDirectory, type BlobStore } from '../src/blobs/index.js';
 import { startBroker } from '../src/broker/index.js';
 import { openDatabase, type Db } from '../src/database/index.js';
-import { deviceDirectory } from '../src/devices/index.js';
+import { Authorities } from '../src/certificate-authority/index.js';
+import {
+  deviceCertificates,
+  deviceDirectory,
+  type DeviceCertificates,
+  type EnrolmentFacts,
+} from '../src/devices/index.js';
 import { createDirector } from '../src/director/index.js';
 import { tokens, type Role } from '../src/governance/index.js';
 import { openRecovery, recoveryRoutes } from '../src/recovery/index.js';
@@ -40,6 +46,10 @@ export interface ControlPlaneFixture {
   readonly clock: { at: number };
   readonly publisher: KeyPair;
   readonly rootKey: KeyPair;
+  readonly authorities: Authorities;
+  readonly certificates: DeviceCertificates;
+  /** Devices whose connections were cut. */
+  readonly cut: readonly string[];
   readonly token: (role: Role) => Promise<Record<string, string>>;
   close(): Promise<void>;
 }
@@ -61,10 +71,16 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     onError: (error) => errors.push(error),
   });
   const directorKey = createKeyPair('director');
+  const authorities = await Authorities.open(join(directory, 'certificate-authority'), now);
+  const certificates = deviceCertificates(authorities, 90 * 86_400_000);
+  const cut: string[] = [];
   const broker = await startBroker({
     host: '127.0.0.1',
     port: 0,
-    devices: deviceDirectory(db),
+    devices: {
+      ...deviceDirectory(db),
+      holderOf: (certificate) => certificates.holderOf(db, certificate, now()),
+    },
     now,
     onIncident: () => undefined,
   });
@@ -94,6 +110,14 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
       director,
       brokerUrl: (reachedAs) => `mqtt://${reachedAs}:1883`,
       epoch: () => recovery.epoch(),
+      offersCredential: true,
+      websocketPath: '/mqtt',
+      pin: () => undefined,
+    },
+    certificates,
+    onRevoked: (device) => {
+      cut.push(device);
+      return Promise.resolve();
     },
     reported: deviceViews(db),
     routes: [
@@ -120,6 +144,9 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     clock,
     publisher: createKeyPair('publisher'),
     rootKey,
+    authorities,
+    certificates,
+    cut,
     async token(role) {
       const known = made.get(role);
       const token =
@@ -138,6 +165,16 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     },
   };
 }
+
+/** Of a control plane that nobody enrols at. */
+export const enrolmentFactsOf = (brokerUrl: string): EnrolmentFacts => ({
+  director: { threshold: 1, keys: [] },
+  brokerUrl: () => brokerUrl,
+  epoch: () => 1,
+  offersCredential: true,
+  websocketPath: undefined,
+  pin: () => undefined,
+});
 
 export interface TestRelease {
   readonly manifest: Manifest;

@@ -46,7 +46,9 @@ describe('when the configuration is read', () => {
     expect(readControlPlaneConfiguration(undefined, {})).toEqual({
       dataDir: 'drover-data',
       http: { host: '127.0.0.1', port: 7070 },
-      mqtt: { host: '127.0.0.1', port: 1883 },
+      mqtt: { host: '127.0.0.1' },
+      tls: { mode: 'auto', names: [], deviceCertificateDays: 90 },
+      packs: { maxCacheBytes: 4 * 1024 ** 3, maxComputing: 1 },
       logLevel: 'warn',
       maxBlobBytes: 16 * 1024 ** 3,
     });
@@ -58,7 +60,7 @@ describe('when the configuration is read', () => {
     });
     expect(read).toMatchObject({
       http: { host: '127.0.0.1', port: 9090 },
-      mqtt: { host: '0.0.0.0', port: 1883 },
+      mqtt: { host: '0.0.0.0' },
       publicBrokerUrl: 'mqtts://broker.example',
     });
   });
@@ -132,7 +134,7 @@ describe('when the broker listens on every address', () => {
     const grant = (await post('/enrolments', enrolmentOf(createKeyPair(), claimToken, 'cam-01'))) as {
       brokerUrl: string;
     };
-    expect(grant.brokerUrl).toBe(`mqtt://localhost:${new URL(controlPlane.mqttUrl).port}`);
+    expect(grant.brokerUrl).toBe(`mqtts://localhost:${new URL(controlPlane.mqttUrl).port}`);
     await controlPlane.close();
   });
 });

@@ -1,11 +1,11 @@
 import { mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
-import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { spawnSync } from 'node:child_process';
 import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { writeDurably } from '../host/index.js';
-import { loadIdentity, type Identity } from '../identity/index.js';
+import { identityChannel, loadDeviceKey, loadIdentity, networkOf, type Identity } from '../identity/index.js';
+import type { Channel } from '../link/index.js';
 import { BUILD_FLOOR_MS } from '../host/index.js';
 import type { AgentConfig } from '../config/index.js';
 import { readStatus } from '../supervisor/status-socket.js';
@@ -38,7 +38,7 @@ export async function examine(config: AgentConfig, asJson: boolean, terminal: Te
           `enrolled as ${enrolled.grant.deviceId}, ${enrolled.publisherKeys.keys.length} publisher key(s) pinned`,
         )
       : failed('identity', 'what' in identity ? `${identity.what} ${identity.remedy}` : ''),
-    ...(enrolled ? [await checkControlPlane(enrolled), await checkBroker(enrolled)] : []),
+    ...(enrolled ? await checkLinks(enrolled, config) : []),
     await checkAgent(config),
     await checkProvider(config),
     checkSystemd(),
@@ -94,9 +94,28 @@ function checkClock(): Check {
   );
 }
 
-async function checkControlPlane({ controlPlaneUrl }: Identity): Promise<Check> {
+async function checkLinks(identity: Identity, config: AgentConfig): Promise<Check[]> {
   try {
-    const response = await fetch(`${controlPlaneUrl}/healthz`, { signal: AbortSignal.timeout(NETWORK_TIMEOUT_MS) });
+    const channel = identityChannel({
+      network: networkOf(config),
+      identity: () => identity,
+      deviceKey: await loadDeviceKey(config.dataDir),
+      notBeforeMs: () => Math.max(Date.now(), BUILD_FLOOR_MS),
+    });
+    const checks = [await checkControlPlane(identity, channel), await checkBroker(identity, channel)];
+    channel.reset();
+    return checks;
+  } catch (error) {
+    const { what, remedy } = toCodedErrorJson(error);
+    return [failed('control plane', `${what} ${remedy}`)];
+  }
+}
+
+async function checkControlPlane({ controlPlaneUrl }: Identity, channel: Channel): Promise<Check> {
+  try {
+    const response = await channel.fetch(`${controlPlaneUrl}/healthz`, {
+      signal: AbortSignal.timeout(NETWORK_TIMEOUT_MS),
+    });
     const skewMs = Math.abs(Date.now() - Date.parse(response.headers.get('date') ?? ''));
     if (!response.ok)
       return failed(
@@ -124,28 +143,19 @@ function reasonOf(error: unknown): string {
   return error.cause instanceof Error && error.cause.message !== '' ? error.cause.message : error.message;
 }
 
-function checkBroker({ grant }: Identity): Promise<Check> {
+async function checkBroker({ grant }: Identity, channel: Channel): Promise<Check> {
   const url = URL.canParse(grant.brokerUrl) ? new URL(grant.brokerUrl) : undefined;
-  if (!url) return Promise.resolve(failed('broker', `${grant.brokerUrl} is no address. Enrol this device again.`));
-  const { hostname, port, protocol } = url;
-  const defaultPort = protocol === 'mqtts:' ? 8883 : 1883;
-  return new Promise((resolve) => {
-    const socket = createConnection({
-      // An IPv6 address stands in brackets in a URL, and nowhere else.
-      host: hostname.replace(/^\[|\]$/g, ''),
-      port: port === '' ? defaultPort : Number(port),
-      timeout: NETWORK_TIMEOUT_MS,
-    });
-    const finish = (check: Check) => {
-      socket.destroy();
-      resolve(check);
-    };
-    socket.once('connect', () => finish(ok('broker', `${grant.brokerUrl} takes connections`)));
-    const refused = (why: string) =>
-      finish(failed('broker', `${grant.brokerUrl} cannot be reached (${why}). Check the network and firewalls.`));
-    socket.once('timeout', () => refused('no answer in 5 s'));
-    socket.once('error', (error) => refused(error.message));
-  });
+  if (!url) return failed('broker', `${grant.brokerUrl} is no address. Enrol this device again.`);
+  try {
+    const socket = await channel.open(url, AbortSignal.timeout(NETWORK_TIMEOUT_MS));
+    socket.destroy();
+    return ok('broker', `${grant.brokerUrl} takes connections`);
+  } catch (error) {
+    const why = `${grant.brokerUrl} cannot be reached (${reasonOf(error)}).`;
+    const instead =
+      grant.websocketPath === undefined ? '' : ' The agent also tries the WebSocket of the control plane.';
+    return failed('broker', `${why} Check the network and firewalls.${instead}`);
+  }
 }
 
 async function checkAgent({ dataDir }: AgentConfig): Promise<Check> {

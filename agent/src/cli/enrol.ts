@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { parseKeySet, TrustError } from '@drover/shared/trust';
 import { agentVersion, deviceIdOf, type AgentConfig } from '../config/index.js';
 import { systemClock } from '../host/index.js';
-import { enrol } from '../identity/index.js';
+import { enrol, networkOf } from '../identity/index.js';
 import { prepareDataDir } from './data-dir.js';
 import type { Terminal } from './terminal.js';
 
@@ -22,6 +22,7 @@ export async function enrolDevice(
     agentVersion: agentVersion(),
     dataDir: config.dataDir,
     clock: systemClock,
+    network: networkOf(config),
   });
   terminal.stdout(
     `This device is enrolled as ${identity.grant.deviceId} at ${identity.controlPlaneUrl}.\n` +

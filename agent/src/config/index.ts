@@ -71,6 +71,22 @@ export const AgentConfig = Type.Object(
       },
       { ...strict, default: {} },
     ),
+    proxy: Type.Object(
+      {
+        /** Of an HTTP proxy that tunnels (CONNECT): http://[USER:PASSWORD@]HOST:PORT. Without it HTTPS_PROXY counts, for what speaks TLS. */
+        url: Type.Optional(Type.String({ pattern: '^http://[^/ ]+/?$', maxLength: 500 })),
+        /** Reached directly: a name stands for itself and everything below it. Without any NO_PROXY counts. */
+        exceptions: Type.Array(Type.String({ minLength: 1, maxLength: 253 }), { maxItems: 200, default: [] }),
+      },
+      { ...strict, default: {} },
+    ),
+    tls: Type.Object(
+      {
+        /** A file with the certificates of further authorities that this device believes, in PEM. */
+        ca: Type.Optional(Type.String({ minLength: 1 })),
+      },
+      { ...strict, default: {} },
+    ),
     log: Type.Object(
       { level: Type.Enum(['debug', 'info', 'warn', 'error'], { default: 'info' }) },
       { ...strict, default: {} },
@@ -86,7 +102,25 @@ export const AGENT_ENV_PREFIX = 'DROVER_AGENT_';
 export const readAgentConfig = (
   file: string | undefined,
   environment: Readonly<Record<string, string | undefined>>,
-): AgentConfig => readConfiguration(AgentConfig, { file, environment, prefix: AGENT_ENV_PREFIX });
+): AgentConfig => {
+  const config = readConfiguration(AgentConfig, { file, environment, prefix: AGENT_ENV_PREFIX });
+  return { ...config, proxy: withCustomaryProxy(config.proxy, environment) };
+};
+
+/** What the configuration does not say is taken from the variables that other programs read too. */
+function withCustomaryProxy(
+  { url, exceptions }: AgentConfig['proxy'],
+  environment: Readonly<Record<string, string | undefined>>,
+): AgentConfig['proxy'] {
+  const named = (name: string): string => environment[name] ?? environment[name.toLowerCase()] ?? '';
+  const customary = named('HTTPS_PROXY');
+  const proxy = url ?? (customary === '' ? undefined : customary.includes('://') ? customary : `http://${customary}`);
+  const direct = exceptions.length > 0 ? exceptions : named('NO_PROXY').split(',');
+  return {
+    ...(proxy === undefined || !URL.canParse(proxy) ? {} : { url: proxy }),
+    exceptions: direct.map((name) => name.trim()).filter((name) => name !== ''),
+  };
+}
 
 /** Where the installer puts it; undefined on a machine where nothing was installed, which runs on defaults and environment. */
 export function defaultConfigFile(): string | undefined {

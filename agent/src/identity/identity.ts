@@ -18,6 +18,10 @@ export const Identity = Type.Object(
     attributes: Type.Record(Type.String(), Type.String()),
     /** Pinned at enrolment from a file of the operator, never taken from the control plane. */
     publisherKeys: KeySet,
+    /** Whether, over TLS, the authorities that the system brings count beside those of the grant: by how the server proved itself at enrolment. */
+    serverTrust: Type.Union([Type.Literal('authorities'), Type.Literal('system')]),
+    /** Certificates of the operator's authority, PEM, as the device was given them at enrolment. */
+    ca: Type.Optional(Type.String({ maxLength: 200_000 })),
     grant: EnrolmentGrant,
   },
   { additionalProperties: false },

@@ -2,3 +2,5 @@ export { loadDeviceKey, loadOrCreateDeviceKey } from './device-key.js';
 export { deviceIdOf, Identity, loadIdentity } from './identity.js';
 export { enrol, type EnrolOptions } from './enrol.js';
 export { IDENTITY_CODES, IdentityError } from './errors.js';
+export { identityChannel, networkOf, type Network } from './network.js';
+export { isRenewalDue, renewCertificate } from './renewal.js';

@@ -1,3 +1,13 @@
 export { openLink, type Link, type LinkOptions } from './link.js';
 export { openOutbox, type Outbox, type OutboxOptions, type QueuedReport, type ReportQueue } from './outbox.js';
 export { LINK_CODES, LinkError } from './errors.js';
+export {
+  createChannel,
+  isSecure,
+  proxyFor,
+  withoutCredentials,
+  type Channel,
+  type ClientCertificate,
+  type ProxySettings,
+  type ServerTrust,
+} from './channel/index.js';

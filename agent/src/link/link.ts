@@ -1,22 +1,25 @@
-import { connect, type IClientOptions, type MqttClient } from 'mqtt';
+import { MqttClient, type IClientOptions } from 'mqtt';
 import { ordersTopic, reportsTopic } from '@drover/shared/protocol';
 import type { DeviceId } from '@drover/shared/ids';
 import { backoffMs, raceAbort, type BackoffBounds, type Clock } from '../host/index.js';
+import { isSecure, toTlsError, type Channel } from './channel/index.js';
+import { overWebSocket } from './channel/websocket.js';
 import { LinkError } from './errors.js';
 import type { ReportQueue } from './outbox.js';
 
 export interface LinkOptions {
-  /** mqtt://host:port or mqtts://host:port */
-  readonly url: string;
+  /** `mqtt:`, `mqtts:`, `ws:` or `wss:`. Tried in turn, beginning with the one that last held, since a network may let only one of them pass. */
+  readonly urls: readonly string[];
+  readonly channel: Pick<Channel, 'open'>;
   readonly deviceId: DeviceId;
-  /** Password; the user name is the device id. */
-  readonly credential: string;
+  /** Password where there is no TLS; the user name is the device id. */
+  readonly credential?: string | undefined;
   readonly outbox: ReportQueue;
   readonly clock: Pick<Clock, 'sleep' | 'monotonic'>;
   /** One signed order. It is acknowledged to the broker when the promise resolves, so resolve once the order is stored. */
   readonly onOrder: (envelope: Uint8Array) => Promise<void>;
   /** Subscribed and ready: the moment to state what runs here. */
-  readonly onConnected: () => void;
+  readonly onConnected: (url: string) => void;
   /** The connection could not be made or was lost; the link goes on trying. */
   readonly onProblem: (error: LinkError) => void;
   readonly backoff?: BackoffBounds;
@@ -25,6 +28,8 @@ export interface LinkOptions {
 
 export interface Link {
   isConnected(): boolean;
+  /** Ends the present connection and makes a new one, with the certificate that is in force now. */
+  reconnect(): void;
   close(): Promise<void>;
 }
 
@@ -52,29 +57,40 @@ export function openLink(options: LinkOptions): Link {
   const closing = new AbortController();
   const isClosing = () => closing.signal.aborted;
   let client: MqttClient | undefined;
+  /** Clients that we ended ourselves: nothing went wrong. */
+  const asked = new WeakSet<MqttClient>();
 
+  /** Index into `urls`. */
+  let turn = 0;
   async function stayConnected(): Promise<void> {
     for (let failures = 0; !isClosing(); failures += 1) {
       const beganAtMs = clock.monotonic();
-      const problem = await attemptSession();
+      const url = options.urls[turn % options.urls.length] ?? '';
+      const { problem, wasUp } = await attemptSession(url);
       if (isClosing()) return;
-      options.onProblem(problem);
+      if (!wasUp) turn += 1;
+      if (problem) options.onProblem(problem);
       // A connection that breaks at once each time (an order that can't be stored) is a failure as well.
-      if (clock.monotonic() - beganAtMs >= backoff.maxMs) failures = 0;
+      if (!problem || clock.monotonic() - beganAtMs >= backoff.maxMs) failures = 0;
       await clock.sleep(backoffMs(backoff, failures), closing.signal).catch(() => undefined);
     }
   }
-  async function attemptSession(): Promise<LinkError> {
+  async function attemptSession(url: string): Promise<Ended> {
     try {
-      client = connect(options.url, clientOptions(options));
+      client = await openClient(url, options, closing.signal);
     } catch (error) {
-      return toLinkError(error, options.url, false);
+      return { problem: error instanceof LinkError ? error : toLinkError(error, url, false), wasUp: false };
     }
-    return session(client, options, closing.signal);
+    return session(client, url, options, closing.signal, asked);
   }
   const running = stayConnected();
   return {
     isConnected: () => client?.connected ?? false,
+    reconnect() {
+      if (!client) return;
+      asked.add(client);
+      client.end(true);
+    },
     async close() {
       closing.abort();
       await running;
@@ -82,12 +98,27 @@ export function openLink(options: LinkOptions): Link {
   };
 }
 
-function clientOptions({ deviceId, credential, keepaliveS = 60 }: LinkOptions): IClientOptions {
+interface Ended {
+  /** Undefined when we ended it ourselves. */
+  readonly problem: LinkError | undefined;
+  readonly wasUp: boolean;
+}
+
+/** The socket is open, secured and judged before mqtt.js gets it: it never sees a server that we do not believe. */
+async function openClient(url: string, options: LinkOptions, signal: AbortSignal): Promise<MqttClient> {
+  const target = new URL(url);
+  const socket = await options.channel.open(target, signal);
+  const stream = /^wss?:/.test(url) ? await overWebSocket(socket, target, signal) : socket;
+  return new MqttClient(() => stream, clientOptions(options, url));
+}
+
+function clientOptions({ deviceId, credential, keepaliveS = 60 }: LinkOptions, url: string): IClientOptions {
   return {
     protocolVersion: 4,
     clientId: deviceId,
     username: deviceId,
-    password: credential,
+    // Over TLS the certificate proves this device; its password, where it has one, is for connections without.
+    ...(credential === undefined || isSecure(url) ? {} : { password: credential }),
     clean: false,
     keepalive: keepaliveS,
     connectTimeout: CONNECT_TIMEOUT_MS,
@@ -100,7 +131,13 @@ function clientOptions({ deviceId, credential, keepaliveS = 60 }: LinkOptions): 
 }
 
 /** Lives as long as one connection; resolves with the reason for its end and leaves no socket behind. */
-async function session(client: MqttClient, options: LinkOptions, closing: AbortSignal): Promise<LinkError> {
+async function session(
+  client: MqttClient,
+  url: string,
+  options: LinkOptions,
+  closing: AbortSignal,
+  asked: WeakSet<MqttClient>,
+): Promise<Ended> {
   const ended = new AbortController();
   let reason: unknown;
   let wasUp = false;
@@ -133,7 +170,7 @@ async function session(client: MqttClient, options: LinkOptions, closing: AbortS
   async function serve(): Promise<void> {
     await client.subscribeAsync(ordersTopic(options.deviceId), { qos: 1 });
     wasUp = true;
-    options.onConnected();
+    options.onConnected(url);
     await drain(options.outbox, ended.signal, async (bytes) => {
       await client.publishAsync(reportsTopic(options.deviceId), Buffer.from(bytes), { qos: 1 });
     });
@@ -145,7 +182,7 @@ async function session(client: MqttClient, options: LinkOptions, closing: AbortS
   closing.removeEventListener('abort', onClosing);
   ended.abort();
   client.end(true);
-  return toLinkError(reason, options.url, wasUp);
+  return { problem: asked.has(client) ? undefined : toLinkError(reason, url, wasUp), wasUp };
 }
 
 /**
@@ -194,6 +231,9 @@ function toLinkError(reason: unknown, url: string, wasUp: boolean): LinkError {
       },
     );
   }
+  // With TLS 1.3 the server's word on our certificate comes after our side of the handshake (RFC 8446, section 4.4.2.4).
+  if (isSecure(url) && reason instanceof Error && typeof returnCode === 'string' && returnCode.startsWith('ERR_SSL_'))
+    return toTlsError(reason, new URL(url));
   const detail = reason instanceof Error ? `: ${reason.message}` : '';
   const remedy = 'The agent goes on trying and keeps its reports. If it stays so, check the network and the broker.';
   return wasUp

@@ -4,9 +4,9 @@ import type { CodedErrorJson } from '@drover/shared/coded-error';
 import type { DriftBody, ReportBody, ReportKind, StateBody } from '@drover/shared/protocol';
 import type { ModelName } from '@drover/shared/ids';
 import type { AgentConfig } from '../config/index.js';
-import type { Clock, HostProbe } from '../host/index.js';
-import type { Identity } from '../identity/index.js';
-import { openLink, openOutbox, type Link, type Outbox } from '../link/index.js';
+import { BUILD_FLOOR_MS, type Clock, type HostProbe } from '../host/index.js';
+import { identityChannel, networkOf, type Identity } from '../identity/index.js';
+import { openLink, openOutbox, type Link, type LinkError, type Outbox } from '../link/index.js';
 import { createReporter, DriftWatch, type TelemetryStore } from '../monitor/index.js';
 import type { Platform } from '@drover/shared/manifest';
 import {
@@ -18,6 +18,7 @@ import {
   type Updater,
 } from '../update/index.js';
 import { toReportableError } from '../update/reportable.js';
+import { keepCertificate } from './certificate-keeper.js';
 import { createClosers, type Closers } from './closers.js';
 import { every } from './every.js';
 import type { Log } from './log.js';
@@ -68,6 +69,10 @@ export interface Agent {
 const DRIFT_INTERVAL_MS = 500;
 /** How often it is asked whether there are labelled samples enough, which reads them all. */
 const TUNING_INTERVAL_MS = 2_000;
+/** How often the control plane is asked about the certificate; also at each connection. */
+const CERTIFICATE_INTERVAL_MS = 12 * 3_600_000;
+/** What the link says when the broker does not take the certificate (any more). */
+const CERTIFICATE_REFUSED: ReadonlySet<LinkError['code']> = new Set(['LINK_REFUSED', 'LINK_CERTIFICATE_REFUSED']);
 
 /**
  * Composes the agent from its parts: orders go to the updater, what happens goes to the outbox, and from there to the control plane whenever it
@@ -143,6 +148,27 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
   });
   const serving = watchServing(options.serving, driftWatch, incident);
 
+  const channel = identityChannel({
+    network: networkOf(config),
+    identity: () => certificates.identity(),
+    deviceKey: options.deviceKey,
+    notBeforeMs: () => Math.max(clock.now(), updater.timeFloorMs(), BUILD_FLOOR_MS),
+  });
+  closers.add(() => channel.reset());
+  const certificates = keepCertificate({
+    dataDir: config.dataDir,
+    identity,
+    deviceKey: options.deviceKey,
+    agentVersion: options.agentVersion,
+    clock,
+    fetch: channel.fetch,
+    log,
+    onRenewed: () => {
+      channel.reset();
+      link.reconnect();
+    },
+  });
+
   const updater: Updater = await createUpdater({
     dataDir: config.dataDir,
     deviceId: grant.deviceId,
@@ -154,6 +180,7 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
       controlPlaneUrl: identity.controlPlaneUrl,
       deviceId: grant.deviceId,
       credential: grant.credential,
+      fetch: channel.fetch,
     }),
     bandwidth: config.download,
     serving,
@@ -225,22 +252,26 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
   await recallAlarms().catch(incident);
 
   const link: Link = openLink({
-    url: grant.brokerUrl,
+    urls: brokerUrls(identity),
+    channel,
     deviceId: grant.deviceId,
     credential: grant.credential,
     outbox,
     clock,
     keepaliveS: config.link.keepaliveS,
     onOrder: (envelope) => updater.receive(envelope),
-    onConnected: () => {
+    onConnected: (broker) => {
       linkProblem = undefined;
       options.agentReleases?.runner.connected();
-      log.info('connected', { broker: grant.brokerUrl });
+      log.info('connected', { broker });
       reportState();
+      certificates.check().catch(incident);
     },
     onProblem: (error) => {
       linkProblem = error.toJSON();
       log.warn('link', linkProblem);
+      // A broker may also just hang up on a certificate that has run out.
+      (CERTIFICATE_REFUSED.has(error.code) ? certificates.refused() : certificates.check()).catch(incident);
     },
   });
   closers.add(() => link.close());
@@ -256,6 +287,7 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     await serving.watchRest();
   });
   loop(TUNING_INTERVAL_MS, () => tuning.check());
+  loop(CERTIFICATE_INTERVAL_MS, () => certificates.check());
   // Before the loop is waited for: a training may take hours.
   closers.add(() => tuning.close());
 
@@ -274,4 +306,10 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     incident,
     close: () => closers.close(),
   };
+}
+
+/** The broker's own address, and then the WebSocket on the control plane's, which passes where only its port does. */
+function brokerUrls({ controlPlaneUrl, grant: { brokerUrl, websocketPath } }: Identity): string[] {
+  if (websocketPath === undefined) return [brokerUrl];
+  return [...new Set([brokerUrl, `${controlPlaneUrl.replace(/^http/, 'ws')}${websocketPath}`])];
 }

@@ -34,7 +34,8 @@ export interface HttpSourceOptions {
   /** Without a trailing slash. */
   readonly controlPlaneUrl: string;
   readonly deviceId: DeviceId;
-  readonly credential: string;
+  /** For connections without TLS; over TLS the certificate in the channel proves the device. */
+  readonly credential?: string | undefined;
   /** Longest silence of the server, before the answer and within it. Real time, whatever clock the device keeps: it bounds real sockets. */
   readonly idleTimeoutMs?: number;
   readonly fetch?: typeof fetch;
@@ -51,14 +52,17 @@ const MAX_ERROR_BYTES = 16 * 1024;
  */
 export function httpReleaseSource(options: HttpSourceOptions): ReleaseSource {
   const { controlPlaneUrl, deviceId, credential, idleTimeoutMs = 30_000, fetch: request = fetch } = options;
-  const authorization = `Basic ${Buffer.from(`${deviceId}:${credential}`).toString('base64')}`;
+  const authorization: Record<string, string> =
+    credential === undefined || controlPlaneUrl.startsWith('https:')
+      ? {}
+      : { authorization: `Basic ${Buffer.from(`${deviceId}:${credential}`).toString('base64')}` };
 
   async function* read(url: string, headers: Record<string, string>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const idle = new AbortController();
     const timer = setTimeout(() => idle.abort(), idleTimeoutMs);
     try {
       const response = await request(url, {
-        headers: { authorization, 'accept-encoding': 'identity', ...headers },
+        headers: { ...authorization, 'accept-encoding': 'identity', ...headers },
         signal: AbortSignal.any([signal, idle.signal]),
       });
       if (!response.ok) throw await toHttpError(response, url);

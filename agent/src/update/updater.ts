@@ -78,6 +78,8 @@ export interface Updater {
   /** Serves again what served before, and goes on with what was interrupted. Resolves when each model serves, or can't. */
   resume(): Promise<void>;
   state(): StateBody['models'];
+  /** The latest time that a signed order vouched for; 0 before the first. */
+  timeFloorMs(): number;
   /** What serves now: the committed release, its adaptation, or the candidate in probation. */
   active(model: ModelName): InstalledModel | undefined;
   /** @throws UpdateError ADAPTATION_NOT_POSSIBLE, ADAPTATION_DAMAGED; what serving throws, and then the base serves as before */
@@ -212,6 +214,7 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
       collectAtStart();
       await Promise.all([...models.values()].map((model) => model.resume()));
     },
+    timeFloorMs: () => journal.timeFloorMs(),
     state: () => [...models.values()].map((model) => model.status()),
     active(model) {
       const serving = models.get(model)?.base.serving();

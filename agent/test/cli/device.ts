@@ -11,7 +11,14 @@ import { systemClock } from '../../src/host/index.js';
 import { enrol, loadDeviceKey } from '../../src/identity/index.js';
 import { openBroker, type Broker } from '../supervisor/agent-bench.js';
 import { credential } from '../update/fixtures/release-server.js';
-import { device, directorKey, hardwareClass, keySetOf, publisherKey } from '../update/fixtures/releases.js';
+import {
+  device,
+  directorKey,
+  hardwareClass,
+  keySetOf,
+  publisherKey,
+  unusedCertificate,
+} from '../update/fixtures/releases.js';
 
 const MAIN = new URL('../../dist/main.js', import.meta.url).pathname;
 
@@ -168,7 +175,15 @@ function withFakeSystemd(folder: string): string {
 }
 
 async function listen(brokerUrl = ''): Promise<{ url: string; port: number; close(): Promise<void> }> {
-  const grant = { protocol: 1, deviceId: device, credential, director: keySetOf(directorKey), brokerUrl, epoch: 1 };
+  const grant = {
+    protocol: 1,
+    deviceId: device,
+    credential,
+    identity: unusedCertificate,
+    director: keySetOf(directorKey),
+    brokerUrl,
+    epoch: 1,
+  };
   const server = createServer((request, response) => {
     const parts: Buffer[] = [];
     request.on('data', (part: Buffer) => parts.push(part));

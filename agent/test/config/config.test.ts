@@ -23,7 +23,11 @@ describe('readAgentConfig', () => {
       attributes: {},
       serve: { host: '127.0.0.1', port: 8080, providers: ['tensorrt', 'cuda', 'cpu'] },
       telemetry: { intervalMs: 60_000, maxSamples: 20_000 },
+      proxy: { exceptions: [] },
+      tls: {},
       outbox: { maxReports: 20_000, maxBytes: 50_000_000 },
+      link: { keepaliveS: 60 },
+      download: { minBytesPerSecond: 1024 },
       learn: { adaptation: 'auto', memoryMiB: 512 },
       log: { level: 'info' },
     });

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { unusedCertificate } from '../update/fixtures/releases.js';
 import type { FuzzTarget } from '@drover/shared/fuzzing';
 import { DeviceId } from '@drover/shared/ids';
 import { createKeyPair, publicKeyOf } from '@drover/shared/trust';
@@ -23,6 +24,7 @@ const grant = {
   protocol: 1,
   deviceId: device,
   credential: 'c'.repeat(43),
+  identity: unusedCertificate,
   director: keys,
   brokerUrl: 'mqtt://127.0.0.1:1883',
   epoch: 1,

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceId } from '@drover/shared/ids';
 import { openEnrolment, type EnrolmentRequest } from '@drover/shared/protocol';
 import { createKeyPair, publicKeyOf } from '@drover/shared/trust';
+import { unusedCertificate } from '../update/fixtures/releases.js';
 import { enrol, loadIdentity, loadOrCreateDeviceKey, type EnrolOptions } from '../../src/identity/index.js';
 
 const keys = { threshold: 1, keys: [publicKeyOf(createKeyPair())] };
@@ -15,6 +16,7 @@ const grant = {
   protocol: 1,
   deviceId,
   credential: 'c'.repeat(40),
+  identity: unusedCertificate,
   director: keys,
   brokerUrl: 'mqtt://127.0.0.1:1883',
   epoch: 0,
@@ -102,11 +104,7 @@ describe('when a device enrols', () => {
 
   it.each([
     ['answers with a page', { status: 200, body: '<html>' }, 'ENROLMENT_ANSWER_INVALID'],
-    [
-      'answers with half a grant',
-      { status: 201, body: { ...grant, credential: undefined } },
-      'ENROLMENT_ANSWER_INVALID',
-    ],
+    ['answers with half a grant', { status: 201, body: { ...grant, identity: undefined } }, 'ENROLMENT_ANSWER_INVALID'],
     ['answers without end', { status: 201, body: 'x'.repeat(100_000) }, 'ENROLMENT_ANSWER_INVALID'],
     ['answers for another device', { status: 201, body: { ...grant, deviceId: 'pump-8' } }, 'IDENTITY_MISMATCH'],
   ])('stores nothing when the server %s', async (_what, wrong, code) => {

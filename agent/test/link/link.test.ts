@@ -10,6 +10,7 @@ import { openReport, ordersTopic, reportsTopic, type ReportBody } from '@drover/
 import { bulkSigner, createKeyPair, publicKeyOf } from '@drover/shared/trust';
 import { systemClock } from '../../src/host/index.js';
 import {
+  createChannel,
   openLink,
   openOutbox,
   type Link,
@@ -20,6 +21,12 @@ import {
 
 const key = createKeyPair();
 const deviceId = DeviceId('pump-7');
+const plainChannel = createChannel({
+  proxy: { exceptions: [] },
+  trust: () => ({ authorities: [], system: false }),
+  client: () => undefined,
+  notBeforeMs: () => Date.now(),
+});
 const telemetry: ReportBody<'telemetry'> = { windowMs: 1000, models: [] };
 
 let dataDir: string;
@@ -70,13 +77,14 @@ function link(port: number, change: Partial<LinkOptions> = {}): Promise<void> {
   return new Promise((resolve) => {
     links.push(
       openLink({
-        url: `mqtt://127.0.0.1:${port}`,
+        urls: [`mqtt://127.0.0.1:${port}`],
+        channel: plainChannel,
         deviceId,
         credential: 'secret',
         outbox,
         clock: systemClock,
         onOrder: () => Promise.resolve(),
-        onConnected: resolve,
+        onConnected: () => resolve(),
         onProblem: (error) => problems.push(error),
         backoff: { firstMs: 5, maxMs: 20 },
         ...change,

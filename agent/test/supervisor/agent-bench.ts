@@ -27,6 +27,7 @@ import {
   keySetOf,
   publisherKey,
   signed,
+  unusedCertificate,
   type Published,
 } from '../update/fixtures/releases.js';
 
@@ -136,10 +137,12 @@ export async function openAgentBench(...published: readonly Published[]): Promis
           hardwareClass,
           attributes: { site: 'north' },
           publisherKeys: keySetOf(publisherKey),
+          serverTrust: 'authorities',
           grant: {
             protocol: 1,
             deviceId: device,
             credential,
+            identity: unusedCertificate,
             director: keySetOf(directorKey),
             brokerUrl: broker.url,
             epoch: 1,

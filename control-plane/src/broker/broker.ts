@@ -1,16 +1,27 @@
-import { createServer, type Server, type Socket } from 'node:net';
+import type { X509Certificate } from 'node:crypto';
+import type { Socket } from 'node:net';
 import { Duplex, pipeline } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { Aedes, type Client, type PublishPacket } from 'aedes';
 import type { CodedError } from '@drover/shared/coded-error';
 import type { DeviceId } from '@drover/shared/ids';
 import { deviceOfTopic } from '@drover/shared/protocol';
+import type { ServerCredentials } from '../certificate-authority/index.js';
 import { isSamePassword, mayPublish, maySubscribe, SERVICE_USER, type Peer } from './access.js';
 import { BrokerError } from './errors.js';
+import { listenForMqtt } from './listener.js';
 import { packetLimit } from './packet-limit.js';
 
-/** Who knows devices and their credentials. */
+/** Whom a client certificate stands for, or why it stands for nobody. */
+export type CertificateHolder =
+  | { readonly kind: 'device'; readonly id: DeviceId }
+  | { readonly kind: 'account'; readonly name: string }
+  | { readonly kind: 'refused'; readonly why: string };
+
+/** Who knows devices, their certificates and their credentials. */
 export interface DeviceAccess {
   authenticate(id: string, credential: string): Promise<{ id: DeviceId } | undefined>;
+  holderOf(certificate: X509Certificate): Promise<CertificateHolder>;
   touch(id: DeviceId, seen: { connected?: boolean; lastSeenAt: number }): Promise<void>;
 }
 
@@ -21,6 +32,8 @@ export interface BrokerOptions {
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
+  /** Present: the port speaks TLS, and devices prove themselves by certificate. */
+  readonly tls?: ServerCredentials | undefined;
   readonly devices: DeviceAccess;
   /** Password of the account `service`; without one the account does not exist. */
   readonly servicePassword?: string | undefined;
@@ -43,6 +56,10 @@ export interface BrokerPort {
   publish(topic: string, payload: Uint8Array): Promise<void>;
   /** One handler; set it before devices connect, because reports without one are not acknowledged. */
   onReports(handler: ReportHandler): void;
+  /** A connection that came another way (WebSocket): `stream` carries MQTT, `socket` is what lies below it. */
+  accept(stream: Duplex, socket: Socket): void;
+  /** Cuts the connections of this device, or of every device, so that they have to prove themselves anew. */
+  disconnect(device: DeviceId | 'all'): void;
   collect(): BrokerMetrics;
   close(): Promise<void>;
 }
@@ -64,6 +81,7 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerPort> {
   const { host, port, devices, servicePassword, now, onIncident, onSubscribed } = options;
   const maxPacketBytes = options.maxPacketBytes ?? DEFAULT_MAX_PACKET_BYTES;
   const peers = new WeakMap<Client, Peer>();
+  const below = new WeakMap<Client, Socket>();
   const queues = new WeakMap<Client, Promise<void>>();
   const refusals = new Map<string, number>();
   /** What `close` waits for: the database must not go away under it. */
@@ -88,15 +106,39 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerPort> {
     pending.add(watched);
   };
 
-  const authenticate = async (client: Client, user: string, password: Uint8Array): Promise<boolean> => {
-    if (user === SERVICE_USER && servicePassword !== undefined && isSamePassword(password, servicePassword)) {
-      peers.set(client, { kind: 'service' });
-      return true;
+  /** docs/protocol.md, section 1: by certificate where one is shown; by password the account `service`, and devices only where there is no TLS. */
+  const peerOf = async (client: Client, user: string, password: Uint8Array): Promise<Peer | string> => {
+    const socket = below.get(client);
+    const isEncrypted = socket instanceof TLSSocket;
+    const certificate = isEncrypted ? socket.getPeerX509Certificate() : undefined;
+    if (certificate) {
+      const holder = await devices.holderOf(certificate);
+      if (holder.kind === 'refused') return `the certificate is refused: ${holder.why}`;
+      const name = holder.kind === 'device' ? holder.id : holder.name;
+      if (user !== '' && user !== name) return `the certificate is that of "${name}"`;
+      if (holder.kind === 'account')
+        return name === SERVICE_USER ? { kind: 'service' } : `there is no account "${name}"`;
+      return holder;
     }
+    if (user === SERVICE_USER && servicePassword !== undefined && isSamePassword(password, servicePassword))
+      return { kind: 'service' };
+    if (isEncrypted) return 'over TLS a device shows its certificate';
     const device = await devices.authenticate(user, Buffer.from(password).toString('utf8'));
+    return device ? { kind: 'device', id: device.id } : 'the password does not hold';
+  };
+
+  const authenticate = async (client: Client, user: string, password: Uint8Array): Promise<boolean> => {
+    const peer = await peerOf(client, user, password);
+    if (typeof peer === 'string') {
+      refuse(client, credentialRefused(user, peer));
+      return false;
+    }
     // MQTT 3.1.1, section 3.1.4: a second connection under one client id ends the first. Under its own id a device can only do that to itself.
-    if (device?.id !== client.id) return false;
-    peers.set(client, { kind: 'device', id: device.id });
+    if (peer.kind === 'device' && peer.id !== client.id) {
+      refuse(client, credentialRefused(user, `it came under the client id of another, ${JSON.stringify(client.id)}`));
+      return false;
+    }
+    peers.set(client, peer);
     return true;
   };
 
@@ -114,10 +156,7 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerPort> {
     },
     authenticate(client, user, password, done) {
       authenticate(client, user ?? '', password ?? Buffer.alloc(0)).then(
-        (holds) => {
-          if (!holds) refuse(client, credentialRefused(user ?? ''));
-          done(null, holds);
-        },
+        (holds) => done(null, holds),
         (error: unknown) => {
           onIncident({ peer: user ?? 'unknown', error });
           // MQTT 3.1.1, table 3.1: 3 is "server unavailable", which a device retries; 5 would call its credential bad.
@@ -186,25 +225,34 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerPort> {
 
   const connections = new Set<Client>();
   const sockets = new Set<Socket>();
-  // An acknowledgement is a packet of four bytes: held back for more to come (RFC 896), it costs a device some 40 ms per report.
-  const server = createServer({ noDelay: true }, (socket) => {
+  const accept = (stream: Duplex, socket: Socket): void => {
     sockets.add(socket);
-    const limited = pipeline(socket, packetLimit(maxPacketBytes), (error) => {
+    const limited = pipeline(stream, packetLimit(maxPacketBytes), (error) => {
       // What aedes destroys a connection with comes by here too, and was counted where it arose.
       if (error instanceof BrokerError && error.code === 'BROKER_PACKET_TOO_LARGE') refuse(client, error);
+      stream.destroy();
       socket.destroy();
     });
-    const client = broker.handle(Duplex.from({ readable: limited, writable: socket }));
+    const client = broker.handle(Duplex.from({ readable: limited, writable: stream }));
+    below.set(client, socket);
     connections.add(client);
     socket.once('close', () => {
+      stream.destroy();
       sockets.delete(socket);
       connections.delete(client);
     });
-  });
-  const url = await listen(server, host, port);
+  };
+  const listener = await listenForMqtt({ host, port, tls: options.tls, onSocket: (socket) => accept(socket, socket) });
 
   return {
-    url,
+    url: listener.url,
+    accept,
+    disconnect(device) {
+      for (const client of connections) {
+        const peer = peers.get(client);
+        if (peer?.kind === 'device' && (device === 'all' || peer.id === device)) below.get(client)?.destroy();
+      }
+    },
     onReports(given) {
       handler = given;
     },
@@ -221,7 +269,7 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerPort> {
       }),
     collect: () => ({ connections: connections.size, refusals: Object.fromEntries(refusals) }),
     async close() {
-      const stopped = new Promise<void>((resolve) => server.close(() => resolve()));
+      const stopped = listener.close();
       await new Promise<void>((resolve) => broker.close(() => resolve()));
       for (const socket of sockets) socket.destroy();
       await stopped;
@@ -235,43 +283,19 @@ const toBytes = ({ payload }: PublishPacket): Uint8Array =>
 const isGranted = (qos: number): boolean => qos < 0x80;
 const isDevice = (peer: Peer | undefined, id: DeviceId): boolean => peer?.kind === 'device' && peer.id === id;
 
-function listen(server: Server, host: string, port: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const where = `${host}:${port}`;
-      reject(
-        cause.code === 'EADDRINUSE'
-          ? new BrokerError('PORT_IN_USE', `The port ${port} is taken by another process.`, {
-              where,
-              remedy: 'Stop that process, or choose another port (DROVER_MQTT_PORT).',
-              cause,
-            })
-          : new BrokerError('BROKER_LISTEN_FAILED', `The broker cannot listen: ${cause.message}.`, {
-              where,
-              remedy: 'Check host and port of the broker (DROVER_MQTT_HOST, DROVER_MQTT_PORT).',
-              cause,
-            }),
-      );
-    });
-    server.listen(port, host, () => {
-      const address = server.address();
-      resolve(`mqtt://${host}:${typeof address === 'object' && address ? address.port : port}`);
-    });
-  });
-}
-
 const topicRefused = (peer: string, verb: string, topic: string) =>
   new BrokerError('BROKER_TOPIC_REFUSED', `${peer} may not ${verb} ${JSON.stringify(topic.slice(0, 200))}.`, {
     remedy:
       'A device publishes to its own reports and subscribes to its own orders; anything else is a defect or an attack.',
   });
 
-const credentialRefused = (user: string) =>
+const credentialRefused = (user: string, why: string) =>
   new BrokerError(
     'BROKER_CREDENTIAL_REFUSED',
-    `The credential of ${JSON.stringify(user.slice(0, 100))} does not hold.`,
+    `The credential of ${JSON.stringify(user.slice(0, 100))} does not hold: ${why}.`,
     {
-      remedy: 'Enrol the device again, or check the password of the service account.',
+      remedy:
+        'A device renews its certificate by itself; one that was revoked must enrol anew. Check the password of the service account.',
     },
   );
 

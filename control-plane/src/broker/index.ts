@@ -4,7 +4,9 @@ export {
   type BrokerMetrics,
   type BrokerOptions,
   type BrokerPort,
+  type CertificateHolder,
   type DeviceAccess,
   type ReportHandler,
 } from './broker.js';
 export { BROKER_CODES, BrokerError } from './errors.js';
+export { acceptWebSockets, WEBSOCKET_PATH } from './websocket.js';

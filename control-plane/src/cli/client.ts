@@ -1,5 +1,6 @@
 import type { Fault } from '@drover/shared/coded-error';
 import { CliError, RemoteError } from './errors.js';
+import { fetchBelieving } from './private-authority.js';
 
 export interface Client {
   readonly url: string;
@@ -11,8 +12,9 @@ export interface Client {
 }
 
 /** Talks to one control plane over its HTTP interface; paths are below /api/v1 unless they begin with `//`. */
-export function connect(url: string, token: string | undefined): Client {
+export function connect(url: string, token: string | undefined, ca?: string): Client {
   const base = parseUrl(url);
+  const send = ca === undefined || base.startsWith('http:') ? fetch : fetchBelieving(ca);
   async function call(method: string, path: string, body?: string | Blob, contentType?: string): Promise<Response> {
     const target = path.startsWith('//') ? `${base}${path.slice(1)}` : `${base}/api/v1${path}`;
     const headers = {
@@ -22,7 +24,7 @@ export function connect(url: string, token: string | undefined): Client {
     };
     let response: Response;
     try {
-      response = await fetch(target, { method, headers, redirect: 'error', ...(body === undefined ? {} : { body }) });
+      response = await send(target, { method, headers, redirect: 'error', ...(body === undefined ? {} : { body }) });
     } catch (cause) {
       throw new CliError('CLI_UNREACHABLE', `The control plane at ${base} does not answer: ${reason(cause)}.`, {
         remedy: 'Check that it runs, the address and the network; `drover doctor` looks closer.',

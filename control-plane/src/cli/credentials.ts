@@ -9,7 +9,12 @@ import { readJson } from './files.js';
 import type { Terminal } from './terminal.js';
 
 const Credentials = Type.Object(
-  { url: Type.String({ minLength: 1 }), token: Type.String({ minLength: 1 }) },
+  {
+    url: Type.String({ minLength: 1 }),
+    token: Type.String({ minLength: 1 }),
+    /** Certificates of the authority that the control plane proves itself by, PEM. */
+    ca: Type.Optional(Type.String({ minLength: 1 })),
+  },
   { additionalProperties: false },
 );
 export type Credentials = Static<typeof Credentials>;
@@ -39,7 +44,9 @@ export function findCredentials(terminal: Terminal, url: string | undefined): Cr
   const chosenUrl = url ?? terminal.environment['DROVER_URL'] ?? saved?.url;
   // A saved token is sent to the control plane that it was saved for, never to another one.
   const token = terminal.environment['DROVER_TOKEN'] ?? (chosenUrl === saved?.url ? saved?.token : undefined);
-  if (chosenUrl !== undefined && token !== undefined) return { url: chosenUrl, token };
+  const ca = chosenUrl === saved?.url ? saved?.ca : undefined;
+  if (chosenUrl !== undefined && token !== undefined)
+    return { url: chosenUrl, token, ...(ca === undefined ? {} : { ca }) };
   throw new CliError(
     'CLI_NOT_LOGGED_IN',
     chosenUrl === undefined ? 'No control plane is known.' : `No token is known for ${chosenUrl}.`,

@@ -19,6 +19,9 @@ export function readFile(file: string): Buffer {
 }
 
 /** @throws CliError CLI_FILE_UNREADABLE */
+export const readText = (file: string): string => readFile(file).toString('utf8');
+
+/** @throws CliError CLI_FILE_UNREADABLE */
 export function readJson(file: string): unknown {
   const text = readFile(file).toString('utf8');
   try {

@@ -56,8 +56,8 @@ export async function runDrover(argv: readonly string[], terminal: Terminal, ver
     version,
     options,
     client: () => {
-      const { url, token } = findCredentials(terminal, options().controlPlane);
-      return connect(url, token);
+      const { url, token, ca } = findCredentials(terminal, options().controlPlane);
+      return connect(url, token, ca);
     },
     answer: (document, text) => terminal.out(options().json === true ? JSON.stringify(document) : text),
   };

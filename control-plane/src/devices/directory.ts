@@ -3,6 +3,7 @@ import type { KeySet } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
 import { matchesHash } from '../governance/index.js';
 import { DeviceError } from './errors.js';
+import { revoked } from './revocation.js';
 import { refuseEmpty, type Selector } from './selector.js';
 import type { DeviceTable } from './tables.js';
 
@@ -17,6 +18,8 @@ export interface Device {
   /** Milliseconds since 1970; absent until the device was heard after its enrolment. */
   readonly lastSeenAt?: number;
   readonly connected: boolean;
+  /** Present on a device that is not believed any more. */
+  readonly revoked?: { readonly at: number; readonly by: string; readonly reason: string };
 }
 
 /** SQLite takes at most 32766 bound values in one statement. */
@@ -54,9 +57,10 @@ export function deviceDirectory(db: Db) {
       return device;
     },
 
-    /** The key that this device's reports must be signed with. @throws DeviceError DEVICE_UNKNOWN */
+    /** The key that this device's reports must be signed with. @throws DeviceError DEVICE_UNKNOWN, DEVICE_REVOKED */
     async publicKeyOf(id: DeviceId): Promise<KeySet> {
-      const { key_id: keyId, public_key: publicKey } = await rowOf(db, id);
+      const { key_id: keyId, public_key: publicKey, revoked_at: revokedAt } = await rowOf(db, id);
+      if (revokedAt !== null) throw revoked(id);
       return { threshold: 1, keys: [{ keyId, algorithm: 'ed25519', publicKey }] };
     },
 
@@ -104,6 +108,7 @@ export async function authenticateDevice(
     .selectFrom('devices')
     .select(['id', 'credential_hash'])
     .where('id', '=', id as DeviceId)
+    .where('revoked_at', 'is', null)
     .executeTakeFirst();
   return row && matchesHash(credential, row.credential_hash) ? { id: row.id } : undefined;
 }
@@ -143,6 +148,9 @@ async function withAttributes(db: Db, rows: readonly DeviceTable[]): Promise<Dev
     enrolledAt: row.enrolled_at,
     ...(row.last_seen_at === null ? {} : { lastSeenAt: row.last_seen_at }),
     connected: row.connected === 1,
+    ...(row.revoked_at === null
+      ? {}
+      : { revoked: { at: row.revoked_at, by: row.revoked_by ?? '', reason: row.revocation_reason ?? '' } }),
   }));
 }
 

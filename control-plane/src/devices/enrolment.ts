@@ -1,9 +1,12 @@
+import type { DeviceId } from '@drover/shared/ids';
 import type { EnrolmentGrant, EnrolmentRequest } from '@drover/shared/protocol';
-import { openEnrolment } from '@drover/shared/protocol';
+import { openEnrolment, parseClaimToken } from '@drover/shared/protocol';
 import type { KeySet } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
 import { audit, hashSecret, newSecret } from '../governance/index.js';
+import type { DeviceCertificates } from './certificates.js';
 import { DeviceError } from './errors.js';
+import { revoked } from './revocation.js';
 
 /** What every new device is told about its control plane. */
 export interface EnrolmentFacts {
@@ -12,6 +15,12 @@ export interface EnrolmentFacts {
   readonly brokerUrl: (reachedAs: string) => string;
   /** The epoch of orders in force; see docs/protocol.md, section 4. */
   readonly epoch: () => number;
+  /** Whether a listener speaks no TLS, so that devices need a password there. */
+  readonly offersCredential: boolean;
+  /** Where the broker takes WebSockets on the address of the API; undefined with an external broker. */
+  readonly websocketPath: string | undefined;
+  /** What claim tokens pin: the authority that the device will meet. Undefined where our listener for HTTP proves another or none. */
+  readonly pin: () => string | undefined;
 }
 
 export interface Enrolment {
@@ -28,52 +37,71 @@ export interface NewClaimToken {
   readonly uses: number;
   readonly createdBy: string;
   readonly at: number;
+  /** The one device that may use it. */
+  readonly deviceId?: DeviceId | undefined;
 }
+
+/** Accounts of the broker: a certificate with such a name would be taken for theirs (docs/protocol.md, section 1). */
+const RESERVED_IDS: ReadonlySet<string> = new Set(['service']);
 
 /** A token that lets `uses` devices enrol until it expires, and gives them its attributes. Shown once; only its hash is stored. */
 export async function createClaimToken(
   db: Db,
   token: NewClaimToken,
+  pin?: string,
 ): Promise<{ claimToken: string; expiresAt: number }> {
-  const claimToken = newSecret('claim');
+  const secret = newSecret('claim');
   const expiresAt = token.at + token.ttlMs;
   await db.transaction().execute(async (trx) => {
     await trx
       .insertInto('claim_tokens')
       .values({
-        token_hash: hashSecret(claimToken),
+        token_hash: hashSecret(secret),
         attributes: JSON.stringify(token.attributes),
         expires_at: expiresAt,
         uses_left: token.uses,
         created_at: token.at,
         created_by: token.createdBy,
+        device_id: token.deviceId ?? null,
       })
       .execute();
     await audit(trx).append({
       actor: token.createdBy,
       action: 'claim-token.create',
-      subject: hashSecret(claimToken).slice(0, 12),
-      detail: { attributes: token.attributes, expiresAt, uses: token.uses },
+      subject: hashSecret(secret).slice(0, 12),
+      detail: {
+        attributes: token.attributes,
+        expiresAt,
+        uses: token.uses,
+        ...(token.deviceId === undefined ? {} : { deviceId: token.deviceId }),
+      },
       at: token.at,
     });
   });
-  return { claimToken, expiresAt };
+  return { claimToken: pin === undefined ? secret : `${secret}.${pin}`, expiresAt };
 }
 
 /**
  * Enrols a device against a claim token (docs/protocol.md, section 7). The envelope is signed with the key that it presents. A device that
  * enrols again under its id must hold the same key; its old credential ends. The claim token's attributes win over the device's own words.
  *
- * @throws TrustError, ProtocolError if the proof does not hold; DeviceError CLAIM_TOKEN_UNKNOWN, CLAIM_TOKEN_EXPIRED, CLAIM_TOKEN_SPENT, DEVICE_ID_TAKEN
+ * @throws TrustError, ProtocolError if the proof does not hold; DeviceError CLAIM_TOKEN_*, DEVICE_ID_TAKEN, DEVICE_ID_RESERVED, DEVICE_REVOKED
  */
 export async function enrolDevice(
   db: Db,
   { envelope, reachedAs, at }: Enrolment,
   facts: EnrolmentFacts,
+  certificates: DeviceCertificates,
 ): Promise<EnrolmentGrant> {
   const request = openEnrolment(envelope);
+  const { deviceId, publicKey } = request;
+  if (RESERVED_IDS.has(deviceId)) {
+    throw new DeviceError('DEVICE_ID_RESERVED', `"${deviceId}" is the name of an account of the broker.`, {
+      remedy: 'Give this device another id.',
+    });
+  }
   const credential = newSecret('device');
-  await db.transaction().execute(async (trx) => {
+  const identity = await db.transaction().execute(async (trx) => {
     const claimed = await spendClaimToken(trx, request, at);
     await storeDevice(trx, request, { ...request.attributes, ...claimed }, credential, at);
     await audit(trx).append({
@@ -87,14 +115,17 @@ export async function enrolDevice(
       },
       at,
     });
+    return certificates.issue(trx, { deviceId, publicKey, at });
   });
-  const { director, brokerUrl, epoch } = facts;
+  const { director, brokerUrl, epoch, websocketPath } = facts;
   return {
     protocol: 1,
-    deviceId: request.deviceId,
-    credential,
+    deviceId,
+    ...(facts.offersCredential ? { credential } : {}),
+    identity,
     director,
     brokerUrl: brokerUrl(reachedAs),
+    ...(websocketPath === undefined ? {} : { websocketPath }),
     epoch: epoch(),
   };
 }
@@ -105,7 +136,7 @@ async function spendClaimToken(
   at: number,
 ): Promise<Record<string, string>> {
   const another = { remedy: 'Get a new one with `drover device token create` and enrol again.' };
-  const hash = hashSecret(claimToken);
+  const hash = hashSecret(parseClaimToken(claimToken).secret);
   const token = await db.selectFrom('claim_tokens').selectAll().where('token_hash', '=', hash).executeTakeFirst();
   if (!token) throw new DeviceError('CLAIM_TOKEN_UNKNOWN', 'This claim token is not known here.', another);
   if (at >= token.expires_at) {
@@ -114,6 +145,11 @@ async function spendClaimToken(
       `This claim token ended at ${new Date(token.expires_at).toISOString()}.`,
       another,
     );
+  }
+  if (token.device_id !== null && token.device_id !== deviceId) {
+    throw new DeviceError('CLAIM_TOKEN_WRONG_DEVICE', `This claim token is for another device than "${deviceId}".`, {
+      remedy: 'Set deviceId in the configuration of the device to the id that the token is for, or get another token.',
+    });
   }
   const used = await db
     .selectFrom('claim_token_uses')
@@ -139,8 +175,15 @@ async function storeDevice(
   credential: string,
   at: number,
 ): Promise<void> {
-  const known = await db.selectFrom('devices').select('key_id').where('id', '=', deviceId).executeTakeFirst();
-  if (known && known.key_id !== publicKey.keyId) {
+  const known = await db
+    .selectFrom('devices')
+    .select(['key_id', 'revoked_at'])
+    .where('id', '=', deviceId)
+    .executeTakeFirst();
+  const isSameKey = known?.key_id === publicKey.keyId;
+  if (known && isSameKey && known.revoked_at !== null) throw revoked(deviceId);
+  // The id of a revoked device is free for another one in its place.
+  if (known && !isSameKey && known.revoked_at === null) {
     throw new DeviceError('DEVICE_ID_TAKEN', `Another device has enrolled as "${deviceId}", with another key.`, {
       remedy: 'Give this device another id, or restore the identity key that it enrolled with.',
     });
@@ -152,7 +195,13 @@ async function storeDevice(
     enrolled_at: at,
   };
   if (known) {
-    await db.updateTable('devices').set(facts).where('id', '=', deviceId).execute();
+    const identity = { public_key: publicKey.publicKey, key_id: publicKey.keyId };
+    const unrevoked = { revoked_at: null, revoked_by: null, revocation_reason: null };
+    await db
+      .updateTable('devices')
+      .set({ ...facts, ...identity, ...unrevoked })
+      .where('id', '=', deviceId)
+      .execute();
     await db.deleteFrom('device_attributes').where('device_id', '=', deviceId).execute();
   } else {
     await db

@@ -3,9 +3,12 @@ import { CodedError, type CodeTable, type ErrorFacts } from '@drover/shared/code
 export const DEVICE_CODES = {
   DEVICE_UNKNOWN: { fault: 'caller', retryable: false },
   DEVICE_ID_TAKEN: { fault: 'caller', retryable: false },
+  DEVICE_ID_RESERVED: { fault: 'caller', retryable: false },
+  DEVICE_REVOKED: { fault: 'caller', retryable: false },
   CLAIM_TOKEN_UNKNOWN: { fault: 'caller', retryable: false },
   CLAIM_TOKEN_EXPIRED: { fault: 'caller', retryable: false },
   CLAIM_TOKEN_SPENT: { fault: 'caller', retryable: false },
+  CLAIM_TOKEN_WRONG_DEVICE: { fault: 'caller', retryable: false },
   SELECTOR_EMPTY: { fault: 'caller', retryable: false },
 } as const satisfies CodeTable;
 

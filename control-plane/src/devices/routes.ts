@@ -1,12 +1,14 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import type { DeviceId } from '@drover/shared/ids';
-import { EnrolmentGrant } from '@drover/shared/protocol';
+import { DeviceCertificate, EnrolmentGrant } from '@drover/shared/protocol';
 import { encodeEnvelope, Envelope } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
 import {
   actorOf,
+  DEVICE,
   deviceIdText,
+  deviceOf,
   HttpError,
   listOf,
   OPERATOR,
@@ -16,8 +18,10 @@ import {
   VIEWER,
 } from '../http/index.js';
 import { AGENT_AGES, agentAge } from './agent-age.js';
+import type { DeviceCertificates } from './certificates.js';
 import { deviceDirectory, type Device } from './directory.js';
 import { createClaimToken, enrolDevice, type EnrolmentFacts } from './enrolment.js';
+import { revokeDevice } from './revocation.js';
 import type { Selector } from './selector.js';
 
 const DAY_MS = 86_400_000;
@@ -32,6 +36,7 @@ const DeviceDocument = Type.Object(
     enrolledAt: Type.Integer(),
     lastSeenAt: Type.Optional(Type.Integer()),
     connected: Type.Boolean(),
+    revoked: Type.Optional(Type.Object({ at: Type.Integer(), by: Type.String(), reason: Type.String() })),
   },
   { description: 'Further keys say what the device reported, signed: what it runs, refusals, incidents, drift.' },
 );
@@ -44,13 +49,24 @@ export interface DeviceRouteDependencies {
   readonly enrolment: EnrolmentFacts;
   /** Of this control plane. */
   readonly version: string;
+  readonly certificates: DeviceCertificates;
+  /** Cuts what the device has open, and tells whoever else has to know. */
+  readonly onRevoked: (id: DeviceId) => Promise<void>;
   /** What is known of these devices from their own signed reports, to be shown beside their registration. */
   readonly reported: (ids: readonly DeviceId[]) => Promise<ReadonlyMap<DeviceId, Readonly<Record<string, unknown>>>>;
 }
 
 /** Claim tokens, enrolment and the list of devices. */
 export const deviceRoutes =
-  ({ db, now, enrolment, version, reported }: DeviceRouteDependencies): FastifyPluginAsyncTypebox =>
+  ({
+    db,
+    now,
+    version,
+    enrolment,
+    certificates,
+    onRevoked,
+    reported,
+  }: DeviceRouteDependencies): FastifyPluginAsyncTypebox =>
   (app) => {
     const directory = deviceDirectory(db);
     const aged = (device: Device) => ({ ...device, agentAge: agentAge(device.agentVersion, version) });
@@ -66,6 +82,7 @@ export const deviceRoutes =
               attributes,
               ttlMs: Type.Integer({ minimum: 1000, maximum: 365 * DAY_MS }),
               uses: Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000 })),
+              deviceId: Type.Optional(deviceIdText),
             },
             strict,
           ),
@@ -76,7 +93,7 @@ export const deviceRoutes =
         const { uses = 1, ...rest } = request.body;
         return reply
           .code(201)
-          .send(await createClaimToken(db, { ...rest, uses, createdBy: actorOf(request), at: now() }));
+          .send(await createClaimToken(db, { ...rest, uses, createdBy: actorOf(request), at: now() }, enrolment.pin()));
       },
     );
 
@@ -96,8 +113,61 @@ export const deviceRoutes =
               db,
               { envelope: encodeEnvelope(request.body), reachedAs: request.hostname, at: now() },
               enrolment,
+              certificates,
             ),
           ),
+    );
+
+    app.post(
+      '/certificate-renewals',
+      {
+        // Public because the envelope carries its own proof: a signature by the key on record. The certificate may have run out.
+        config: { access: PUBLIC },
+        bodyLimit: 64 * 1024,
+        schema: {
+          tags: ['devices'],
+          body: Envelope,
+          response: responses({ 201: Type.Object({ deviceId: deviceIdText, ...DeviceCertificate.properties }) }),
+        },
+      },
+      async (request, reply) => reply.code(201).send(await certificates.renew(db, encodeEnvelope(request.body), now())),
+    );
+
+    app.get(
+      '/device/certificate',
+      {
+        config: { access: DEVICE },
+        schema: {
+          tags: ['devices'],
+          description: 'Whether the device should ask for a new certificate, and which authorities it should believe.',
+          response: responses({
+            200: Type.Object({ renewalDue: Type.Boolean(), authorities: Type.Array(Type.String()) }),
+          }),
+        },
+      },
+      async (request) => {
+        const { renewalDue, authorities } = await certificates.status(db, deviceOf(request), now());
+        return { renewalDue, authorities: [...authorities] };
+      },
+    );
+
+    app.post(
+      '/devices/:id/revocation',
+      {
+        config: { access: OPERATOR },
+        schema: {
+          tags: ['devices'],
+          params: Type.Object({ id: deviceIdText }),
+          body: Type.Object({ reason: Type.String({ minLength: 1, maxLength: 500 }) }, strict),
+          response: responses({ 200: DeviceDocument }),
+        },
+      },
+      async (request) => {
+        const { id } = request.params;
+        await revokeDevice(db, { id, reason: request.body.reason, by: actorOf(request), at: now() });
+        await onRevoked(id);
+        return aged(await directory.get(id));
+      },
     );
 
     app.get(

@@ -10,7 +10,7 @@ export type Access =
   | { readonly kind: 'public' }
   /** `Authorization: Bearer TOKEN` of a token with at least this role. */
   | { readonly kind: 'role'; readonly role: Role }
-  /** HTTP Basic: device id and the credential that its enrolment returned. */
+  /** A device: by its certificate over TLS, else by HTTP Basic with the credential that its enrolment returned. */
   | { readonly kind: 'device' };
 
 export const PUBLIC: Access = { kind: 'public' };

@@ -1,12 +1,16 @@
+import type { X509Certificate } from 'node:crypto';
+import { TLSSocket } from 'node:tls';
 import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify';
 import type { DeviceId } from '@drover/shared/ids';
 import { roleIncludes, type TokenHolder } from '../governance/index.js';
+import type { CertificateHolder } from '../broker/index.js';
 import type { Access, Caller } from './access.js';
 import { HttpError } from './errors.js';
 
 export interface Credentials {
   holderOf(token: string): Promise<TokenHolder | undefined>;
   authenticateDevice(id: string, credential: string): Promise<{ id: DeviceId } | undefined>;
+  holderOfCertificate(certificate: X509Certificate): Promise<CertificateHolder>;
 }
 
 /**
@@ -58,22 +62,43 @@ async function authenticate(
       );
     }
     case 'device': {
-      const [id, credential] = basic(request.headers.authorization);
-      if (id === undefined || credential === undefined) {
-        throw required(
-          'the credential of a device (HTTP Basic, user name = device id)',
-          'the credential that enrolment returned',
-        );
-      }
-      const device = await credentials.authenticateDevice(id, credential);
-      if (device) return { kind: 'device', name: device.id, deviceId: device.id };
-      throw invalid('This device credential does not hold.', 'Enrol the device again with a new claim token.');
+      const id = await (request.raw.socket instanceof TLSSocket
+        ? byCertificate(request.raw.socket, credentials)
+        : byPassword(request.headers.authorization, credentials));
+      return { kind: 'device', name: id, deviceId: id };
     }
     case undefined:
       throw new HttpError('AUTH_FORBIDDEN', 'This route declares no access, so nobody may use it.', {
         remedy: 'This is a defect in Drover; report it.',
       });
   }
+}
+
+/** docs/protocol.md, section 8: over TLS a device shows its certificate, and a password is not looked at. */
+async function byCertificate(socket: TLSSocket, credentials: Credentials): Promise<DeviceId> {
+  const certificate = socket.getPeerX509Certificate();
+  if (!certificate)
+    throw required('the certificate of a device', 'the certificate that enrolment returned, in the TLS handshake');
+  const holder = await credentials.holderOfCertificate(certificate);
+  if (holder.kind === 'device') return holder.id;
+  const why = holder.kind === 'refused' ? holder.why : 'it is not that of a device';
+  throw invalid(
+    `This certificate does not hold: ${why}.`,
+    'A device renews it by itself; one that was revoked must enrol anew.',
+  );
+}
+
+async function byPassword(header: string | undefined, credentials: Credentials): Promise<DeviceId> {
+  const [id, credential] = basic(header);
+  if (id === undefined || credential === undefined) {
+    throw required(
+      'the credential of a device (HTTP Basic, user name = device id)',
+      'the credential that enrolment returned',
+    );
+  }
+  const device = await credentials.authenticateDevice(id, credential);
+  if (device) return device.id;
+  throw invalid('This device credential does not hold.', 'Enrol the device again with a new claim token.');
 }
 
 /** RFC 7617: everything after the first colon is the password. */

@@ -4,6 +4,7 @@ import { MANIFEST_CODES } from '@drover/shared/manifest';
 import { PROTOCOL_CODES } from '@drover/shared/protocol';
 import { TRUST_CODES } from '@drover/shared/trust';
 import { BLOB_CODES } from '../blobs/index.js';
+import { AUTHORITY_CODES } from '../certificate-authority/index.js';
 import { DATABASE_CODES } from '../database/index.js';
 import { DEVICE_CODES } from '../devices/index.js';
 import { PACK_CODES } from '../packs/errors.js';
@@ -20,6 +21,7 @@ export const REQUEST_CODES = {
   ...MANIFEST_CODES,
   ...PROTOCOL_CODES,
   ...TRUST_CODES,
+  ...AUTHORITY_CODES,
   ...BLOB_CODES,
   ...DATABASE_CODES,
   ...DEVICE_CODES,
@@ -48,6 +50,11 @@ export const STATUS_OF: Readonly<Record<RequestCode, number>> = {
   ENVELOPE_MALFORMED: 422,
   ENVELOPE_TYPE_WRONG: 422,
   KEY_MALFORMED: 422,
+  AUTHORITY_DAMAGED: 503,
+  AUTHORITY_UNKNOWN: 404,
+  AUTHORITY_IN_USE: 409,
+  SERVER_CERTIFICATE_UNREADABLE: 503,
+  CERTIFICATE_REQUEST_INVALID: 422,
   BLOB_DIGEST_MISMATCH: 422,
   BLOB_TOO_LARGE: 413,
   BLOB_DISK_FULL: 507,
@@ -71,9 +78,12 @@ export const STATUS_OF: Readonly<Record<RequestCode, number>> = {
   RECOVERY_REQUEST_INVALID: 422,
   DEVICE_UNKNOWN: 404,
   DEVICE_ID_TAKEN: 409,
+  DEVICE_ID_RESERVED: 409,
+  DEVICE_REVOKED: 403,
   CLAIM_TOKEN_UNKNOWN: 403,
   CLAIM_TOKEN_EXPIRED: 403,
   CLAIM_TOKEN_SPENT: 403,
+  CLAIM_TOKEN_WRONG_DEVICE: 403,
   SELECTOR_EMPTY: 422,
   TOKEN_NAME_TAKEN: 409,
   TOKEN_UNKNOWN: 404,

@@ -20,7 +20,9 @@ export async function createRollout(db: Db, request: RolloutRequest, by: string,
   checkRequest(request);
   return db.transaction().execute(async (trx) => {
     const release = await releases(trx).get(request.model, request.version);
-    const devices = await deviceDirectory(trx).find(request.selector);
+    const found = await deviceDirectory(trx).find(request.selector);
+    // A revoked device takes no orders: a stage would wait for it for ever.
+    const devices = found.filter((device) => device.revoked === undefined);
     if (devices.length === 0) {
       throw new RolloutError('ROLLOUT_NO_DEVICES', 'The selector matches no device.', {
         remedy: 'Look at `drover device list` for ids and attributes, then mend the selector.',

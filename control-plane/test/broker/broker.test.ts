@@ -33,6 +33,7 @@ describe('the embedded broker', () => {
       devices: {
         authenticate: (id, credential) =>
           Promise.resolve(credential === `credential-${id}` ? { id: DeviceId(id) } : undefined),
+        holderOf: () => Promise.resolve({ kind: 'refused', why: 'nobody shows one here' }),
         touch: (id, { connected }) => {
           seen.push({ id, connected });
           return Promise.resolve();
@@ -192,7 +193,11 @@ describe('the embedded broker', () => {
       port,
       now: () => 1,
       onIncident: () => undefined,
-      devices: { authenticate: () => Promise.resolve(undefined), touch: () => Promise.resolve() },
+      devices: {
+        authenticate: () => Promise.resolve(undefined),
+        holderOf: () => Promise.resolve({ kind: 'refused', why: 'nobody shows one here' }),
+        touch: () => Promise.resolve(),
+      },
     });
     await expect(start).rejects.toMatchObject({ code: 'PORT_IN_USE', where: `127.0.0.1:${port}` });
     other.close();

@@ -3,7 +3,7 @@ import type { HTTPMethods, InjectOptions, RouteOptions } from 'fastify';
 import { pino } from 'pino';
 import { createApp, type AppDependencies } from '../../src/app.js';
 import { ROLES, roleIncludes, type Role } from '../../src/governance/index.js';
-import { startFixture, type ControlPlaneFixture } from '../control-plane-fixture.js';
+import { enrolmentFactsOf, startFixture, type ControlPlaneFixture } from '../control-plane-fixture.js';
 
 let fixture: ControlPlaneFixture;
 let routes: readonly RouteOptions[];
@@ -15,7 +15,9 @@ const dependencies = (): AppDependencies => ({
   now: Date.now,
   log: silent,
   version: '0.0.0-test',
-  enrolment: { director: { threshold: 1, keys: [] }, brokerUrl: () => 'mqtt://127.0.0.1', epoch: () => 1 },
+  enrolment: enrolmentFactsOf('mqtt://127.0.0.1'),
+  certificates: fixture.certificates,
+  onRevoked: () => Promise.resolve(),
   reported: () => Promise.resolve(new Map()),
   routes: [],
   metrics: [],
@@ -88,7 +90,7 @@ describe('when a route is called', () => {
   it('lets no viewer change anything', () => {
     const changing = routes.filter((route) => methodsOf(route).some((method) => !['GET', 'HEAD'].includes(method)));
     const open = changing.filter(({ config }) => config?.access?.kind !== 'role' || config.access.role === 'viewer');
-    expect(open.map(({ url }) => url)).toEqual(['/api/v1/enrolments']);
+    expect(open.map(({ url }) => url)).toEqual(['/api/v1/enrolments', '/api/v1/certificate-renewals']);
   });
 
   it('lets no token pass as a device', async () => {

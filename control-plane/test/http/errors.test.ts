@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { REQUEST_CODES, STATUS_OF } from '../../src/http/status.js';
 import { createApp } from '../../src/app.js';
 import { PUBLIC } from '../../src/http/index.js';
-import { errorCode, post, startFixture, type ControlPlaneFixture } from '../control-plane-fixture.js';
+import { enrolmentFactsOf, errorCode, post, startFixture, type ControlPlaneFixture } from '../control-plane-fixture.js';
 import { pino } from 'pino';
 
 let fixture: ControlPlaneFixture;
@@ -75,7 +75,9 @@ describe('when a handler fails without a code', () => {
       now: Date.now,
       log: pino({ level: 'silent' }),
       version: '0',
-      enrolment: { director: { threshold: 1, keys: [] }, brokerUrl: () => 'mqtt://x', epoch: () => 1 },
+      enrolment: enrolmentFactsOf('mqtt://x'),
+      certificates: fixture.certificates,
+      onRevoked: () => Promise.resolve(),
       reported: () => Promise.resolve(new Map()),
       metrics: [],
       routes: [

@@ -3,6 +3,8 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { newRolloutId } from '@drover/shared/ids';
 import { createApp } from '../../src/app.js';
+import { Authorities } from '../../src/certificate-authority/index.js';
+import { deviceCertificates } from '../../src/devices/index.js';
 import { openBlobDirectory } from '../../src/blobs/index.js';
 import { tokens, type Role } from '../../src/governance/index.js';
 import { rolloutMetrics, rolloutRoutes } from '../../src/rollouts/index.js';
@@ -10,6 +12,7 @@ import { deviceViews, telemetryMetrics, telemetryRoutes } from '../../src/teleme
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { enrolmentFactsOf } from '../control-plane-fixture.js';
 import { createWorld, MODEL, request, type ScriptedDevice, type World } from './world.js';
 
 interface Answer {
@@ -33,7 +36,9 @@ describe('the routes of rollouts and telemetry', () => {
       now: () => world.clock.nowMs,
       log: pino({ level: 'silent' }),
       version: 'test',
-      enrolment: { director: { threshold: 1, keys: [] }, brokerUrl: () => world.broker.url, epoch: () => 1 },
+      enrolment: enrolmentFactsOf(world.broker.url),
+      certificates: deviceCertificates(await Authorities.open(join(directory, 'ca'), Date.now), 1000),
+      onRevoked: () => Promise.resolve(),
       reported: deviceViews(db),
       routes: [rolloutRoutes({ db, engine }), telemetryRoutes({ db })],
       metrics: [rolloutMetrics(db), telemetryMetrics(db)],

@@ -12,8 +12,8 @@ import {
 } from '../trust/index.js';
 import { formatProblems, parseJsonBytes, validate } from '../validation/index.js';
 import { Deployment, DEPLOYMENT_TYPE } from './deployment.js';
-import { ENROLMENT_TYPE, EnrolmentRequest } from './enrolment.js';
 import { RECOVERY_TYPE, RecoveryStatement } from './recovery.js';
+import { ENROLMENT_TYPE, EnrolmentRequest, RENEWAL_TYPE, RenewalRequest } from './enrolment.js';
 import { REPORT_BODIES, REPORT_TYPE, ReportFrame, type Report, type ReportKind } from './report.js';
 
 export const PROTOCOL_CODES = {
@@ -115,4 +115,22 @@ export function openEnrolment(bytes: Uint8Array): EnrolmentRequest {
   const claimed = parsePayload(EnrolmentRequest, Buffer.from(envelope.payload, 'base64'), 'enrolment request');
   const { payload } = verifyEnvelope(envelope, ENROLMENT_TYPE, { threshold: 1, keys: [claimed.publicKey] });
   return parsePayload(EnrolmentRequest, payload, 'enrolment request');
+}
+
+export const signRenewal = (request: RenewalRequest, signer: Signer): Buffer =>
+  encodeEnvelope(signEnvelope(RENEWAL_TYPE, toPayload(request), [signer]));
+
+/**
+ * The request says whose key to check it by: its frame is read before the check, and the whole of it again after the check, as for an enrolment.
+ *
+ * @param keyOf the key on record; its errors (no such device, revoked) pass through
+ */
+export async function openRenewal(
+  bytes: Uint8Array,
+  keyOf: (device: DeviceId) => Promise<KeySet>,
+): Promise<RenewalRequest> {
+  const envelope = decodeEnvelope(bytes);
+  const claimed = parsePayload(RenewalRequest, Buffer.from(envelope.payload, 'base64'), 'renewal request');
+  const { payload } = verifyEnvelope(envelope, RENEWAL_TYPE, await keyOf(claimed.deviceId));
+  return parsePayload(RenewalRequest, payload, 'renewal request');
 }

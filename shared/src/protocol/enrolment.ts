@@ -22,17 +22,59 @@ export const EnrolmentRequest = Type.Object(
 );
 export type EnrolmentRequest = Static<typeof EnrolmentRequest>;
 
+/** One X.509 certificate, PEM (RFC 7468). */
+const certificatePem = Type.String({
+  pattern: '^-----BEGIN CERTIFICATE-----\\n[A-Za-z0-9+/=\\n]+\\n-----END CERTIFICATE-----\\n?$',
+  maxLength: 8192,
+});
+
+/** What lets a device into a TLS connection, and what lets it believe the other end (docs/protocol.md, section 7). */
+export const DeviceCertificate = Type.Object(
+  {
+    /** For the device's own key, by the authority of the control plane. */
+    certificate: certificatePem,
+    /** The authorities whose servers the device believes; several while one replaces another. */
+    authorities: Type.Array(certificatePem, { minItems: 1, maxItems: 8 }),
+  },
+  strict,
+);
+export type DeviceCertificate = Static<typeof DeviceCertificate>;
+
 /** What the device stores. Publisher keys are not in it: they are pinned from a file, so that a stolen control plane cannot replace them. */
 export const EnrolmentGrant = Type.Object(
   {
     protocol,
     deviceId,
-    /** Password for MQTT (user name = device id) and for HTTP Basic authentication. */
-    credential: Type.String({ minLength: 32, maxLength: 200 }),
+    /** Password for MQTT (user name = device id) and for HTTP Basic authentication, only where a listener speaks no TLS. */
+    credential: Type.Optional(Type.String({ minLength: 32, maxLength: 200 })),
+    identity: DeviceCertificate,
     director: KeySet,
     brokerUrl: Type.String({ minLength: 1, maxLength: 500 }),
+    /** Where below the control plane's own address its broker also takes WebSockets: for networks that let nothing else pass. */
+    websocketPath: Type.Optional(Type.String({ pattern: '^/[A-Za-z0-9/_-]{0,99}$' })),
     epoch: count,
   },
   strict,
 );
 export type EnrolmentGrant = Static<typeof EnrolmentGrant>;
+
+export const RENEWAL_TYPE = 'application/vnd.drover.renewal+json';
+
+/** Payload of the envelope with which a device asks for a new certificate; signed with the key that it enrolled with. */
+export const RenewalRequest = Type.Object(
+  { protocol, kind: Type.Literal('renewal'), deviceId, agentVersion: text(64), at: atMs },
+  strict,
+);
+export type RenewalRequest = Static<typeof RenewalRequest>;
+
+/** A claim token is `SECRET` or `SECRET.PIN`. The pin never leaves the device: it says which authority the server has to prove. */
+export interface ClaimToken {
+  readonly secret: string;
+  /** SHA-256 of the authority's public key (SubjectPublicKeyInfo, DER), in base64url. */
+  readonly pin?: string;
+}
+
+export function parseClaimToken(token: string): ClaimToken {
+  const dot = token.indexOf('.');
+  return dot < 0 ? { secret: token } : { secret: token.slice(0, dot), pin: token.slice(dot + 1) };
+}

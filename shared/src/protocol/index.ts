@@ -1,6 +1,15 @@
 export { ALL_REPORTS, deviceOfTopic, ordersTopic, PROTOCOL_VERSION, reportsTopic } from './topics.js';
 export { Deployment, DEPLOYMENT_TYPE, DowngradeGrant, Probation } from './deployment.js';
-export { ENROLMENT_TYPE, EnrolmentGrant, EnrolmentRequest } from './enrolment.js';
+export {
+  DeviceCertificate,
+  ENROLMENT_TYPE,
+  EnrolmentGrant,
+  EnrolmentRequest,
+  parseClaimToken,
+  RENEWAL_TYPE,
+  RenewalRequest,
+  type ClaimToken,
+} from './enrolment.js';
 export {
   AdaptationBody,
   DriftBody,
@@ -25,12 +34,14 @@ export {
   openDeployment,
   openEnrolment,
   openRecoveryStatement,
+  openRenewal,
   openReport,
   PROTOCOL_CODES,
   ProtocolError,
   signDeployment,
   signEnrolment,
   signRecoveryStatement,
+  signRenewal,
   signReport,
 } from './codec.js';
 /** Payload type of a signed manifest (docs/protocol.md, section 3). */

@@ -9,6 +9,7 @@ export {
   parseKeySet,
   PublicKey,
   publicKeyOf,
+  toSigningKey,
 } from './keys.js';
 export {
   bulkSigner,

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { createChannel } from '@drover/agent/link';
 import { startProcess } from './child-process.js';
 import { operatorOf, type Operator } from './operator.js';
 
@@ -21,6 +23,8 @@ export interface ControlPlaneOptions {
   /** 0 lets the system choose. */
   readonly httpPort: number;
   readonly mqttPort: number;
+  /** Further configuration, as variables. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** A control plane on embedded defaults, as a process of its own; the simulator knows it only by HTTP and MQTT. */
@@ -28,6 +32,7 @@ export async function startControlPlane({
   dataDir,
   httpPort,
   mqttPort,
+  environment = {},
 }: ControlPlaneOptions): Promise<ControlPlaneProcess> {
   const adminToken = randomBytes(24).toString('base64url');
   const servicePassword = randomBytes(24).toString('base64url');
@@ -43,6 +48,7 @@ export async function startControlPlane({
       DROVER_ADMIN_TOKEN: adminToken,
       DROVER_BROKER_SERVICE_PASSWORD: servicePassword,
       DROVER_LOG_LEVEL: 'warn',
+      ...environment,
     },
   });
   return {
@@ -50,8 +56,21 @@ export async function startControlPlane({
     adminToken,
     servicePassword,
     dataDir,
-    operator: operatorOf(child.ready.httpUrl, adminToken),
+    operator: operatorOf(child.ready.httpUrl, adminToken, believing(dataDir)),
     lastLines: () => child.lastLines(),
     stop: () => child.stop(),
   };
 }
+
+/** A person who was given the authority's certificate, as `drover login --ca` wants it; without TLS nobody looks at it. */
+const believing = (dataDir: string): typeof fetch =>
+  createChannel({
+    proxy: { exceptions: [] },
+    trust: () => ({
+      authorities: [],
+      further: readFileSync(join(dataDir, 'certificate-authority', '1.crt'), 'utf8'),
+      system: false,
+    }),
+    client: () => undefined,
+    notBeforeMs: () => Date.now(),
+  }).fetch;

@@ -10,9 +10,9 @@ export interface Operator {
   putBlob(hex: string, bytes: Uint8Array): Promise<void>;
 }
 
-export function operatorOf(url: string, token: string): Operator {
+export function operatorOf(url: string, token: string, send: typeof fetch = fetch): Operator {
   const request = async (method: string, path: string, headers: Record<string, string>, body?: string | Uint8Array) => {
-    const response = await fetch(`${url}${path}`, {
+    const response = await send(`${url}${path}`, {
       method,
       headers: { authorization: `Bearer ${token}`, ...headers },
       ...(body === undefined ? {} : { body }),

@@ -21,6 +21,8 @@ export interface VirtualDeviceOptions {
   readonly telemetryIntervalMs: number;
   readonly clock: Clock;
   readonly host: HostProbe;
+  /** Of the place where it stands. */
+  readonly proxy?: AgentConfig['proxy'];
   /** Lines of the agent's log. */
   readonly onLog?: (line: string) => void;
 }
@@ -52,6 +54,7 @@ export async function startVirtualDevice(options: VirtualDeviceOptions): Promise
     telemetry: { intervalMs: options.telemetryIntervalMs, maxSamples: 5_000 },
     serve: { ...defaults.serve, providers: ['cpu'] },
     learn: { ...defaults.learn, adaptation: 'off' },
+    proxy: options.proxy ?? defaults.proxy,
   };
   const agentVersion = SIMULATED_AGENT_VERSION;
   const identity = await enrol({
@@ -64,6 +67,7 @@ export async function startVirtualDevice(options: VirtualDeviceOptions): Promise
     agentVersion,
     dataDir,
     clock,
+    network: { proxy: config.proxy },
   });
   const early: unknown[] = [];
   let onIncident = (error: unknown): void => void early.push(error);

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import type { Session } from '../program.js';
-import { formatTable, formatTime } from '../terminal.js';
+import { formatTable, formatTime, requireConsent } from '../terminal.js';
 import { collectPair, parseCount, parseDuration } from '../units.js';
 
 interface ListedDevice {
@@ -9,12 +9,21 @@ interface ListedDevice {
   readonly attributes: Readonly<Record<string, string>>;
   readonly lastSeenAt?: number;
   readonly connected: boolean;
+  readonly revoked?: unknown;
   readonly agentVersion: string;
   readonly agentAge: string;
   readonly models?: readonly {
     readonly model: string;
     readonly running?: { readonly release: { readonly version: string } };
   }[];
+}
+
+interface TokenOptions {
+  readonly site?: string;
+  readonly attribute?: Record<string, string>;
+  readonly ttl: number;
+  readonly uses: number;
+  readonly device?: string;
 }
 
 const formatAttributes = (attributes: Readonly<Record<string, string>>): string =>
@@ -29,7 +38,7 @@ const formatModels = (device: ListedDevice): string =>
 const formatAgent = ({ agentVersion, agentAge }: ListedDevice): string =>
   agentAge === 'current' ? agentVersion : `${agentVersion} (${agentAge})`;
 
-export const deviceCommands = ({ client, answer }: Session): Command => {
+export const deviceCommands = ({ terminal, client, answer }: Session): Command => {
   const device = new Command('device').description('Devices: list them, look at one, let new ones in.');
 
   device
@@ -50,7 +59,7 @@ export const deviceCommands = ({ client, answer }: Session): Command => {
       } while (after !== undefined);
       const rows = items.map((item) => [
         item.id,
-        item.connected ? 'connected' : 'away',
+        item.revoked ? 'revoked' : item.connected ? 'connected' : 'away',
         formatTime(item.lastSeenAt),
         item.hardwareClass,
         formatAgent(item),
@@ -74,6 +83,24 @@ export const deviceCommands = ({ client, answer }: Session): Command => {
     });
 
   device
+    .command('revoke')
+    .description('End what a device may do, for good: its connections are cut, and its key is believed no more.')
+    .argument('<id>')
+    .requiredOption('--reason <text>', 'stands in the audit log')
+    .option('--yes', 'do not ask', false)
+    .addHelpText('after', '\nExample:\n  drover device revoke cam-01 --reason "stolen on 3 May"')
+    .action(async (id: string, options: { reason: string; yes: boolean }) => {
+      await requireConsent(
+        terminal,
+        options.yes,
+        `"${id}" will be cut off; to come back it must enrol with a new key.`,
+      );
+      const path = `/devices/${encodeURIComponent(id)}/revocation`;
+      const revoked = await client().send('POST', path, { reason: options.reason });
+      answer(revoked, `"${id}" is revoked. What it serves it goes on serving; nothing of it is believed here.`);
+    });
+
+  device
     .command('token')
     .description('Claim tokens: each lets devices enrol for a time.')
     .command('create')
@@ -82,13 +109,15 @@ export const deviceCommands = ({ client, answer }: Session): Command => {
     .option('--attribute <name=value>', 'further attribute; may be repeated', collectPair)
     .option('--ttl <duration>', 'how long it may be used', parseDuration, parseDuration('1h'))
     .option('--uses <count>', 'how many devices may use it', parseCount, 1)
+    .option('--device <id>', 'only the device with this id may use it')
     .addHelpText('after', '\nExample:\n  drover device token create --site lab --ttl 1h')
-    .action(async (options: { site?: string; attribute?: Record<string, string>; ttl: number; uses: number }) => {
+    .action(async (options: TokenOptions) => {
       const attributes = { ...options.attribute, ...(options.site === undefined ? {} : { site: options.site }) };
       const created = await client().send<{ claimToken: string; expiresAt: number }>('POST', '/claim-tokens', {
         attributes,
         ttlMs: options.ttl,
         uses: options.uses,
+        ...(options.device === undefined ? {} : { deviceId: options.device }),
       });
       answer(
         created,

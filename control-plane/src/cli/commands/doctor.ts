@@ -31,7 +31,7 @@ export const doctorCommand = ({ terminal, options, answer }: Session): Command =
         }
       };
       const credentials = () => findCredentials(terminal, options().controlPlane);
-      const client = () => connect(credentials().url, credentials().token);
+      const client = () => connect(credentials().url, credentials().token, credentials().ca);
       await check('credentials', () => Promise.resolve(`a token for ${credentials().url}`));
       await check('control plane', async () => {
         const { version } = await client().get<{ version: string }>('//healthz');

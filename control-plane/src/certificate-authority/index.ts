@@ -1,0 +1,9 @@
+export { Authorities, type Authority } from './authorities.js';
+export { AUTHORITY_CODES, AuthorityError } from './errors.js';
+export { identify, type Identified } from './identify.js';
+export {
+  operatorServerCredentials,
+  ownServerCredentials,
+  serverNames,
+  type ServerCredentials,
+} from './server-credentials.js';
