@@ -15,9 +15,11 @@ import { PUBLIC, responses, type MetricsSource } from './http/index.js';
 import { fleetMetrics, installMetrics, metricsRoute } from './http/metrics.js';
 import { installOpenApi } from './http/openapi.js';
 import { registryRoutes, releases } from './registry/index.js';
+import { repositoryRoutes, type ReleaseRepository } from './release-repository/index.js';
 
 export interface AppDependencies extends DeviceRouteDependencies {
   readonly blobs: BlobStore;
+  readonly repository: ReleaseRepository;
   readonly log: FastifyBaseLogger;
   /** Present: HTTPS, with the certificates of devices. */
   readonly tls?: ServerCredentials | undefined;
@@ -76,7 +78,8 @@ export function createApp(dependencies: AppDependencies): FastifyInstance {
   });
   for (const routes of [
     governanceRoutes({ db, now }),
-    registryRoutes({ db, files: blobs, now }),
+    registryRoutes({ db }),
+    repositoryRoutes({ db, repository: dependencies.repository, now }),
     blobRoutes({ blobs }),
     deviceRoutes(dependencies),
     ...dependencies.routes,

@@ -8,7 +8,7 @@ const GIBIBYTE = 1024 ** 3;
 /** The whole configuration; `http.port` is `DROVER_HTTP_PORT` in the environment. docs/operations.md explains each key. */
 export const ControlPlaneConfiguration = Type.Object(
   {
-    /** Database, files of releases, and the director's key. Back it up as a whole. */
+    /** Database, files of releases, the director's key and the online keys. Back it up as a whole. */
     dataDir: Type.String({ minLength: 1, default: 'drover-data' }),
     http: Type.Object(
       { host: Type.String({ minLength: 1, default: '127.0.0.1' }), port: port(7070) },
@@ -59,7 +59,7 @@ export const ControlPlaneConfiguration = Type.Object(
 export type ControlPlaneConfiguration = Static<typeof ControlPlaneConfiguration>;
 
 /** Variables with the same prefix that other programs of Drover read. */
-const FOREIGN = /^DROVER_(AGENT_|URL$|TOKEN$)/;
+const FOREIGN = /^DROVER_(AGENT_|URL$|TOKEN$|KEY_PASSPHRASE$)/;
 
 /** @throws ConfigurationError CONFIG_UNREADABLE, CONFIG_INVALID, naming all bad places at once */
 export function readControlPlaneConfiguration(

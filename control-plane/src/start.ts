@@ -22,8 +22,8 @@ import { loadDirectorKey, replaceDirectorKey } from './director-key.js';
 import { openPacks, packRoutes } from './packs/index.js';
 import { ensureAdministrator } from './first-administrator.js';
 import { audit } from './governance/index.js';
-import { publisherKeys } from './registry/index.js';
 import { beginRecovery, openRecovery, recoveryRoutes } from './recovery/index.js';
+import { openOnlineKeys, releaseRepository, repositoryMetrics, startKeeper } from './release-repository/index.js';
 import { rolloutMetrics, rolloutRoutes, startEngine } from './rollouts/index.js';
 import { StartError, toListenError } from './start-errors.js';
 import { createIngest, deviceViews, telemetryMetrics, telemetryRoutes } from './telemetry/index.js';
@@ -125,9 +125,23 @@ async function open(
     ? replaceDirectorKey(directorFile, now())
     : loadDirectorKey(directorFile, connected + disconnected);
   const directorKeys: KeySet = { threshold: 1, keys: [publicKeyOf(directorKey)] };
+  const repository = releaseRepository({
+    db,
+    files: blobs,
+    keys: openOnlineKeys(join(dataDir, 'online-keys')),
+    now,
+  });
+  const keeper = await startKeeper({
+    db,
+    repository,
+    now,
+    onProblem: (problem) => log.warn({ error: problem }, 'a role of the release repository needs to be signed anew'),
+    onError: reportError,
+  });
+  opened.push(() => keeper.close());
   const recovery = await openRecovery({
     db,
-    rootKeys: () => publisherKeys(db).required(),
+    rootKeys: () => repository.rootKeys(),
     director: directorKeys,
     now,
   });
@@ -178,6 +192,7 @@ async function open(
   const app = createApp({
     db,
     blobs,
+    repository,
     log,
     version,
     now,
@@ -208,7 +223,7 @@ async function open(
         },
       }),
     ],
-    metrics: [rolloutMetrics(db), telemetryMetrics(db)],
+    metrics: [rolloutMetrics(db), telemetryMetrics(db), repositoryMetrics(db, now)],
   });
   opened.push(() => app.close());
   const address = `${http.host}:${http.port}`;

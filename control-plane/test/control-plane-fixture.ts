@@ -6,16 +6,25 @@ import type { FastifyInstance, RouteOptions } from 'fastify';
 import { pino } from 'pino';
 import { digestHex, digestOf, type DeviceId, type Digest, type ModelName, type Version } from '@drover/shared/ids';
 import type { Manifest } from '@drover/shared/manifest';
-import { RELEASE_TYPE, signEnrolment, type EnrolmentRequest } from '@drover/shared/protocol';
+import { signEnrolment, type EnrolmentRequest } from '@drover/shared/protocol';
 import {
   bulkSigner,
   createKeyPair,
   occasionalSigner,
   publicKeyOf,
-  signEnvelope,
   type Envelope,
   type KeyPair,
 } from '@drover/shared/trust';
+import {
+  delegate,
+  firstModelRole,
+  firstRoot,
+  firstTargets,
+  renew,
+  withRelease,
+  type Holders,
+} from '@drover/shared/trust/ceremony';
+import { signatureOf, tufSigner, type Root, type Targets } from '@drover/shared/trust/tuf';
 import { createApp } from '../src/app.js';
 import { openBlobDirectory, type BlobStore } from '../src/blobs/index.js';
 import { startBroker } from '../src/broker/index.js';
@@ -30,6 +39,14 @@ import {
 import { createDirector } from '../src/director/index.js';
 import { tokens, type Role } from '../src/governance/index.js';
 import { openRecovery, recoveryRoutes } from '../src/recovery/index.js';
+import {
+  metadataFiles,
+  openOnlineKeys,
+  releaseRepository,
+  repositoryMetrics,
+  type ReleaseRepository,
+  type SentDocument,
+} from '../src/release-repository/index.js';
 import { rolloutMetrics, rolloutRoutes, startEngine } from '../src/rollouts/index.js';
 import { openPacks, packRoutes, type Packs } from '../src/packs/index.js';
 import { deviceViews, telemetryMetrics, telemetryRoutes } from '../src/telemetry/index.js';
@@ -50,6 +67,7 @@ export interface ControlPlaneFixture {
   readonly certificates: DeviceCertificates;
   /** Devices whose connections were cut. */
   readonly cut: readonly string[];
+  readonly repository: ReleaseRepository;
   readonly token: (role: Role) => Promise<Record<string, string>>;
   close(): Promise<void>;
 }
@@ -100,9 +118,11 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     onError: (error) => errors.push(error),
     intervalMs: 60_000,
   });
+  const repository = releaseRepository({ db, files: blobs, keys: openOnlineKeys(join(directory, 'online-keys')), now });
   const app = createApp({
     db,
     blobs,
+    repository,
     now,
     log: pino({ level: 'silent' }),
     version: '0.0.0-test',
@@ -126,7 +146,7 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
       telemetryRoutes({ db }),
       recoveryRoutes({ recovery, onInstalled: () => Promise.resolve() }),
     ],
-    metrics: [rolloutMetrics(db), telemetryMetrics(db)],
+    metrics: [rolloutMetrics(db), telemetryMetrics(db), repositoryMetrics(db, now)],
   });
   const declared: RouteOptions[] = [];
   app.addHook('onRoute', (route) => {
@@ -147,6 +167,7 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     authorities,
     certificates,
     cut,
+    repository,
     async token(role) {
       const known = made.get(role);
       const token =
@@ -176,21 +197,25 @@ export const enrolmentFactsOf = (brokerUrl: string): EnrolmentFacts => ({
   pin: () => undefined,
 });
 
+export const MODEL = 'gas-classifier' as ModelName;
+const YEAR_MS = 365 * 86_400_000;
+
 export interface TestRelease {
   readonly manifest: Manifest;
   readonly digest: Digest;
-  readonly envelope: Envelope;
+  readonly manifestBytes: Buffer;
+  /** With the manifest. */
   readonly files: readonly Uint8Array[];
 }
 
-/** A signed release of two small files. The control plane looks at digests, sizes and signatures, never into a model. */
-export function makeRelease(key: KeyPair, version: string, changes: Partial<Manifest> = {}): TestRelease {
+/** A release of two small files. The control plane looks at digests, sizes and signatures, never into a model. */
+export function makeRelease(version: string, changes: Partial<Manifest> = {}): TestRelease {
   const model = randomBytes(2000);
   const golden = randomBytes(100);
   const reference = (path: string, bytes: Uint8Array) => ({ path, digest: digestOf(bytes), bytes: bytes.length });
   const manifest: Manifest = {
     format: 'drover.release/1',
-    model: 'gas-classifier' as ModelName,
+    model: MODEL,
     version: version as Version,
     createdAt: '2026-01-02T03:04:05Z',
     task: { type: 'tensors' },
@@ -212,20 +237,68 @@ export function makeRelease(key: KeyPair, version: string, changes: Partial<Mani
     lineage: { data: [] },
     ...changes,
   };
-  const payload = Buffer.from(JSON.stringify(manifest));
-  const envelope = signEnvelope(RELEASE_TYPE, payload, [occasionalSigner(key)]);
-  return { manifest, digest: digestOf(payload), envelope, files: [model, golden] };
+  const manifestBytes = Buffer.from(JSON.stringify(manifest));
+  return { manifest, digest: digestOf(manifestBytes), manifestBytes, files: [model, golden, manifestBytes] };
 }
 
-export async function trustPublisher({ app, publisher, token }: ControlPlaneFixture): Promise<void> {
-  const set = { threshold: 1, keys: [publicKeyOf(publisher)] };
-  const answer = await app.inject({
-    method: 'PUT',
-    url: '/api/v1/publisher-keys',
-    headers: await token('admin'),
-    payload: set,
-  });
-  if (answer.statusCode !== 200) throw new Error(answer.body);
+export const holders = (...keys: readonly KeyPair[]): Holders => ({ threshold: 1, keys });
+
+export const signedBy = (role: string, signed: Root | Targets, ...keys: readonly KeyPair[]): SentDocument => ({
+  role,
+  signed,
+  signatures: keys.map((key) => signatureOf(signed, tufSigner(key))),
+});
+
+/** The first root and targets, both held by the publisher, who may sign releases of `MODEL`. */
+export function firstDocuments({ publisher, repository, clock }: ControlPlaneFixture): {
+  root: Root;
+  targets: Targets;
+} {
+  const expiresAtMs = clock.at + YEAR_MS;
+  const online = { threshold: 1, keys: repository.keys.list() };
+  const root = firstRoot({ root: holders(publisher), targets: holders(publisher), online, expiresAtMs });
+  const targets = { ...delegate(firstTargets(expiresAtMs), MODEL, holders(publisher), expiresAtMs), version: 1 };
+  return { root, targets };
+}
+
+export const publication = (fixture: ControlPlaneFixture, documents: readonly SentDocument[], role: Role = 'admin') =>
+  post(fixture, role, '/repository/publications', { documents });
+
+export async function beginRepository(fixture: ControlPlaneFixture): Promise<void> {
+  const { root, targets } = firstDocuments(fixture);
+  const { publisher } = fixture;
+  const answer = await publication(fixture, [
+    signedBy('root', root, publisher),
+    signedBy('targets', targets, publisher),
+  ]);
+  if (answer.statusCode !== 201) throw new Error(answer.body);
+}
+
+/** The next version of the model's role, with these releases. */
+export async function nextModelRole(
+  fixture: ControlPlaneFixture,
+  ...releases: readonly TestRelease[]
+): Promise<Targets> {
+  const expiresAtMs = fixture.clock.at + YEAR_MS;
+  const present = (await metadataFiles(fixture.db).current())?.models.get(MODEL)?.signed;
+  return releases.reduce(
+    (role, { manifest, digest, manifestBytes }) =>
+      withRelease(role, {
+        model: MODEL,
+        version: manifest.version,
+        manifestBytes: manifestBytes.length,
+        sha256: digestHex(digest),
+      }),
+    present ? renew(present, expiresAtMs) : firstModelRole(expiresAtMs),
+  );
+}
+
+export async function publish(
+  fixture: ControlPlaneFixture,
+  release: TestRelease,
+  key = fixture.publisher,
+): Promise<Answer> {
+  return publication(fixture, [signedBy(MODEL, await nextModelRole(fixture, release), key)], 'publisher');
 }
 
 /** What tests look at in an answer. */

@@ -79,6 +79,7 @@ export async function startControlPlaneProcess(): Promise<RunningControlPlane> {
         out: (text) => void out.push(`${text}\n`),
         err: (text) => void err.push(`${text}\n`),
         ask: () => Promise.reject(new Error('nobody is here to be asked')),
+        askSecret: () => Promise.reject(new Error('nobody is here to be asked')),
         sleep: () => Promise.resolve(),
       },
       '0.0.0-test',

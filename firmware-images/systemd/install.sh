@@ -10,7 +10,7 @@ Usage: install.sh [install] --bundle FILE [options]
 
   --bundle FILE           the agent, as bundle.mjs packed it
   --sha256 HEX            its digest (default: what FILE.sha256 says)
-  --publisher-keys FILE   public keys whose releases this device shall run; kept as /etc/drover/publisher-keys.json
+  --release-root FILE     root.json of the release repository (drover keys export); kept as /etc/drover/root.json
   --control-plane URL     enrol there, with
   --token TOKEN           a one-time claim token (or in the environment variable DROVER_TOKEN, which other users can't see)
   --node PATH             the Node.js to use (default: /opt/drover/node/bin/node, /usr/bin/node, /usr/local/bin/node, PATH)
@@ -18,7 +18,7 @@ Usage: install.sh [install] --bundle FILE [options]
   --root DIR              write everything under DIR, for an image: no user, no service, no enrolment
 
 uninstall keeps /etc/drover and /var/lib/drover (the device's identity, models, journal); --purge removes them and the user too.
-Example: sudo ./install.sh --bundle drover-agent-0.1.0-linux-arm64-abi115.tar.gz --publisher-keys keys.json \
+Example: sudo ./install.sh --bundle drover-agent-0.1.0-linux-arm64-abi115.tar.gz --release-root root.json \
            --control-plane http://control-plane:7070 --token TOKEN
 END
 }
@@ -36,7 +36,7 @@ misused() {
 }
 
 command=install purge='' assume_yes='' dry_run='' root=''
-bundle='' sha256='' publisher_keys='' control_plane='' token="${DROVER_TOKEN:-}" wanted_node=''
+bundle='' sha256='' release_root='' control_plane='' token="${DROVER_TOKEN:-}" wanted_node=''
 case "${1:-}" in
 install | uninstall)
   command=$1
@@ -52,12 +52,12 @@ while [ $# -gt 0 ]; do
     usage
     exit 0
     ;;
-  --bundle | --sha256 | --publisher-keys | --control-plane | --token | --node | --root)
+  --bundle | --sha256 | --release-root | --control-plane | --token | --node | --root)
     [ -n "${2:-}" ] || misused "$1 needs a value."
     case "$1" in
     --bundle) bundle=$2 ;;
     --sha256) sha256=$2 ;;
-    --publisher-keys) publisher_keys=$2 ;;
+    --release-root) release_root=$2 ;;
     --control-plane) control_plane=$2 ;;
     --token) token=$2 ;;
     --node) wanted_node=$2 ;;
@@ -297,11 +297,11 @@ $(say "$gpu_nodes" | sed 's/.*/DeviceAllow=& rw/')"
   fi
   # Never overwritten: it is the operator's.
   if [ ! -e "$etc/agent.json" ]; then printf '{\n  "dataDir": "/var/lib/drover"\n}\n' | put "$etc/agent.json" 644; fi
-  if [ -n "$publisher_keys" ]; then
-    if [ -e "$etc/publisher-keys.json" ] && ! cmp -s "$publisher_keys" "$etc/publisher-keys.json"; then
-      die "$etc/publisher-keys.json holds other keys than $publisher_keys." 'The keys decide whose code this device runs, so they are never replaced in passing: remove that file first if you mean it.'
+  if [ -n "$release_root" ]; then
+    if [ -e "$etc/root.json" ] && ! cmp -s "$release_root" "$etc/root.json"; then
+      die "$etc/root.json is another root than $release_root." 'The root decides whose code this device runs, so it is never replaced in passing: remove that file first if you mean it. Newer versions of the same root need no file: the device follows them by itself.'
     fi
-    [ -e "$etc/publisher-keys.json" ] || put "$etc/publisher-keys.json" 644 <"$publisher_keys"
+    [ -e "$etc/root.json" ] || put "$etc/root.json" 644 <"$release_root"
   fi
   act mkdir -p "$data"
   on_host chown drover:drover "$data"
@@ -316,7 +316,7 @@ enrol() {
     say "would enrol at $control_plane"
   else
     runuser -u drover -- "$opt/launcher/drover-agent" enrol --config "$etc/agent.json" --control-plane "$control_plane" --token "$token" \
-      --publisher-keys "$etc/publisher-keys.json" || die "Enrolment at $control_plane failed." 'The lines above say why. The agent is installed; run this again with a fresh token.'
+      --root "$etc/root.json" || die "Enrolment at $control_plane failed." 'The lines above say why. The agent is installed; run this again with a fresh token.'
     say "$control_plane" | put "$etc/enrolled-at" 644
     changed=1
   fi
@@ -327,7 +327,7 @@ start() {
   act systemctl daemon-reload
   act systemctl enable --quiet drover-agent.service
   if [ -z "$control_plane" ] && [ -z "$(ls -A "$data" 2>/dev/null)" ]; then
-    say 'Not started, because this device is not enrolled: run this again with --publisher-keys, --control-plane and --token.'
+    say 'Not started, because this device is not enrolled: run this again with --release-root, --control-plane and --token.'
   elif [ -n "$changed" ] || ! systemctl is-active --quiet drover-agent.service 2>/dev/null; then
     act systemctl restart drover-agent.service || die 'The agent did not start.' "See journalctl -u drover-agent -n 50.${previous:+ To go back: ln -sfn $previous /opt/drover/versions/factory && systemctl restart drover-agent}"
   fi
@@ -337,9 +337,9 @@ install_agent() {
   [ -z "$control_plane" ] || [ -z "$root" ] || misused '--control-plane does not go with --root: an image must not share one identity among its devices.'
   if [ -n "$control_plane" ]; then
     [ -n "$token" ] || misused '--control-plane needs --token.'
-    [ -n "$publisher_keys" ] || [ -e "$etc/publisher-keys.json" ] || misused '--control-plane needs --publisher-keys.'
+    [ -n "$release_root" ] || [ -e "$etc/root.json" ] || misused '--control-plane needs --release-root.'
   fi
-  [ -z "$publisher_keys" ] || [ -r "$publisher_keys" ] || die "$publisher_keys can't be read." 'Check the path and its permissions.'
+  [ -z "$release_root" ] || [ -r "$release_root" ] || die "$release_root can't be read." 'Check the path and its permissions.'
   changed=''
   inspect
   check_bundle
@@ -353,7 +353,7 @@ install_agent() {
 }
 
 uninstall_agent() {
-  [ -z "$bundle$sha256$publisher_keys$control_plane$wanted_node" ] || misused 'uninstall takes only --purge, --yes, --dry-run and --root.'
+  [ -z "$bundle$sha256$release_root$control_plane$wanted_node" ] || misused 'uninstall takes only --purge, --yes, --dry-run and --root.'
   if [ -n "$purge" ] && [ -z "$assume_yes$dry_run" ]; then
     [ -t 0 ] || misused '--purge deletes the identity, models and history of this device for good: confirm with --yes.'
     printf 'Delete the identity, models and history of this device for good? [y/N] '

@@ -4,10 +4,18 @@ import { join } from 'node:path';
 import { spawnSync } from 'node:child_process';
 import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { writeDurably } from '../host/index.js';
-import { identityChannel, loadDeviceKey, loadIdentity, networkOf, type Identity } from '../identity/index.js';
+import {
+  identityChannel,
+  loadDeviceKey,
+  loadIdentity,
+  networkOf,
+  verifyPinnedRoot,
+  type Identity,
+} from '../identity/index.js';
 import type { Channel } from '../link/index.js';
 import { BUILD_FLOOR_MS } from '../host/index.js';
 import type { AgentConfig } from '../config/index.js';
+import type { AgentStatus } from '../supervisor/agent.js';
 import { readStatus } from '../supervisor/status-socket.js';
 import { provenProvider } from './proven-provider.js';
 import type { Terminal } from './terminal.js';
@@ -35,11 +43,12 @@ export async function examine(config: AgentConfig, asJson: boolean, terminal: Te
     enrolled
       ? ok(
           'identity',
-          `enrolled as ${enrolled.grant.deviceId}, ${enrolled.publisherKeys.keys.length} publisher key(s) pinned`,
+          `enrolled as ${enrolled.grant.deviceId}, root version ${verifyPinnedRoot(Buffer.from(enrolled.pinnedRoot)).version} pinned`,
         )
       : failed('identity', 'what' in identity ? `${identity.what} ${identity.remedy}` : ''),
     ...(enrolled ? await checkLinks(enrolled, config) : []),
     await checkAgent(config),
+    ...(enrolled ? [await checkRepository(config)] : []),
     await checkProvider(config),
     checkSystemd(),
   ];
@@ -167,6 +176,20 @@ async function checkAgent({ dataDir }: AgentConfig): Promise<Check> {
     const { what, remedy } = toCodedErrorJson(error);
     return failed('agent', `${what} ${remedy}`);
   }
+}
+
+/** Stale is no fault of the device, and it serves on; but nobody should have to find out by a release that does not arrive. */
+async function checkRepository({ dataDir }: AgentConfig): Promise<Check> {
+  const name = 'repository';
+  const status = await readStatus(dataDir).catch(() => undefined);
+  const repository = (status as Partial<AgentStatus> | undefined)?.repository;
+  if (!repository) return ok(name, 'is known once the agent runs');
+  const { rootVersion, rootExpiresAt, freshUntil, stale } = repository;
+  if (stale && freshUntil !== undefined) return failed(name, `STALE: ${stale.what} ${stale.remedy}`);
+  return ok(
+    name,
+    `root version ${rootVersion} until ${rootExpiresAt}, ${freshUntil === undefined ? 'not asked yet' : `fresh until ${freshUntil}`}`,
+  );
 }
 
 /** The only proof of a provider is a run: a model of a few weights, made here, through a real session. */

@@ -1,16 +1,18 @@
 import { readFileSync } from 'node:fs';
-import { parseKeySet, TrustError } from '@drover/shared/trust';
+import { TufError } from '@drover/shared/trust/tuf';
 import { agentVersion, deviceIdOf, type AgentConfig } from '../config/index.js';
 import { systemClock } from '../host/index.js';
-import { enrol, networkOf } from '../identity/index.js';
+import { enrol, networkOf, verifyPinnedRoot } from '../identity/index.js';
 import { prepareDataDir } from './data-dir.js';
 import type { Terminal } from './terminal.js';
 
 export async function enrolDevice(
   config: AgentConfig,
-  options: { controlPlane: string; token: string; publisherKeys: string },
+  options: { controlPlane: string; token: string; root: string },
   terminal: Terminal,
 ): Promise<void> {
+  const pinnedRoot = readRoot(options.root);
+  const { version, keySet } = verifyPinnedRoot(pinnedRoot);
   await prepareDataDir(config.dataDir);
   const identity = await enrol({
     controlPlaneUrl: options.controlPlane,
@@ -18,7 +20,7 @@ export async function enrolDevice(
     deviceId: deviceIdOf(config),
     hardwareClass: config.hardwareClass,
     attributes: config.attributes,
-    publisherKeys: readKeySet(options.publisherKeys),
+    pinnedRoot,
     agentVersion: agentVersion(),
     dataDir: config.dataDir,
     clock: systemClock,
@@ -26,20 +28,20 @@ export async function enrolDevice(
   });
   terminal.stdout(
     `This device is enrolled as ${identity.grant.deviceId} at ${identity.controlPlaneUrl}.\n` +
-      `It will run releases signed by ${identity.publisherKeys.threshold} of ${identity.publisherKeys.keys.length} pinned publisher key(s).\n` +
+      `It runs releases of the repository whose root (version ${version}) ${keySet.threshold} of ${keySet.keys.length} key(s) sign.\n` +
       'Next: drover-agent run, or systemctl start drover-agent\n',
   );
 }
 
-function readKeySet(file: string) {
+function readRoot(file: string): Uint8Array {
   try {
-    return parseKeySet(JSON.parse(readFileSync(file, 'utf8')));
+    return readFileSync(file);
   } catch (cause) {
-    if (cause instanceof TrustError) throw cause;
-    throw new TrustError('KEY_MALFORMED', `The publisher keys cannot be read: ${(cause as Error).message}.`, {
+    throw new TufError('TUF_ANCHOR_INVALID', `The root cannot be read: ${(cause as Error).message}.`, {
+      section: '5.2',
       where: file,
       remedy:
-        'Make the file with `drover keys public`, and copy it to this device by hand, not through the control plane.',
+        'Make the file with `drover keys export root.json`, and copy it to this device by hand, not through the control plane.',
       cause,
     });
   }

@@ -47,19 +47,17 @@ export async function runCommand(terminal: Terminal): Promise<number> {
     .requiredOption('--control-plane <url>', 'address of the control plane')
     .requiredOption('--token <token>', 'claim token (drover device token create)')
     .option('--ca <file>', 'authority that the server proves itself by, where the token pins none')
-    .requiredOption('--publisher-keys <file>', 'public keys whose releases this device shall run')
+    .requiredOption('--root <file>', 'root.json of the release repository: its holders decide what this device runs')
     .addHelpText(
       'after',
-      '\nExample: drover-agent enrol --control-plane http://10.0.0.5:7070 --token TOKEN --publisher-keys keys.json',
+      '\nExample: drover-agent enrol --control-plane http://10.0.0.5:7070 --token TOKEN --root root.json',
     )
-    .action(
-      async (options: CommonOptions & { controlPlane: string; token: string; publisherKeys: string; ca?: string }) => {
-        const { enrolDevice } = await import('./enrol.js');
-        const config = await read(options);
-        const tls = options.ca === undefined ? config.tls : { ca: resolve(options.ca) };
-        await enrolDevice({ ...config, tls }, options, terminal);
-      },
-    );
+    .action(async (options: CommonOptions & { controlPlane: string; token: string; root: string; ca?: string }) => {
+      const { enrolDevice } = await import('./enrol.js');
+      const config = await read(options);
+      const tls = options.ca === undefined ? config.tls : { ca: resolve(options.ca) };
+      await enrolDevice({ ...config, tls }, options, terminal);
+    });
   configured(program.command('status'))
     .description('What the running agent is doing.')
     .option('--json', 'print the whole state as JSON')

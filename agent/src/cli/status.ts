@@ -23,8 +23,22 @@ export async function showStatus(config: AgentConfig, asJson: boolean, terminal:
       const drift = status.driftedModels.includes(model) ? ', DRIFT' : '';
       return `  ${model}: ${what}${adapted}${drift}; update: ${update.state}`;
     }),
+    repositoryLine(status.repository),
     ...(linkProblem ? [`  ! ${linkProblem.code}: ${linkProblem.what}\n    ${linkProblem.remedy}`] : []),
     ...status.lastProblems.map(({ code, what, remedy }) => `  ! ${code}: ${what}\n    ${remedy}`),
   ];
   terminal.stdout(`${lines.join('\n')}\n`);
+}
+
+function repositoryLine({
+  rootVersion,
+  rootExpiresAt,
+  freshUntil,
+  stale,
+  lastFailure,
+}: AgentStatus['repository']): string {
+  const root = `releases: root version ${rootVersion}, holds until ${rootExpiresAt}`;
+  if (stale && freshUntil !== undefined)
+    return `  ${root}; STALE: ${stale.what}${lastFailure ? ` Last look: ${lastFailure.code}.` : ''} The device serves on.`;
+  return `  ${root}; fresh until ${freshUntil ?? 'the first refresh'}`;
 }

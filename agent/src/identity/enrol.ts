@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import type { DeviceId } from '@drover/shared/ids';
 import { EnrolmentGrant, parseClaimToken, signEnrolment } from '@drover/shared/protocol';
-import { occasionalSigner, parseKeySet, publicKeyOf, type KeySet } from '@drover/shared/trust';
+import { occasionalSigner, parseKeySet, publicKeyOf } from '@drover/shared/trust';
 import { BUILD_FLOOR_MS, timeToJudgeBy, type Clock } from '../host/index.js';
 import { createChannel, isSecure } from '../link/index.js';
 import { loadOrCreateDeviceKey } from './device-key.js';
@@ -9,6 +9,7 @@ import { IdentityError } from './errors.js';
 import { exchange } from './exchange.js';
 import { saveIdentity, type Identity } from './identity.js';
 import type { Network } from './network.js';
+import { verifyPinnedRoot } from './pinned-root.js';
 
 export interface EnrolOptions {
   /** For example https://drover.example.org */
@@ -17,8 +18,8 @@ export interface EnrolOptions {
   readonly deviceId: DeviceId;
   readonly hardwareClass: string;
   readonly attributes: Readonly<Record<string, string>>;
-  /** Pinned from now on. */
-  readonly publisherKeys: KeySet;
+  /** The bytes of root.json; pinned from now on. */
+  readonly pinnedRoot: Uint8Array;
   readonly agentVersion: string;
   /** Made when it does not exist. */
   readonly dataDir: string;
@@ -36,13 +37,14 @@ const NO_PROXY: Network = { proxy: { exceptions: [] } };
  *
  * Over TLS the server proves itself by the authority that the claim token pins, else by the operator's file, else by those of the system.
  *
- * @throws IdentityError ENROLMENT_REFUSED with the server's words, ENROLMENT_UNREACHABLE, ENROLMENT_ANSWER_INVALID, IDENTITY_MISMATCH
+ * @throws IdentityError ENROLMENT_REFUSED with the server's words, ENROLMENT_UNREACHABLE, ENROLMENT_ANSWER_INVALID, IDENTITY_MISMATCH; TufError
+ *   TUF_ANCHOR_INVALID
  */
 export async function enrol(options: EnrolOptions): Promise<Identity> {
   const { dataDir, deviceId, hardwareClass } = options;
   const attributes = { ...options.attributes };
   const controlPlaneUrl = options.controlPlaneUrl.replace(/\/+$/, '');
-  const publisherKeys = parseKeySet(options.publisherKeys);
+  verifyPinnedRoot(options.pinnedRoot);
   await mkdir(dataDir, { recursive: true });
   const key = await loadOrCreateDeviceKey(dataDir);
   const { secret, pin } = parseClaimToken(options.claimToken);
@@ -90,7 +92,7 @@ export async function enrol(options: EnrolOptions): Promise<Identity> {
     controlPlaneUrl,
     hardwareClass,
     attributes,
-    publisherKeys,
+    pinnedRoot: Buffer.from(options.pinnedRoot).toString('utf8'),
     serverTrust: isSecure(controlPlaneUrl) && !hasOwnAnchor ? 'system' : 'authorities',
     ...(ca === undefined ? {} : { ca }),
     grant,

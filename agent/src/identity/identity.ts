@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { Type, type Static } from 'typebox';
 import type { DeviceId } from '@drover/shared/ids';
 import { EnrolmentGrant } from '@drover/shared/protocol';
-import { KeySet, parseKeySet } from '@drover/shared/trust';
+import { parseKeySet } from '@drover/shared/trust';
+import { verifyPinnedRoot } from './pinned-root.js';
 import { formatProblems, validate } from '@drover/shared/validation';
 import { systemCode, writeDurably } from '../host/index.js';
 import { IdentityError } from './errors.js';
@@ -16,8 +17,8 @@ export const Identity = Type.Object(
     controlPlaneUrl: Type.String({ minLength: 1 }),
     hardwareClass: Type.String({ minLength: 1, maxLength: 64 }),
     attributes: Type.Record(Type.String(), Type.String()),
-    /** Pinned at enrolment from a file of the operator, never taken from the control plane. */
-    publisherKeys: KeySet,
+    /** The root.json whose holders decide whose releases this device runs: from a file of the operator, never taken from the control plane. */
+    pinnedRoot: Type.String({ minLength: 2, maxLength: 131_072 }),
     /** Whether, over TLS, the authorities that the system brings count beside those of the grant: by how the server proved itself at enrolment. */
     serverTrust: Type.Union([Type.Literal('authorities'), Type.Literal('system')]),
     /** Certificates of the operator's authority, PEM, as the device was given them at enrolment. */
@@ -32,7 +33,7 @@ export const deviceIdOf = (identity: Identity): DeviceId => identity.grant.devic
 
 const identityFile = (dataDir: string): string => join(dataDir, 'identity.json');
 
-/** @throws IdentityError IDENTITY_NOT_ENROLLED, IDENTITY_DAMAGED */
+/** @throws IdentityError IDENTITY_NOT_ENROLLED, IDENTITY_DAMAGED; TufError TUF_ANCHOR_INVALID */
 export async function loadIdentity(dataDir: string): Promise<Identity> {
   const file = identityFile(dataDir);
   const damaged = (why: string, cause?: unknown) =>
@@ -59,7 +60,7 @@ export async function loadIdentity(dataDir: string): Promise<Identity> {
     throw damaged('it is not JSON', cause);
   }
   const identity = validate(Identity, json, (problems) => damaged(formatProblems(problems)));
-  parseKeySet(identity.publisherKeys);
+  verifyPinnedRoot(Buffer.from(identity.pinnedRoot));
   parseKeySet(identity.grant.director);
   return identity;
 }

@@ -1,5 +1,6 @@
 export { loadDeviceKey, loadOrCreateDeviceKey } from './device-key.js';
 export { deviceIdOf, Identity, loadIdentity } from './identity.js';
+export { verifyPinnedRoot } from './pinned-root.js';
 export { enrol, type EnrolOptions } from './enrol.js';
 export { IDENTITY_CODES, IdentityError } from './errors.js';
 export { identityChannel, networkOf, type Network } from './network.js';

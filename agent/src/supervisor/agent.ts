@@ -23,6 +23,7 @@ import { createClosers, type Closers } from './closers.js';
 import { every } from './every.js';
 import type { Log } from './log.js';
 import { createProblems } from './problems.js';
+import { createRepositoryWatch, type RepositoryReport } from './repository-watch.js';
 import { createTelemetryReports } from './telemetry-reports.js';
 import { TuningQueue } from './tuning-queue.js';
 import { watchServing } from './watched-serving.js';
@@ -51,7 +52,7 @@ export interface AgentStatus {
   /** Why it is not connected, as far as that is known. */
   readonly linkProblem?: CodedErrorJson;
   readonly outbox: { reports: number; bytes: number; dropped: number };
-  readonly publisherKeys: readonly string[];
+  readonly repository: RepositoryReport;
   readonly models: StateBody['models'];
   readonly driftedModels: readonly string[];
   readonly lastProblems: readonly CodedErrorJson[];
@@ -73,6 +74,8 @@ const TUNING_INTERVAL_MS = 2_000;
 const CERTIFICATE_INTERVAL_MS = 12 * 3_600_000;
 /** What the link says when the broker does not take the certificate (any more). */
 const CERTIFICATE_REFUSED: ReadonlySet<LinkError['code']> = new Set(['LINK_REFUSED', 'LINK_CERTIFICATE_REFUSED']);
+/** How often it is asked whether a look at the release repository is due. */
+const REPOSITORY_INTERVAL_MS = 60_000;
 
 /**
  * Composes the agent from its parts: orders go to the updater, what happens goes to the outbox, and from there to the control plane whenever it
@@ -173,8 +176,7 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     dataDir: config.dataDir,
     deviceId: grant.deviceId,
     hardwareClass: identity.hardwareClass,
-    publisherKeys: identity.publisherKeys,
-    rootKeys: () => Promise.resolve(identity.publisherKeys),
+    pinnedRoot: Buffer.from(identity.pinnedRoot),
     enrolled: { epoch: grant.epoch, director: grant.director },
     source: httpReleaseSource({
       controlPlaneUrl: identity.controlPlaneUrl,
@@ -282,6 +284,9 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     reportChangedState();
     await telemetryReports.next();
   });
+  const repositoryWatch = createRepositoryWatch({ updater, clock, onIncident: incident });
+  loop(REPOSITORY_INTERVAL_MS, () => repositoryWatch.look());
+  closers.add(() => repositoryWatch.stop());
   loop(DRIFT_INTERVAL_MS, async () => {
     await driftWatch.check();
     await serving.watchRest();
@@ -298,7 +303,7 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
       connected: link.isConnected(),
       ...(linkProblem && !link.isConnected() ? { linkProblem } : {}),
       outbox: outbox.pending(),
-      publisherKeys: identity.publisherKeys.keys.map(({ keyId }) => keyId),
+      repository: repositoryWatch.report(),
       models: updater.state(),
       driftedModels: [...drifted],
       lastProblems: problems.last(),

@@ -1,7 +1,6 @@
 import type { Digest, ModelName } from '@drover/shared/ids';
 import type { IncidentBody } from '@drover/shared/protocol';
 import { AGENT_MODEL, type Platform } from '@drover/shared/manifest';
-import type { KeySet } from '@drover/shared/trust';
 import { withDeadline } from './deadline.js';
 import { UpdateError } from './errors.js';
 import type { Journal, ModelRecord } from './journal.js';
@@ -14,7 +13,6 @@ import type { ReleaseRef } from './accept.js';
 
 interface BaseModelEnvironment {
   readonly hardwareClass: string;
-  readonly publisherKeys: KeySet;
   readonly platform: Platform;
   readonly serving: Serving;
   readonly agent: AgentRunner;
@@ -122,8 +120,8 @@ export class BaseModel {
   }
 
   async #load(release: ReleaseRef, adaptation: Digest | undefined, signal: AbortSignal): Promise<InstalledModel> {
-    const { store, hardwareClass, publisherKeys, platform } = this.#environment;
-    const installed = await store.load({ model: this.#model, release, hardwareClass, publisherKeys, platform });
+    const { store, hardwareClass, platform } = this.#environment;
+    const installed = await store.load({ model: this.#model, release, hardwareClass, platform });
     if (isAgent(installed)) throw notPossible(`${this.#model} is no model.`);
     if (adaptation === undefined) return installed;
     const file = store.adaptationFile(adaptation);

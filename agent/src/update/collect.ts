@@ -2,10 +2,9 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestHex, type Digest } from '@drover/shared/ids';
 import { allFiles, ManifestError, parseRelease } from '@drover/shared/manifest';
-import { decodeEnvelope, TrustError } from '@drover/shared/trust';
 import { systemCode } from '../host/index.js';
 import type { WriteGate } from './kill-points.js';
-import { ENVELOPE_NAME, type ReleaseStore } from './store.js';
+import { MANIFEST_NAME, type ReleaseStore } from './store.js';
 
 export interface Kept {
   /** Manifest digests of releases that are committed, previous or in progress. */
@@ -15,7 +14,7 @@ export interface Kept {
 
 /**
  * Removes what nothing refers to. Synchronous on purpose: an update of another model that starts meanwhile could otherwise find a file that is
- * about to vanish. That update stores its envelope before it looks for files, so its files are among the kept ones here.
+ * about to vanish. That update stores its manifest before it looks for files, so its files are among the kept ones here.
  */
 export function collectGarbage(store: ReleaseStore, gate: WriteGate, kept: Kept): void {
   const { layout } = store;
@@ -23,7 +22,7 @@ export function collectGarbage(store: ReleaseStore, gate: WriteGate, kept: Kept)
   const adaptations = new Set([...kept.adaptations].map((digest) => `${digestHex(digest)}.onnx`));
   const blobs = new Set<string>();
   for (const hex of releases) {
-    for (const file of [join(layout.releases, hex, ENVELOPE_NAME), join(layout.incoming, `${hex}.dsse.json`)]) {
+    for (const file of [join(layout.releases, hex, MANIFEST_NAME), join(layout.incoming, `${hex}.json`)]) {
       for (const blob of blobsOf(readIfThere(file))) blobs.add(blob);
     }
   }
@@ -43,16 +42,15 @@ export function collectGarbage(store: ReleaseStore, gate: WriteGate, kept: Kept)
 const DOWNLOADS = new Set(['partial', 'spool', 'directory']);
 
 /**
- * The envelope was verified before it was stored; here it only says which files to spare. All variants count, which errs on the safe side. One that
- * was damaged since spares none: a release without its envelope can't be loaded, and is fetched again when it is ordered again.
+ * The manifest was verified before it was stored; here it only says which files to spare. All variants count, which errs on the safe side. One that
+ * was damaged since spares none: a release without its manifest can't be loaded, and is fetched again when it is ordered again.
  */
-function blobsOf(envelope: Uint8Array | undefined): string[] {
-  if (!envelope) return [];
+function blobsOf(manifestBytes: Uint8Array | undefined): string[] {
+  if (!manifestBytes) return [];
   try {
-    const manifest = parseRelease(Buffer.from(decodeEnvelope(envelope).payload, 'base64'));
-    return allFiles(manifest).map(({ digest }) => digestHex(digest));
+    return allFiles(parseRelease(manifestBytes)).map(({ digest }) => digestHex(digest));
   } catch (error) {
-    if (error instanceof TrustError || error instanceof ManifestError) return [];
+    if (error instanceof ManifestError) return [];
     throw error;
   }
 }

@@ -9,6 +9,8 @@ export const UPDATE_CODES = {
   DEPLOYMENT_EXPIRED: { fault: 'peer', retryable: false },
   DEPLOYMENT_ROLLBACK_REFUSED: { fault: 'peer', retryable: false },
   DEPLOYMENT_BELOW_REVERT_FLOOR: { fault: 'peer', retryable: false },
+  RELEASE_NOT_LISTED: { fault: 'peer', retryable: false },
+  REPOSITORIES_DISAGREE: { fault: 'peer', retryable: false },
   RELEASE_DIGEST_MISMATCH: { fault: 'peer', retryable: false },
   RELEASE_NOT_AS_ORDERED: { fault: 'peer', retryable: false },
   FETCH_DIGEST_MISMATCH: { fault: 'peer', retryable: false },

@@ -1,13 +1,16 @@
 import { Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { digestHex, type DeviceId, type Digest } from '@drover/shared/ids';
+import { MAX_MANIFEST_BYTES } from '@drover/shared/manifest';
+import type { MetadataFetcher } from '@drover/shared/trust/tuf';
 import { UpdateError } from './errors.js';
-import { MAX_ENVELOPE_BYTES } from './release.js';
 
 /** Where releases come from. Nothing that it gives is believed before it was checked. */
 export interface ReleaseSource {
-  /** The signed envelope of the manifest with this digest. */
-  envelope(digest: Digest, signal: AbortSignal): Promise<Uint8Array>;
+  /** Files of the release repository. */
+  readonly metadata: MetadataFetcher;
+  /** The bytes of the manifest with this digest. */
+  manifest(digest: Digest, signal: AbortSignal): Promise<Uint8Array>;
   /** The bytes of a file from `offset` to its end. */
   blob(digest: Digest, offset: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** A part of a file. Without it files come as a whole. */
@@ -82,10 +85,10 @@ export function httpReleaseSource(options: HttpSourceOptions): ReleaseSource {
   }
 
   /** All of it, bounded while it arrives. */
-  async function document(url: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
+  async function whole(url: string, headers: Record<string, string>, maxBytes: number, signal: AbortSignal) {
     const parts: Uint8Array[] = [];
     let bytes = 0;
-    for await (const part of read(url, { accept: 'application/octet-stream' }, signal)) {
+    for await (const part of read(url, headers, signal)) {
       bytes += part.length;
       if (bytes > maxBytes) throw tooLarge(url, maxBytes);
       parts.push(part);
@@ -95,17 +98,20 @@ export function httpReleaseSource(options: HttpSourceOptions): ReleaseSource {
 
   const rangeOf = ({ start, end }: ReadRange) => ({ range: `bytes=${start}-${end - 1}` });
   return {
-    async envelope(digest, signal) {
-      const url = `${controlPlaneUrl}/api/v1/device/releases/${digestHex(digest)}`;
-      const parts: Uint8Array[] = [];
-      let bytes = 0;
-      for await (const part of read(url, { accept: 'application/json' }, signal)) {
-        bytes += part.length;
-        if (bytes > MAX_ENVELOPE_BYTES) throw tooLarge(url, MAX_ENVELOPE_BYTES);
-        parts.push(part);
-      }
-      return Buffer.concat(parts);
+    metadata: {
+      async fetch(name, { maxBytes, signal }) {
+        // Compressed on the way; the bound counts what comes out of it.
+        const headers = { accept: 'application/json', 'accept-encoding': 'gzip' };
+        try {
+          return await whole(`${controlPlaneUrl}/api/v1/device/metadata/${name}`, headers, maxBytes, signal);
+        } catch (error) {
+          if (error instanceof UpdateError && error.code === 'FETCH_NOT_FOUND') return undefined;
+          throw error;
+        }
+      },
     },
+    manifest: (digest, signal) =>
+      whole(`${controlPlaneUrl}/api/v1/device/blobs/${digestHex(digest)}`, {}, MAX_MANIFEST_BYTES, signal),
     blob(digest, offset, signal) {
       const url = `${controlPlaneUrl}/api/v1/device/blobs/${digestHex(digest)}`;
       // Small files without an index come compressed where that helps; a part of one could not.
@@ -119,7 +125,7 @@ export function httpReleaseSource(options: HttpSourceOptions): ReleaseSource {
       const against = base === undefined ? '' : `/from/${digestHex(base)}`;
       const url = `${controlPlaneUrl}/api/v1/device/pack-directories/${digestHex(target)}${against}`;
       try {
-        return await document(url, maxBytes, signal);
+        return await whole(url, { accept: 'application/octet-stream' }, maxBytes, signal);
       } catch (error) {
         if (error instanceof UpdateError && error.code === 'FETCH_NOT_FOUND') return undefined;
         throw error;

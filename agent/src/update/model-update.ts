@@ -1,7 +1,6 @@
 import type { Digest, ModelName } from '@drover/shared/ids';
 import type { IncidentBody, RefusalBody, StateBody, TransitionBody, UpdateState } from '@drover/shared/protocol';
 import { AGENT_MODEL, type Platform } from '@drover/shared/manifest';
-import type { KeySet } from '@drover/shared/trust';
 import { backoffMs, type Clock } from '../host/index.js';
 import { BaseModel, notPossible } from './base-model.js';
 import { withDeadline } from './deadline.js';
@@ -28,12 +27,13 @@ import {
   type StepContext,
 } from './steps.js';
 import { isSameRelease, type ReleaseStore } from './store.js';
+import type { TrustedRepository } from './trusted-repository.js';
 
 /** What all models of a device share. */
 export interface UpdateEnvironment {
   readonly hardwareClass: string;
-  readonly publisherKeys: KeySet;
   readonly platform: Platform;
+  readonly repository: TrustedRepository;
   readonly source: ReleaseSource;
   readonly serving: Serving;
   readonly agent: AgentRunner;
@@ -241,7 +241,7 @@ export class ModelUpdate {
       if (this.model === AGENT_MODEL && !this.#environment.agent.isUpdatable) throw notUpdatable();
       return Promise.resolve({ event: 'done', reason: 'not on this device as ordered' });
     },
-    fetch: async (_, context) => ({ event: 'done', ...(await fetchRelease(context)) }),
+    fetch: async (_, context) => ({ event: 'done', ...(await fetchRelease(context, this.#wasCommitted(context))) }),
     verify: async (_, context) => ({ event: 'done', ...(await verifyRelease(context)) }),
     stage: async (_, context) => ({ event: 'done', ...(await stageRelease(context)) }),
     'self-test': async (_, context) => ({ event: 'done', ...(await selfTest(context)) }),
@@ -275,6 +275,12 @@ export class ModelUpdate {
       });
     },
   };
+
+  /** Going back to it needs no news from the publishers, if they have none. */
+  #wasCommitted({ deployment: { release } }: StepContext): boolean {
+    const { committed, previous } = this.record;
+    return isSameRelease(committed, release) || isSameRelease(previous, release);
+  }
 
   async #ensureCandidateServes(context: StepContext): Promise<void> {
     if (isSameRelease(this.base.serving()?.release, context.deployment.release)) return;

@@ -10,17 +10,15 @@ import {
   type ReleaseManifest,
   type Variant,
 } from '@drover/shared/manifest';
-import { RELEASE_TYPE } from '@drover/shared/protocol';
-import { decodeEnvelope, verifyEnvelope, type KeySet } from '@drover/shared/trust';
 import type { ReleaseRef } from './accept.js';
 import { UpdateError } from './errors.js';
 
-/** A release as its publisher signed it, checked against the order. */
+/** A release whose manifest has the digest that the order names, which its publishers have listed. */
 export interface VerifiedRelease {
   readonly release: ReleaseRef;
   readonly manifest: ReleaseManifest;
   readonly variant: Variant | AgentVariant;
-  readonly envelope: Uint8Array;
+  readonly manifestBytes: Uint8Array;
 }
 
 export interface ReleaseExpectation {
@@ -30,25 +28,16 @@ export interface ReleaseExpectation {
   readonly hardwareClass: string;
   /** Decides which bundle of an agent is meant. */
   readonly platform: Platform;
-  readonly publisherKeys: KeySet;
 }
 
-/** No release envelope is larger (docs/protocol.md, section 2). */
-export const MAX_ENVELOPE_BYTES = 2 * 1024 * 1024;
-
 /**
- * Opens a release (docs/protocol.md, section 3): the publishers' signatures over the raw bytes first, then that these bytes are the ones that
- * the director ordered, and only then the parser.
+ * Opens a release (docs/protocol.md, section 3): first that these bytes are the ones that the director ordered and the publishers listed under
+ * the same digest, and only then the parser. On the disk, the digest in the journal stands for both.
  *
- * @throws TrustError, ManifestError, UpdateError RELEASE_DIGEST_MISMATCH, RELEASE_NOT_AS_ORDERED
+ * @throws ManifestError, UpdateError RELEASE_DIGEST_MISMATCH, RELEASE_NOT_AS_ORDERED
  */
-export function openRelease(envelope: Uint8Array, expected: ReleaseExpectation): VerifiedRelease {
-  const { payload } = verifyEnvelope(
-    decodeEnvelope(envelope, MAX_ENVELOPE_BYTES),
-    RELEASE_TYPE,
-    expected.publisherKeys,
-  );
-  const digest = digestOf(payload);
+export function openRelease(manifestBytes: Uint8Array, expected: ReleaseExpectation): VerifiedRelease {
+  const digest = digestOf(manifestBytes);
   if (digest !== expected.release.digest) {
     throw new UpdateError(
       'RELEASE_DIGEST_MISMATCH',
@@ -59,17 +48,17 @@ export function openRelease(envelope: Uint8Array, expected: ReleaseExpectation):
       },
     );
   }
-  const manifest = parseRelease(payload);
+  const manifest = parseRelease(manifestBytes);
   if (manifest.model !== expected.model || manifest.version !== expected.release.version) {
     throw notAsOrdered(
-      `The signed manifest is ${manifest.model} ${manifest.version}; ordered was ${expected.model} ${expected.release.version}.`,
+      `The manifest is ${manifest.model} ${manifest.version}; ordered was ${expected.model} ${expected.release.version}.`,
     );
   }
   const variant = isAgentManifest(manifest)
     ? agentVariantFor(manifest, expected.platform)
     : variantFor(manifest, expected.hardwareClass);
   verifyPaths(filesOf(manifest, variant));
-  return { release: expected.release, manifest, variant, envelope };
+  return { release: expected.release, manifest, variant, manifestBytes };
 }
 
 /** Every file under its own path: unlike `filesFor`, equal contents under two paths are two entries. */

@@ -40,7 +40,7 @@ export const STATES = {
     serves: 'committed',
     mayCrashDevice: false,
   },
-  /** Invariant: all files are there. The envelope and each file are read from disk and checked. Exit: staging.
+  /** Invariant: all files are there. The manifest and each file are read from disk and checked. Exit: staging.
    * Resumes at fetching: a damaged file may have been removed just before. */
   verifying: {
     on: { done: 'staging', failed: 'falling-back' },

@@ -2,6 +2,7 @@ import type { CodedErrorJson } from '@drover/shared/coded-error';
 import { MANIFEST_CODES } from '@drover/shared/manifest';
 import type { Deployment } from '@drover/shared/protocol';
 import { TRUST_CODES } from '@drover/shared/trust';
+import { TUF_CODES } from '@drover/shared/trust/tuf';
 import type { UpdateCode } from './errors.js';
 import type { ModelRecord, UpdateRecord } from './journal.js';
 import { FOREIGN_FILE } from './model-file.js';
@@ -24,8 +25,11 @@ export interface StepResult {
 /** Errors that say that the release itself is not to be believed: the operator gets a refusal and not just a failed update. */
 const UNTRUSTED: ReadonlySet<string> = new Set<string>([
   ...Object.keys(TRUST_CODES),
+  ...Object.keys(TUF_CODES),
   ...Object.keys(MANIFEST_CODES),
   ...([
+    'RELEASE_NOT_LISTED',
+    'REPOSITORIES_DISAGREE',
     'RELEASE_DIGEST_MISMATCH',
     'RELEASE_NOT_AS_ORDERED',
     'FETCH_DIGEST_MISMATCH',

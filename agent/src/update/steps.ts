@@ -1,7 +1,7 @@
 import type { ModelName } from '@drover/shared/ids';
 import type { Deployment, RunningModel } from '@drover/shared/protocol';
 import { AGENT_MODEL, type Platform } from '@drover/shared/manifest';
-import type { KeySet } from '@drover/shared/trust';
+import { TufError } from '@drover/shared/trust/tuf';
 import type { Clock } from '../host/index.js';
 import type { FileReference } from '@drover/shared/manifest';
 import type { Bandwidth, Priority } from './delivery/bandwidth.js';
@@ -20,8 +20,10 @@ import {
   type ServingHealth,
 } from './ports.js';
 import { contractFor, judgeProbation } from './probation.js';
+import { toReportableError } from './reportable.js';
 import { filesOf, openRelease, type ReleaseExpectation, type VerifiedRelease } from './release.js';
 import type { ReleaseStore } from './store.js';
+import type { TrustedRepository } from './trusted-repository.js';
 
 /** Probation has no deadline of its own, and a test may hang. */
 const SELF_TEST_DEADLINE_MS = 15 * 60_000;
@@ -29,8 +31,8 @@ const SELF_TEST_DEADLINE_MS = 15 * 60_000;
 /** What the steps of one update work with. */
 export interface StepContext {
   readonly deployment: Deployment;
-  readonly publisherKeys: KeySet;
   readonly platform: Platform;
+  readonly repository: TrustedRepository;
   readonly source: ReleaseSource;
   readonly store: ReleaseStore;
   readonly serving: Serving;
@@ -48,16 +50,17 @@ export interface StepSuccess {
 
 export const expectationOf = (
   { model, release, hardwareClass }: Pick<Deployment, 'model' | 'release' | 'hardwareClass'>,
-  { publisherKeys, platform }: Pick<StepContext, 'publisherKeys' | 'platform'>,
-): ReleaseExpectation => ({ model, release, hardwareClass, publisherKeys, platform });
+  { platform }: Pick<StepContext, 'platform'>,
+): ReleaseExpectation => ({ model, release, hardwareClass, platform });
 
 const candidateOf = (context: StepContext): Promise<Installed> =>
   context.store.load(expectationOf(context.deployment, context));
 
-/** Envelope first: its signature decides whether anything else is fetched, and how much. */
-export async function fetchRelease(context: StepContext): Promise<StepSuccess> {
+/** First what both repositories say, then the manifest: it decides what else is fetched, and how much. */
+export async function fetchRelease(context: StepContext, wasCommitted: boolean): Promise<StepSuccess> {
   const { deployment, store, source, signal } = context;
-  const release = await openStoredOrFetchedEnvelope(context);
+  const listed = await confirmListed(context, wasCommitted);
+  const release = await openStoredOrFetchedManifest(context);
   const files = filesOf(release.manifest, release.variant);
   await store.reserve(files);
   const missing: FileReference[] = [];
@@ -71,7 +74,7 @@ export async function fetchRelease(context: StepContext): Promise<StepSuccess> {
   }
   const there = files.length - deliveries.length;
   const said = deliveries.filter(({ bytes }) => bytes > MENTIONED_BYTES).map(toWords);
-  const summary = `${deployment.release.version}: fetched ${deliveries.length} files, ${there} were there`;
+  const summary = `${deployment.release.version}: ${listed}; fetched ${deliveries.length} files, ${there} were there`;
   return { reason: [summary, ...said].join('; ') };
 }
 
@@ -87,21 +90,40 @@ function priorityOf({ downgrade }: Deployment, missing: readonly FileReference[]
 
 const toWords = ({ path, bytes, received, how }: Delivery): string => `${path}: ${received} of ${bytes} bytes, ${how}`;
 
-async function openStoredOrFetchedEnvelope(context: StepContext): Promise<VerifiedRelease> {
+/**
+ * Both repositories have to name the same bytes (docs/protocol.md, section 3). A release that this device committed before was listed then: where
+ * nobody can be asked, or what was listed has expired, a signed way back to it goes by that.
+ */
+async function confirmListed(context: StepContext, wasCommitted: boolean): Promise<string> {
+  const { deployment, repository, signal } = context;
+  const confirm = () => repository.confirm(deployment, signal);
+  if (!wasCommitted) return withRetries(context, confirm);
+  try {
+    return await confirm();
+  } catch (error) {
+    signal.throwIfAborted();
+    const mayPass =
+      (error instanceof UpdateError && error.retryable) || (error instanceof TufError && error.code === 'TUF_EXPIRED');
+    if (!mayPass) throw error;
+    return `committed here before, and not confirmed anew (${toReportableError(error).code})`;
+  }
+}
+
+async function openStoredOrFetchedManifest(context: StepContext): Promise<VerifiedRelease> {
   const { deployment, store, source, signal } = context;
   const expected = expectationOf(deployment, context);
-  const stored = await store.readEnvelope(deployment.release.digest);
+  const stored = await store.readManifest(deployment.release.digest);
   if (stored) {
     try {
       return openRelease(stored, expected);
     } catch {
-      // It held when it was stored, so the disk has changed it: no reason to refuse what the publisher may well have signed.
-      await store.discardEnvelope(deployment.release.digest);
+      // It held when it was stored, so the disk has changed it: no reason to refuse what the publisher may well have listed.
+      await store.discardManifest(deployment.release.digest);
     }
   }
-  const fetched = await withRetries(context, () => source.envelope(deployment.release.digest, signal));
+  const fetched = await withRetries(context, () => source.manifest(deployment.release.digest, signal));
   const release = openRelease(fetched, expected);
-  await store.storeEnvelope(release);
+  await store.storeManifest(release);
   return release;
 }
 
@@ -112,7 +134,7 @@ export async function verifyRelease(context: StepContext): Promise<StepSuccess> 
   const files = filesOf(release.manifest, release.variant);
   for (const file of files) await store.verifyBlob(file, signal);
   if (!('bundle' in release.variant)) await refuseForeignFiles(store.blobFile(release.variant.model.digest), signal);
-  return { reason: `signature and ${files.length} digests hold` };
+  return { reason: `the manifest and ${files.length} files have their digests` };
 }
 
 export async function stageRelease(context: StepContext): Promise<StepSuccess> {
@@ -126,9 +148,9 @@ export async function stageRelease(context: StepContext): Promise<StepSuccess> {
 
 async function openStored(context: StepContext): Promise<VerifiedRelease> {
   const { deployment, store } = context;
-  const envelope = await store.readEnvelope(deployment.release.digest);
-  if (envelope) return openRelease(envelope, expectationOf(deployment, context));
-  throw new UpdateError('UPDATE_FILE_DAMAGED', 'The fetched envelope of the release has vanished.', {
+  const manifestBytes = await store.readManifest(deployment.release.digest);
+  if (manifestBytes) return openRelease(manifestBytes, expectationOf(deployment, context));
+  throw new UpdateError('UPDATE_FILE_DAMAGED', 'The fetched manifest of the release has vanished.', {
     where: store.layout.incoming,
     remedy: 'Check the disk (smartctl, dmesg), then order the release again.',
   });

@@ -22,7 +22,7 @@ import { filesOf, openRelease, type ReleaseExpectation, type VerifiedRelease } f
 export interface StoreLayout {
   /** Whole files by digest. */
   readonly blobs: string;
-  /** Partial downloads by digest, and envelopes of releases that are not staged yet. */
+  /** Partial downloads by digest, and manifests of releases that are not staged yet. */
   readonly incoming: string;
   /** One folder per staged release, by the digest of its manifest. */
   readonly releases: string;
@@ -38,7 +38,7 @@ export const storeLayout = (dataDir: string): StoreLayout => ({
 });
 
 /** No manifest path begins with a dot, so this cannot collide with a file of the release. */
-export const ENVELOPE_NAME = '.release.dsse.json';
+export const MANIFEST_NAME = '.release.json';
 /** What the file system needs for itself and for the databases beside the files. */
 const RESERVE_BYTES = 16 * 1024 ** 2;
 
@@ -78,7 +78,7 @@ export class ReleaseStore {
   #directoryFile = (digest: Digest): string => join(this.layout.incoming, `${digestHex(digest)}.directory`);
   releaseDirectory = (digest: Digest): string => join(this.layout.releases, digestHex(digest));
   adaptationFile = (digest: Digest): string => join(this.layout.adaptations, `${digestHex(digest)}.onnx`);
-  #incomingEnvelope = (digest: Digest): string => join(this.layout.incoming, `${digestHex(digest)}.dsse.json`);
+  #incomingManifest = (digest: Digest): string => join(this.layout.incoming, `${digestHex(digest)}.json`);
 
   async hasBlob({ digest, bytes }: FileReference): Promise<boolean> {
     return (await sizeOf(this.blobFile(digest))) === bytes;
@@ -143,19 +143,19 @@ export class ReleaseStore {
     await this.#write(`directory:${digest}`, this.#directoryFile(digest), (file) => writeDurably(file, content));
   }
 
-  /** The envelope as it was stored, from the staged release or from an interrupted download. */
-  async readEnvelope(digest: Digest): Promise<Uint8Array | undefined> {
-    const staged = await readIfThere(join(this.releaseDirectory(digest), ENVELOPE_NAME));
-    return staged ?? readIfThere(this.#incomingEnvelope(digest));
+  /** The manifest as it was stored, from the staged release or from an interrupted download. */
+  async readManifest(digest: Digest): Promise<Uint8Array | undefined> {
+    const staged = await readIfThere(join(this.releaseDirectory(digest), MANIFEST_NAME));
+    return staged ?? readIfThere(this.#incomingManifest(digest));
   }
 
-  async discardEnvelope(digest: Digest): Promise<void> {
-    await rm(join(this.releaseDirectory(digest), ENVELOPE_NAME), { force: true });
-    await rm(this.#incomingEnvelope(digest), { force: true });
+  async discardManifest(digest: Digest): Promise<void> {
+    await rm(join(this.releaseDirectory(digest), MANIFEST_NAME), { force: true });
+    await rm(this.#incomingManifest(digest), { force: true });
   }
 
-  async storeEnvelope({ release, envelope }: VerifiedRelease): Promise<void> {
-    await this.#write('envelope', this.#incomingEnvelope(release.digest), (file) => writeDurably(file, envelope));
+  async storeManifest({ release, manifestBytes }: VerifiedRelease): Promise<void> {
+    await this.#write('manifest', this.#incomingManifest(release.digest), (file) => writeDurably(file, manifestBytes));
   }
 
   /** @throws UpdateError UPDATE_FILE_DAMAGED; the damaged blob is removed, so that the next attempt fetches it again */
@@ -185,7 +185,7 @@ export class ReleaseStore {
         folders.add(dirname(file));
         await linkOrCopy(this.blobFile(digest), file);
       }
-      await writeDurably(join(temporary, ENVELOPE_NAME), release.envelope);
+      await writeDurably(join(temporary, MANIFEST_NAME), release.manifestBytes);
       for (const folder of folders) await syncDirectory(folder);
     });
     await this.#write('stage:rename', target, async () => {
@@ -196,9 +196,9 @@ export class ReleaseStore {
   }
 
   /** The blobs were verified just before: a staged file that is one of them by another name is as good. */
-  async #isStaged(target: string, { envelope, manifest, variant }: VerifiedRelease, signal: AbortSignal) {
-    const staged = await readIfThere(join(target, ENVELOPE_NAME));
-    if (!staged || Buffer.compare(staged, envelope) !== 0) return false;
+  async #isStaged(target: string, { manifestBytes, manifest, variant }: VerifiedRelease, signal: AbortSignal) {
+    const staged = await readIfThere(join(target, MANIFEST_NAME));
+    if (!staged || Buffer.compare(staged, manifestBytes) !== 0) return false;
     for (const { path, digest } of filesOf(manifest, variant)) {
       const file = join(target, path);
       if (await isSameFile(file, this.blobFile(digest))) continue;
@@ -207,10 +207,10 @@ export class ReleaseStore {
     return true;
   }
 
-  /** A staged release, its signature checked again and its files present with their sizes. */
+  /** A staged release, its manifest checked again by digest and its files present with their sizes. */
   async load(expected: ReleaseExpectation): Promise<Installed> {
     const directory = this.releaseDirectory(expected.release.digest);
-    const envelope = await readIfThere(join(directory, ENVELOPE_NAME));
+    const manifestBytes = await readIfThere(join(directory, MANIFEST_NAME));
     const missing = (file: string) =>
       new UpdateError(
         'UPDATE_FILE_DAMAGED',
@@ -220,8 +220,8 @@ export class ReleaseStore {
           remedy: 'Check the disk (smartctl, dmesg), then order the release again.',
         },
       );
-    if (!envelope) throw missing(directory);
-    const { manifest, variant, release } = openRelease(envelope, expected);
+    if (!manifestBytes) throw missing(directory);
+    const { manifest, variant, release } = openRelease(manifestBytes, expected);
     for (const { path, bytes } of filesOf(manifest, variant)) {
       if ((await sizeOf(join(directory, path))) !== bytes) throw missing(join(directory, path));
     }

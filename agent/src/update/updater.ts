@@ -9,8 +9,8 @@ import {
   type UpdateState,
 } from '@drover/shared/protocol';
 import { AGENT_MODEL, type Platform } from '@drover/shared/manifest';
-import type { KeySet } from '@drover/shared/trust';
 import { DatabaseError } from '../database/index.js';
+import type { RepositoryStatus } from '@drover/shared/trust/tuf';
 import {
   clockState,
   diskFreeBytes as systemDiskFreeBytes,
@@ -31,18 +31,17 @@ import { isAgent, type AgentRunner, type InstalledModel, type Serving } from './
 import { toReportableError } from './reportable.js';
 import { acceptRecovery, authorityOf, isRecoveryStatement, type Enrolled } from './recovery.js';
 import { ReleaseStore } from './store.js';
+import { openTrustedRepository } from './trusted-repository.js';
 
 export interface UpdaterOptions {
   /** Absolute. Holds journal.db, its mirror, and the folders of the store. */
   readonly dataDir: string;
   readonly deviceId: DeviceId;
   readonly hardwareClass: string;
-  /** Who may sign releases. */
-  readonly publisherKeys: KeySet;
+  /** The root.json that this device was given when it was installed: it says whose releases it runs (TUF 1.0, section 5.2). */
+  readonly pinnedRoot: Uint8Array;
   /** Who may sign orders, and under which epoch, by the word of enrolment. */
   readonly enrolled: Enrolled;
-  /** Who may sign recovery statements: the newest root role that this device can get and verify. */
-  readonly rootKeys: () => Promise<KeySet>;
   readonly source: ReleaseSource;
   readonly serving: Serving;
   /** Who runs releases of the agent itself, and on what; without it they are refused. */
@@ -80,6 +79,10 @@ export interface Updater {
   state(): StateBody['models'];
   /** The latest time that a signed order vouched for; 0 before the first. */
   timeFloorMs(): number;
+  /** What is known of the release repository, and whether it is fresh. */
+  repository(): RepositoryStatus;
+  /** Looks for news of the release repository, so that staleness is noticed without an order. Rejects with the reason. */
+  refreshRepository(signal: AbortSignal): Promise<void>;
   /** What serves now: the committed release, its adaptation, or the candidate in probation. */
   active(model: ModelName): InstalledModel | undefined;
   /** @throws UpdateError ADAPTATION_NOT_POSSIBLE, ADAPTATION_DAMAGED; what serving throws, and then the base serves as before */
@@ -92,8 +95,10 @@ export interface Updater {
 
 const RETRY: RetryBounds = { firstMs: 1_000, maxMs: 60_000, giveUpAfterMs: 24 * 3_600_000 };
 const ACTIVATION_DEADLINE_MS = 15 * 60_000;
+/** A recovery statement does not wait longer for a newer root that may vouch for it. */
+const ROOT_LOOK_MS = 20_000;
 
-/** @throws DatabaseError, HostError when the data folder can't be used */
+/** @throws DatabaseError, HostError when the data folder can't be used; TufError TUF_ANCHOR_INVALID */
 export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
   const { dataDir, clock, onIncident, diskFreeBytes = systemDiskFreeBytes, deadlinesMs = {}, retry = RETRY } = options;
   const { runner: agent, platform } = options.agentReleases ?? NO_AGENT_RELEASES;
@@ -105,10 +110,18 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     nowMs: () => clock.now(),
     onRebuilt: (error) => onIncident({ error: toReportableError(error) }),
   });
+  const repository = openTrustedRepository({
+    dataDir,
+    gate,
+    pinnedRoot: options.pinnedRoot,
+    fetcher: options.source.metadata,
+    nowMs: () => timeToJudgeBy(clock.now(), journal.timeFloorMs()),
+  });
   const environment: UpdateEnvironment = {
     ...options,
     agent,
     platform,
+    repository,
     store,
     journal,
     gate,
@@ -158,7 +171,9 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
   /** Synchronous: between the check of an order and its journaling nothing may slip in. */
   async function receiveRecovery(bytes: Uint8Array): Promise<void> {
     try {
-      acceptRecovery(bytes, await options.rootKeys(), options.enrolled, journal);
+      // What cannot be fetched leaves the newest root that was verified here, and that one decides: a refusal names it.
+      await repository.refresh(AbortSignal.timeout(ROOT_LOOK_MS)).catch(() => undefined);
+      acceptRecovery(bytes, repository.rootKeys(), options.enrolled, journal);
     } catch (error) {
       // What can't be stored has to be delivered again; what is not believed would never become better.
       if (error instanceof DatabaseError || error instanceof HostError || gate.cause() !== undefined) throw error;
@@ -216,6 +231,8 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     },
     timeFloorMs: () => journal.timeFloorMs(),
     state: () => [...models.values()].map((model) => model.status()),
+    repository: () => repository.status(),
+    refreshRepository: (signal) => repository.refresh(signal),
     active(model) {
       const serving = models.get(model)?.base.serving();
       return serving && !isAgent(serving) ? serving : undefined;

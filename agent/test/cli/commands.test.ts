@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { until } from '../supervisor/agent-bench.js';
-import { keySetOf, publisherKey } from '../update/fixtures/releases.js';
+import { publishersRepository } from '../update/fixtures/releases.js';
 import { openTestDevice, type TestDevice } from './device.js';
 
 let device: TestDevice;
@@ -39,45 +39,44 @@ describe('drover-agent', () => {
 });
 
 describe('drover-agent enrol', () => {
-  const enrolWith = (keys: string, token = 'a-claim-token-of-the-operator', environment = {}) =>
-    device.command(
-      ['enrol', '--control-plane', device.controlPlaneUrl, '--token', token, '--publisher-keys', keys],
-      environment,
-    );
-  const keysFile = (content: string): string => {
-    const file = join(device.dataDir, '..', 'keys.json');
+  const enrolWith = (root: string, token = 'a-claim-token-of-the-operator', environment = {}) =>
+    device.command(['enrol', '--control-plane', device.controlPlaneUrl, '--token', token, '--root', root], environment);
+  const rootFile = (content: string): string => {
+    const file = join(device.dataDir, '..', 'root.json');
     writeFileSync(file, content);
     return file;
   };
-  const keys = () => keysFile(JSON.stringify(keySetOf(publisherKey)));
+  const pinnedRoot = Buffer.from(publishersRepository().pinnedRoot).toString('utf8');
+  const root = () => rootFile(pinnedRoot);
 
   it('when the control plane grants it, the device is enrolled and knows what to do next', async () => {
-    const { status, stdout } = await enrolWith(keys());
+    const { status, stdout } = await enrolWith(root());
     expect([status, stdout]).toEqual([0, expect.stringContaining('enrolled as pump-7')]);
     expect(stdout).toContain('drover-agent run');
     const identity = JSON.parse(readFileSync(join(device.dataDir, 'identity.json'), 'utf8')) as object;
-    expect(identity).toMatchObject({ controlPlaneUrl: device.controlPlaneUrl, publisherKeys: keySetOf(publisherKey) });
+    expect(identity).toMatchObject({ controlPlaneUrl: device.controlPlaneUrl, pinnedRoot });
   });
 
   it('when it is refused, the words of the control plane are shown', async () => {
-    const { status, stderr } = await enrolWith(keys(), 'another-token-of-somebody');
+    const { status, stderr } = await enrolWith(root(), 'another-token-of-somebody');
     expect(status).toBe(1);
     expect(stderr).toMatch(/ENROLMENT_REFUSED.*CLAIM_TOKEN_UNKNOWN/s);
   });
 
   it.each([
-    ['are missing', () => '/nowhere/keys.json'],
-    ['are no JSON', () => keysFile('{')],
-    ['are no keys', () => keysFile('{"threshold":1,"keys":[]}')],
-  ])('when the publisher keys %s, it says so and sends nothing', async (_, file) => {
+    ['is missing', () => '/nowhere/root.json'],
+    ['is no JSON', () => rootFile('{')],
+    ['is no root', () => rootFile('{"signed":{"_type":"targets"},"signatures":[]}')],
+    ['was changed', () => rootFile(pinnedRoot.replace('"threshold":1', '"threshold":2'))],
+  ])('when the root %s, it says so and sends nothing', async (_, file) => {
     const { status, stderr } = await enrolWith(file());
     expect(status).toBe(1);
-    expect(stderr).toMatch(/^KEY/);
+    expect(stderr).toMatch(/^TUF_ANCHOR_INVALID/);
     expect(stderr).not.toContain('INTERNAL_ERROR');
   });
 
   it('when the data folder cannot be made, it says so', async () => {
-    const file = keys();
+    const file = root();
     const { status, stderr } = await enrolWith(file, undefined, { DROVER_AGENT_DATA_DIR: join(file, 'data') });
     expect([status, stderr]).toEqual([1, expect.stringContaining('AGENT_DATA_DIR_UNUSABLE')]);
   });

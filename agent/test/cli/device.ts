@@ -16,7 +16,7 @@ import {
   directorKey,
   hardwareClass,
   keySetOf,
-  publisherKey,
+  publishersRepository,
   unusedCertificate,
 } from '../update/fixtures/releases.js';
 
@@ -94,7 +94,7 @@ export async function openTestDevice(): Promise<TestDevice> {
         deviceId: device,
         hardwareClass,
         attributes: {},
-        publisherKeys: keySetOf(publisherKey),
+        pinnedRoot: publishersRepository().pinnedRoot,
         agentVersion: '0.1.0',
         dataDir,
         clock: systemClock,

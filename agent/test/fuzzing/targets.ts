@@ -6,6 +6,7 @@ import { Readable } from 'node:stream';
 import { unusedCertificate } from '../update/fixtures/releases.js';
 import type { FuzzTarget } from '@drover/shared/fuzzing';
 import { DeviceId } from '@drover/shared/ids';
+import { RepositorySimulator } from '@drover/shared/trust/tuf/simulator';
 import { createKeyPair, publicKeyOf } from '@drover/shared/trust';
 import { enrol } from '../../src/identity/index.js';
 import { FeedbackBody, InferBody } from '../../src/serve/protocol/infer-schema.js';
@@ -19,6 +20,7 @@ const request = (bytes: Uint8Array): IncomingMessage =>
 
 const key = publicKeyOf(createKeyPair('fuzzing'));
 const keys = { threshold: 1, keys: [key] };
+const { pinnedRoot } = new RepositorySimulator({ nowMs: 1_700_000_000_000 });
 const device = DeviceId('pump-7');
 const grant = {
   protocol: 1,
@@ -75,7 +77,7 @@ export const targets: readonly FuzzTarget[] = [
           deviceId: device,
           hardwareClass: 'generic',
           attributes: {},
-          publisherKeys: keys,
+          pinnedRoot,
           agentVersion: '0.1.0',
           dataDir,
           clock: { now: () => 1_700_000_000_000 },

@@ -8,9 +8,11 @@ import { DeviceId } from '@drover/shared/ids';
 import { openEnrolment, type EnrolmentRequest } from '@drover/shared/protocol';
 import { createKeyPair, publicKeyOf } from '@drover/shared/trust';
 import { unusedCertificate } from '../update/fixtures/releases.js';
+import { RepositorySimulator } from '@drover/shared/trust/tuf/simulator';
 import { enrol, loadIdentity, loadOrCreateDeviceKey, type EnrolOptions } from '../../src/identity/index.js';
 
 const keys = { threshold: 1, keys: [publicKeyOf(createKeyPair())] };
+const { pinnedRoot } = new RepositorySimulator({ nowMs: 1_767_225_600_000 });
 const deviceId = DeviceId('pump-7');
 const grant = {
   protocol: 1,
@@ -54,7 +56,7 @@ const options = (change: Partial<EnrolOptions> = {}): EnrolOptions => ({
   deviceId,
   hardwareClass: 'cpu-small',
   attributes: { site: 'north' },
-  publisherKeys: keys,
+  pinnedRoot,
   agentVersion: '0.1.0',
   dataDir,
   clock: { now: () => 1_767_225_600_000 },
@@ -62,7 +64,7 @@ const options = (change: Partial<EnrolOptions> = {}): EnrolOptions => ({
 });
 
 describe('when a device enrols', () => {
-  it('proves its key, stores what it was granted with the pinned keys, and reads it again', async () => {
+  it('proves its key, stores what it was granted with the pinned root, and reads it again', async () => {
     const identity = await enrol(options());
     expect(received[0]).toMatchObject({
       deviceId,
@@ -71,7 +73,11 @@ describe('when a device enrols', () => {
     });
     expect(received[0]?.publicKey).toEqual(publicKeyOf(await loadOrCreateDeviceKey(dataDir)));
     expect(await loadIdentity(dataDir)).toEqual(identity);
-    expect(identity).toMatchObject({ controlPlaneUrl: url, publisherKeys: keys, grant });
+    expect(identity).toMatchObject({
+      controlPlaneUrl: url,
+      pinnedRoot: Buffer.from(pinnedRoot).toString('utf8'),
+      grant,
+    });
   });
 
   it('lets nobody else read key and credential', async () => {

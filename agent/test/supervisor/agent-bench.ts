@@ -25,7 +25,6 @@ import {
   directorKey,
   hardwareClass,
   keySetOf,
-  publisherKey,
   signed,
   unusedCertificate,
   type Published,
@@ -136,7 +135,7 @@ export async function openAgentBench(...published: readonly Published[]): Promis
           controlPlaneUrl: server.url,
           hardwareClass,
           attributes: { site: 'north' },
-          publisherKeys: keySetOf(publisherKey),
+          pinnedRoot: Buffer.from(server.repository.pinnedRoot).toString('utf8'),
           serverTrust: 'authorities',
           grant: {
             protocol: 1,

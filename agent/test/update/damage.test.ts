@@ -119,11 +119,11 @@ describe('when files of a release are damaged on the disk', () => {
     expect(served(bench)).toBe('1.0.0');
   });
 
-  it('starts though the envelope of a release is damaged, and fetches it again when it is ordered', async () => {
+  it('starts though the manifest of a release is damaged, and fetches it again when it is ordered', async () => {
     await bench.order(orderFor(first));
     await bench.order(orderFor(second));
-    const envelope = file('releases', second.release.digest.slice(7), '.release.dsse.json');
-    await restartOn(() => truncate(envelope, 100));
+    const manifest = file('releases', second.release.digest.slice(7), '.release.json');
+    await restartOn(() => truncate(manifest, 100));
     expect(served(bench)).toBe('1.0.0');
     await bench.order(orderFor(second));
     expect(modelState(bench)?.lastOutcome).toMatchObject({ outcome: 'committed', release: second.release });
@@ -153,7 +153,7 @@ describe('when a stop left temporary files behind', () => {
     await bench.order(orderFor(first));
     await restartOn(async () => {
       await writeFile(file('journal-mirror.json.0123456789ab.tmp'), '{');
-      await writeFile(file('incoming', `${'a'.repeat(64)}.dsse.json.0123456789ab.tmp`), '{');
+      await writeFile(file('incoming', `${'a'.repeat(64)}.json.0123456789ab.tmp`), '{');
       await writeFile(file('adaptations', `${'a'.repeat(64)}.onnx.tmp`), 'x');
     });
     const left = (await readdir(bench.dataDir, { recursive: true })).filter((name) => name.endsWith('.tmp'));

@@ -99,7 +99,7 @@ describe.each([
   { candidate: 'a good release', isBad: false, end: 'new' as const, outcome: 'committed' },
   { candidate: 'a release that fails in probation', isBad: true, end: 'old' as const, outcome: 'fell-back' },
 ])('when the power is cut while $candidate is installed', ({ isBad, end, outcome }) => {
-  it('converges from a cut at every single write', { timeout: 60_000 }, async () => {
+  it('converges from a cut at every single write', { timeout: 180_000 }, async () => {
     const probe = fuse(undefined);
     await live(bench, orderFor(second), probe, isBad);
     expect(probe.names.length).toBeGreaterThan(20);
@@ -121,7 +121,7 @@ describe.each([
     }
   });
 
-  it('converges from any sequence of cuts', { timeout: 60_000 }, async () => {
+  it('converges from any sequence of cuts', { timeout: 180_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.nat({ max: 30 }), { minLength: 1, maxLength: 5 }), async (cuts) => {
         await bench.close();

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { createInterface } from 'node:readline/promises';
+import { Writable } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
 import { CliError } from './errors.js';
 import { runDrover } from './program.js';
@@ -32,6 +33,18 @@ const terminal: Terminal = {
       return await readline.question(question);
     } finally {
       readline.close();
+    }
+  },
+  async askSecret(question) {
+    process.stderr.write(question);
+    // readline echoes what is typed to its output.
+    const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+    const readline = createInterface({ input: process.stdin, output: nowhere, terminal: true });
+    try {
+      return await readline.question('');
+    } finally {
+      readline.close();
+      process.stderr.write('\n');
     }
   },
   sleep: async (ms) => {

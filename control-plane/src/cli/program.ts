@@ -6,7 +6,7 @@ import { auditCommands } from './commands/audit.js';
 import { backupCommand, restoreCommand } from './commands/backup.js';
 import { deviceCommands } from './commands/device.js';
 import { doctorCommand } from './commands/doctor.js';
-import { keyCommands } from './commands/keys.js';
+import { keyCommands } from './commands/keys/index.js';
 import { loginCommand } from './commands/login.js';
 import { modelCommands } from './commands/model.js';
 import { recoveryCommands } from './commands/recovery.js';

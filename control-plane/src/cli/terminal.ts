@@ -11,6 +11,8 @@ export interface Terminal {
   out(text: string): void;
   err(text: string): void;
   ask(question: string): Promise<string>;
+  /** The same for what nobody may read over the shoulder: nothing is echoed. */
+  askSecret(question: string): Promise<string>;
   /** Resolves after the time, rejects when the user interrupts. */
   sleep(ms: number): Promise<void>;
 }

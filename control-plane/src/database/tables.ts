@@ -4,6 +4,7 @@ import type { DirectorTables } from '../director/tables.js';
 import type { GovernanceTables } from '../governance/tables.js';
 import type { RecoveryTables } from '../recovery/tables.js';
 import type { RegistryTables } from '../registry/tables.js';
+import type { RepositoryTables } from '../release-repository/tables.js';
 import type { RolloutTables } from '../rollouts/tables.js';
 import type { TelemetryTables } from '../telemetry/tables.js';
 
@@ -22,6 +23,7 @@ export interface Tables
   extends
     GovernanceTables,
     RegistryTables,
+    RepositoryTables,
     DeviceTables,
     DirectorTables,
     RolloutTables,

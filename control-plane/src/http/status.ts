@@ -3,6 +3,7 @@ import { INTERNAL_CODES } from '@drover/shared/coded-error';
 import { MANIFEST_CODES } from '@drover/shared/manifest';
 import { PROTOCOL_CODES } from '@drover/shared/protocol';
 import { TRUST_CODES } from '@drover/shared/trust';
+import { TUF_CODES } from '@drover/shared/trust/tuf';
 import { BLOB_CODES } from '../blobs/index.js';
 import { AUTHORITY_CODES } from '../certificate-authority/index.js';
 import { DATABASE_CODES } from '../database/index.js';
@@ -11,6 +12,7 @@ import { PACK_CODES } from '../packs/errors.js';
 import { GOVERNANCE_CODES } from '../governance/index.js';
 import { REGISTRY_CODES } from '../registry/index.js';
 import { RECOVERY_CODES } from '../recovery/errors.js';
+import { REPOSITORY_CODES } from '../release-repository/errors.js';
 import { ROLLOUT_CODES } from '../rollouts/errors.js';
 import { HTTP_CODES } from './errors.js';
 
@@ -22,6 +24,7 @@ export const REQUEST_CODES = {
   ...PROTOCOL_CODES,
   ...TRUST_CODES,
   ...AUTHORITY_CODES,
+  ...TUF_CODES,
   ...BLOB_CODES,
   ...DATABASE_CODES,
   ...DEVICE_CODES,
@@ -30,6 +33,7 @@ export const REQUEST_CODES = {
   ...RECOVERY_CODES,
   ...PACK_CODES,
   ...REGISTRY_CODES,
+  ...REPOSITORY_CODES,
   ...ROLLOUT_CODES,
 } as const;
 export type RequestCode = keyof typeof REQUEST_CODES;
@@ -55,6 +59,29 @@ export const STATUS_OF: Readonly<Record<RequestCode, number>> = {
   AUTHORITY_IN_USE: 409,
   SERVER_CERTIFICATE_UNREADABLE: 503,
   CERTIFICATE_REQUEST_INVALID: 422,
+  KEY_PASSPHRASE_WRONG: 422,
+  KEY_PASSPHRASE_WEAK: 422,
+  PROPOSAL_MALFORMED: 422,
+  TUF_ANCHOR_INVALID: 422,
+  TUF_MALFORMED: 422,
+  TUF_TOO_LARGE: 413,
+  TUF_NOT_FOUND: 404,
+  TUF_NOT_CACHED: 503,
+  TUF_SIGNATURES_BELOW_THRESHOLD: 422,
+  TUF_ROLLBACK: 409,
+  TUF_MIX_AND_MATCH: 422,
+  TUF_EXPIRED: 422,
+  TUF_TOO_MANY_ROTATIONS: 422,
+  TUF_TOO_MANY_DELEGATIONS: 422,
+  TUF_TARGET_MISMATCH: 422,
+  REPOSITORY_MISSING: 409,
+  REPOSITORY_FILE_UNKNOWN: 404,
+  REPOSITORY_VERSION_WRONG: 409,
+  REPOSITORY_DOCUMENT_REFUSED: 422,
+  REPOSITORY_ROLE_UNSIGNED: 409,
+  REPOSITORY_ONLINE_KEY_MISSING: 409,
+  REPOSITORY_ROLE_EXPIRING: 409,
+  REPOSITORY_ROLE_EXPIRED: 422,
   BLOB_DIGEST_MISMATCH: 422,
   BLOB_TOO_LARGE: 413,
   BLOB_DISK_FULL: 507,
@@ -97,11 +124,12 @@ export const STATUS_OF: Readonly<Record<RequestCode, number>> = {
   ROUTE_UNKNOWN: 404,
   PACK_UNKNOWN: 404,
   PACK_BUSY: 503,
-  PUBLISHER_KEYS_MISSING: 409,
   RELEASE_EXISTS: 409,
   RELEASE_FILES_MISSING: 409,
   RELEASE_FILE_SIZE_WRONG: 422,
   RELEASE_PARENT_UNKNOWN: 409,
+  RELEASE_TARGET_WRONG: 422,
+  RELEASE_WITHDRAWN: 409,
   RELEASE_UNKNOWN: 404,
   MODEL_UNKNOWN: 404,
   ROLLOUT_UNKNOWN: 404,

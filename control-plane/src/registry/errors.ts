@@ -1,11 +1,12 @@
 import { CodedError, type CodeTable, type ErrorFacts } from '@drover/shared/coded-error';
 
 export const REGISTRY_CODES = {
-  PUBLISHER_KEYS_MISSING: { fault: 'caller', retryable: false },
   RELEASE_EXISTS: { fault: 'caller', retryable: false },
   RELEASE_FILES_MISSING: { fault: 'caller', retryable: false },
   RELEASE_FILE_SIZE_WRONG: { fault: 'caller', retryable: false },
   RELEASE_PARENT_UNKNOWN: { fault: 'caller', retryable: false },
+  RELEASE_TARGET_WRONG: { fault: 'caller', retryable: false },
+  RELEASE_WITHDRAWN: { fault: 'caller', retryable: false },
   RELEASE_UNKNOWN: { fault: 'caller', retryable: false },
   MODEL_UNKNOWN: { fault: 'caller', retryable: false },
 } as const satisfies CodeTable;

@@ -1,24 +1,16 @@
+import type { Readable } from 'node:stream';
 import { digestOf, type Digest, type ModelName, type Version } from '@drover/shared/ids';
 import { allFiles, parseRelease, type FileReference, type ReleaseManifest } from '@drover/shared/manifest';
-import { RELEASE_TYPE } from '@drover/shared/protocol';
-import { encodeEnvelope, verifyEnvelope, type Envelope } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
 import { audit } from '../governance/index.js';
 import { RegistryError } from './errors.js';
-import { publisherKeys } from './publisher-keys.js';
-import { releases } from './releases.js';
 
 /** What publishing needs to know of the stored files. */
 export interface StoredFiles {
   /** Size in bytes, or undefined if the file has not been uploaded. */
   bytesOf(digest: Digest): Promise<number | undefined>;
-}
-
-export interface Publication {
-  readonly envelope: Envelope;
-  readonly by: string;
-  /** Milliseconds since 1970. */
-  readonly at: number;
+  /** The bytes of a file that is there. */
+  read(digest: Digest): Readable;
 }
 
 export interface Published {
@@ -27,42 +19,105 @@ export interface Published {
   readonly digest: Digest;
 }
 
+export interface ReleaseRecord extends Published {
+  /** As the model's role in the release repository states it. */
+  readonly manifestBytes: number;
+  /** TUF ids of the keys whose signatures under that role hold. */
+  readonly signedBy: readonly string[];
+  readonly by: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
 /**
- * Takes a signed release into the registry (docs/protocol.md, section 3): signature first, then the manifest, then its files, which must have
- * been uploaded before, so that a published release can always be fetched.
+ * Takes a release into the registry that its model's role lists (docs/protocol.md, section 3): the manifest and all that it names must have been
+ * uploaded before, so that a published release can always be fetched. To be called in the transaction that stores the role.
  *
- * @throws TrustError, ManifestError, RegistryError
+ * @throws ManifestError, RegistryError
  */
-export async function publish(db: Db, files: StoredFiles, { envelope, by, at }: Publication): Promise<Published> {
-  const { payload, signedBy } = verifyEnvelope(envelope, RELEASE_TYPE, await publisherKeys(db).required());
-  const manifest = parseRelease(payload);
-  const digest = digestOf(payload);
+export async function recordRelease(db: Db, files: StoredFiles, release: ReleaseRecord): Promise<void> {
+  const { model, version, digest, by, at, signedBy } = release;
+  const bytes = await readManifest(files, release);
+  const manifest = parseRelease(bytes);
+  if (manifest.model !== model || manifest.version !== version) {
+    throw new RegistryError(
+      'RELEASE_TARGET_WRONG',
+      `The manifest that is listed as ${model}@${version} is that of ${manifest.model}@${manifest.version}.`,
+      { where: digest, remedy: 'List the release under its own model and version: `drover model publish` does.' },
+    );
+  }
   await requireFiles(manifest, files);
-  const { model, version } = manifest;
-  await db.transaction().execute(async (trx) => {
-    await requireNewVersion(trx, manifest);
-    await requireParent(trx, manifest);
-    await trx
+  await requireParent(db, manifest);
+  const known = await db
+    .selectFrom('releases')
+    .select(['digest'])
+    .where('model', '=', model)
+    .where('version', '=', version)
+    .executeTakeFirst();
+  if (known && known.digest !== digest) throw exists(manifest);
+  if (known) await db.updateTable('releases').set({ withdrawn_at: null }).where('digest', '=', digest).execute();
+  else {
+    await db
       .insertInto('releases')
       .values({
         digest,
         model,
         version,
         parent: manifest.lineage.parent ?? null,
-        envelope: encodeEnvelope(envelope).toString('utf8'),
+        manifest: bytes.toString('utf8'),
         published_at: at,
         published_by: by,
+        withdrawn_at: null,
       })
       .execute();
-    await audit(trx).append({
-      actor: by,
-      action: 'release.publish',
-      subject: `${model}@${version}`,
-      detail: { digest, signedBy },
-      at,
-    });
+  }
+  await audit(db).append({
+    actor: by,
+    action: 'release.publish',
+    subject: `${model}@${version}`,
+    detail: { digest, signedBy },
+    at,
   });
-  return { model, version, digest };
+}
+
+/** What the model's role no longer lists is not given to any device again. What runs it goes on. */
+export async function withdrawRelease(
+  db: Db,
+  { model, version, by, at }: Pick<ReleaseRecord, 'model' | 'version' | 'by' | 'at'>,
+): Promise<void> {
+  await db
+    .updateTable('releases')
+    .set({ withdrawn_at: at })
+    .where('model', '=', model)
+    .where('version', '=', version)
+    .execute();
+  await audit(db).append({ actor: by, action: 'release.withdraw', subject: `${model}@${version}`, detail: {}, at });
+}
+
+async function readManifest(
+  files: StoredFiles,
+  { model, version, digest, manifestBytes }: ReleaseRecord,
+): Promise<Buffer> {
+  const stored = await files.bytesOf(digest);
+  const wrong = (what: string) =>
+    new RegistryError('RELEASE_TARGET_WRONG', `${model}@${version} ${what}.`, {
+      where: digest,
+      remedy: 'Make the release again with `drover model publish`, which uploads the manifest before it lists it.',
+    });
+  if (stored === undefined) {
+    throw new RegistryError('RELEASE_FILES_MISSING', `The manifest of ${model}@${version} has not been uploaded.`, {
+      where: digest,
+      remedy: 'Upload it with PUT /api/v1/blobs/{sha256}, then publish again; `drover model publish` does both.',
+    });
+  }
+  if (stored !== manifestBytes) throw wrong(`is listed with ${manifestBytes} bytes; its manifest has ${stored}`);
+  const parts: Uint8Array[] = [];
+  for await (const part of files.read(digest)) parts.push(part as Uint8Array);
+  const bytes = Buffer.concat(parts);
+  if (digestOf(bytes) !== digest) throw wrong('has a manifest that was damaged in the store');
+  // It is kept as text beside the others.
+  if (!Buffer.from(bytes.toString('utf8')).equals(bytes)) throw wrong('has a manifest that is not UTF-8');
+  return bytes;
 }
 
 async function requireFiles(manifest: ReleaseManifest, files: StoredFiles): Promise<void> {
@@ -88,12 +143,10 @@ async function requireFiles(manifest: ReleaseManifest, files: StoredFiles): Prom
   });
 }
 
-async function requireNewVersion(db: Db, { model, version }: ReleaseManifest): Promise<void> {
-  if (!(await releases(db).find(model, version))) return;
-  throw new RegistryError('RELEASE_EXISTS', `${model}@${version} has been published already; releases never change.`, {
+const exists = ({ model, version }: ReleaseManifest) =>
+  new RegistryError('RELEASE_EXISTS', `${model}@${version} has been published already; releases never change.`, {
     remedy: 'Publish under a higher version.',
   });
-}
 
 async function requireParent(db: Db, { model, lineage: { parent } }: ReleaseManifest): Promise<void> {
   if (parent === undefined) return;

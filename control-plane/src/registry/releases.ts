@@ -1,7 +1,6 @@
 import { compare } from 'semver';
 import { digestOf, type Digest, type ModelName, type Version } from '@drover/shared/ids';
 import { parseRelease, type ReleaseManifest } from '@drover/shared/manifest';
-import { decodeEnvelope, type Envelope } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
 import { RegistryError } from './errors.js';
 import type { ReleaseTable } from './tables.js';
@@ -15,6 +14,8 @@ export interface Release {
   /** Milliseconds since 1970. */
   readonly publishedAt: number;
   readonly publishedBy: string;
+  /** Since when publishers no longer stand by it: no device takes it any more. */
+  readonly withdrawnAt?: number;
 }
 
 export interface ModelSummary {
@@ -69,15 +70,6 @@ export function releases(db: Db) {
       return row && toRelease(row);
     },
 
-    /** The envelope as it was published. @throws RegistryError RELEASE_UNKNOWN */
-    async envelope(digest: Digest): Promise<Envelope> {
-      const row = await db.selectFrom('releases').select('envelope').where('digest', '=', digest).executeTakeFirst();
-      if (row) return decodeEnvelope(Buffer.from(row.envelope));
-      throw new RegistryError('RELEASE_UNKNOWN', `No release has the digest ${digest}.`, {
-        remedy: 'Look for it in `drover model show MODEL`; the digest is that of the signed manifest.',
-      });
-    },
-
     async count(): Promise<number> {
       const row = await db
         .selectFrom('releases')
@@ -100,14 +92,15 @@ function byModel<Row extends { readonly model: ModelName }>(rows: readonly Row[]
 }
 
 function toRelease(row: ReleaseTable): Release {
-  const payload = Buffer.from(decodeEnvelope(Buffer.from(row.envelope)).payload, 'base64');
+  const bytes = Buffer.from(row.manifest);
   return {
     model: row.model,
     version: row.version,
-    digest: digestOf(payload),
+    digest: digestOf(bytes),
     ...(row.parent === null ? {} : { parent: row.parent }),
-    manifest: parseRelease(payload),
+    manifest: parseRelease(bytes),
     publishedAt: row.published_at,
     publishedBy: row.published_by,
+    ...(row.withdrawn_at === null ? {} : { withdrawnAt: row.withdrawn_at }),
   };
 }

@@ -1,27 +1,19 @@
 import type { Digest, ModelName, Version } from '@drover/shared/ids';
 
-/** Each row replaces the one before it; the newest is in force. */
-export interface PublisherKeySetTable {
-  readonly sequence: number;
-  /** JSON of a KeySet: public keys only. */
-  readonly key_set: string;
-  readonly set_at: number;
-  readonly set_by: string;
-}
-
 export interface ReleaseTable {
-  /** SHA-256 of the signed manifest bytes. */
+  /** SHA-256 of the manifest's bytes. */
   readonly digest: Digest;
   readonly model: ModelName;
   readonly version: Version;
   readonly parent: Digest | null;
-  /** The DSSE envelope exactly as it was published: the manifest is its payload. */
-  readonly envelope: string;
+  /** The manifest's bytes exactly as they were published: JSON in UTF-8. */
+  readonly manifest: string;
   readonly published_at: number;
   readonly published_by: string;
+  /** Since when its model's role no longer lists it. */
+  readonly withdrawn_at: number | null;
 }
 
 export interface RegistryTables {
-  publisher_key_sets: PublisherKeySetTable;
   releases: ReleaseTable;
 }

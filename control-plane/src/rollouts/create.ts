@@ -3,7 +3,7 @@ import { isAgentManifest, variantFor } from '@drover/shared/manifest';
 import type { Db } from '../database/index.js';
 import { deviceDirectory } from '../devices/index.js';
 import { audit } from '../governance/index.js';
-import { releases } from '../registry/index.js';
+import { RegistryError, releases } from '../registry/index.js';
 import { RolloutError } from './errors.js';
 import { recordEvent } from './events.js';
 import { assignCohorts, stageSizes } from './plan.js';
@@ -13,13 +13,22 @@ import { ACTIVE_STATES } from './states.js';
 /**
  * Stores a rollout with its cohorts. Nothing is ordered yet: that is the engine's.
  *
- * @throws RolloutError ROLLOUT_INVALID, ROLLOUT_NO_DEVICES, ROLLOUT_OVERLAP; RegistryError RELEASE_UNKNOWN;
+ * @throws RolloutError ROLLOUT_INVALID, ROLLOUT_NO_DEVICES, ROLLOUT_OVERLAP; RegistryError RELEASE_UNKNOWN, RELEASE_WITHDRAWN;
  *   ManifestError MANIFEST_NO_VARIANT; DeviceError SELECTOR_EMPTY
  */
 export async function createRollout(db: Db, request: RolloutRequest, by: string, atMs: number): Promise<RolloutId> {
   checkRequest(request);
   return db.transaction().execute(async (trx) => {
     const release = await releases(trx).get(request.model, request.version);
+    if (release.withdrawnAt !== undefined) {
+      throw new RegistryError(
+        'RELEASE_WITHDRAWN',
+        `${request.model}@${request.version} was withdrawn by its publishers.`,
+        {
+          remedy: 'Roll out another version; no device would take this one.',
+        },
+      );
+    }
     const found = await deviceDirectory(trx).find(request.selector);
     // A revoked device takes no orders: a stage would wait for it for ever.
     const devices = found.filter((device) => device.revoked === undefined);

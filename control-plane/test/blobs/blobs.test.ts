@@ -11,10 +11,8 @@ import { parseRange } from '../../src/blobs/index.js';
 import {
   enrolmentOf,
   errorCode,
-  makeRelease,
   post,
   startFixture,
-  trustPublisher,
   upload,
   type ControlPlaneFixture,
 } from '../control-plane-fixture.js';
@@ -150,16 +148,6 @@ describe('when a device fetches a file', () => {
       'BLOB_RANGE_INVALID',
       'bytes */5000',
     ]);
-  });
-
-  it('gets the envelope of a release as it was signed', async () => {
-    await trustPublisher(fixture);
-    const release = makeRelease(fixture.publisher, '1.0.0');
-    for (const file of release.files) await upload(fixture, file);
-    await post(fixture, 'publisher', '/releases', release.envelope);
-    const headers = await deviceHeaders('device-2');
-    const answer = await fixture.app.inject({ url: `/api/v1/device/releases/${release.digest.slice(7)}`, headers });
-    expect(answer.json()).toEqual(release.envelope);
   });
 
   it('is told when there is no such file', async () => {

@@ -16,10 +16,6 @@ beforeAll(async () => {
   writeFileSync(file('normal.csv'), samplesCsv(400, 1));
   writeFileSync(file('held-out.csv'), samplesCsv(100, 2, 10));
   await running.drover(['login', running.httpUrl, '--token', ADMIN_TOKEN]);
-  await running.drover(['keys', 'create', '--out', 'publisher.key', '--name', 'tests']);
-  const { stdout } = await running.drover(['keys', 'public', 'publisher.key']);
-  writeFileSync(file('publishers.json'), stdout);
-  await running.drover(['keys', 'trust', 'publishers.json']);
 });
 afterAll(async () => {
   process.chdir('/');
@@ -35,8 +31,6 @@ const publish = (version: string, ...more: string[]) =>
     'sum',
     '--version',
     version,
-    '--key',
-    'publisher.key',
     '--labels',
     LABELS.join(','),
     ...more,
@@ -62,19 +56,6 @@ describe('when somebody logs in', () => {
   });
 });
 
-describe('when keys are made', () => {
-  it('writes a file for its owner alone, and never over another', async () => {
-    expect(statSync(file('publisher.key')).mode & 0o777).toBe(0o600);
-    const before = readFileSync(file('publisher.key'), 'utf8');
-    const again = await running.drover(['keys', 'create', '--out', 'publisher.key']);
-    expect([again.code, again.stderr.split(':')[0]]).toEqual([1, 'CLI_FILE_EXISTS']);
-    expect(readFileSync(file('publisher.key'), 'utf8')).toBe(before);
-    const shown = await running.drover(['keys', 'show']);
-    expect(shown.stdout).toContain((JSON.parse(before) as { keyId: string }).keyId);
-    expect(readFileSync(file('publishers.json'), 'utf8')).not.toContain((JSON.parse(before) as { seed: string }).seed);
-  });
-});
-
 describe('when a model is published', () => {
   it('makes contract, golden vectors, profile and thresholds by running it', async () => {
     const published = await publish(
@@ -90,6 +71,10 @@ describe('when a model is published', () => {
     );
     expect(published.code, published.stderr).toBe(0);
     expect(published.stderr).toContain('uploaded');
+    // The first one begins the repository, and says loudly by what key.
+    expect(published.stderr).toContain('WARNING: DEVELOPMENT KEY');
+    expect(published.stderr).toContain('drover keys init');
+    expect(published.stdout).toContain('drover keys export root.json');
     const { manifest } = await running.droverJson<{ manifest: Manifest }>('model', 'show', 'sum@1.0.0');
     expect(manifest.task).toEqual({ type: 'classification', scores: 'probabilities', labels: LABELS });
     // Every tenth held-out label is wrong on purpose, and the classifier is right about all the others.
@@ -105,7 +90,7 @@ describe('when a model is published', () => {
 
   it('refuses labels that no output has scores for, before anything is uploaded', async () => {
     const refused = await running.drover([
-      ...['model', 'publish', 'net.onnx', '--model', 'sum', '--version', '9.0.0', '--key', 'publisher.key'],
+      ...['model', 'publish', 'net.onnx', '--model', 'sum', '--version', '9.0.0'],
       ...['--labels', [...LABELS, 'one-too-many'].join(',')],
     ]);
     expect([refused.code, refused.stderr.split(':')[0]]).toEqual([1, 'CLI_LABELS_UNFIT']);
@@ -125,7 +110,7 @@ describe('when a model is published', () => {
 
   it('says what is wrong with files, versions and samples', async () => {
     writeFileSync(file('letter.onnx'), 'Dear model,');
-    const base = ['--model', 'sum', '--version', '2.0.0', '--key', 'publisher.key'];
+    const base = ['--model', 'sum', '--version', '2.0.0'];
     expect((await running.drover(['model', 'publish', 'letter.onnx', ...base])).stderr).toContain('ONNX_NOT_A_MODEL');
     expect((await running.drover(['model', 'publish', 'missing.onnx', ...base])).stderr).toContain(
       'CLI_FILE_UNREADABLE',
@@ -139,43 +124,15 @@ describe('when a model is published', () => {
     expect((await running.drover(['model', 'publish'])).code).toBe(2);
   });
 
-  it('takes a release that was signed elsewhere', async () => {
-    const envelopeFile = file('envelope.json');
-    const { readSignedRelease } = await import('../../src/cli/release-builder/upload.js');
-    const { buildRelease } = await import('../../src/cli/release-builder/build.js');
-    const { occasionalSigner, parseKeyPair } = await import('@drover/shared/trust');
-    const { mkdirSync } = await import('node:fs');
-    const release = await buildRelease({
-      modelFile: file('net.onnx'),
-      model: 'sum',
-      version: '3.0.0',
-      signers: [occasionalSigner(parseKeyPair(JSON.parse(readFileSync(file('publisher.key'), 'utf8'))))],
-      createdAt: new Date(0),
-      task: 'tensors',
-      hardwareClasses: ['*'],
-      parity: { absolute: 1e-3, relative: 1e-3 },
-      drift: { windowSize: 50, falseAlarmsPerWindow: 0.01, confirmWindows: 2, seed: 1 },
+  it('begins a second model with the same development key, and leaves a repository of others alone', async () => {
+    const base = ['model', 'publish', 'net.onnx', '--version', '1.0.0'];
+    expect((await running.drover([...base, '--model', 'other'])).code).toBe(0);
+    const elsewhere = await running.drover([...base, '--model', 'third'], {
+      XDG_CONFIG_HOME: file('another-user'),
+      DROVER_URL: running.httpUrl,
+      DROVER_TOKEN: ADMIN_TOKEN,
     });
-    writeFileSync(envelopeFile, release.envelope);
-    const model = release.manifest.variants[0]?.model;
-    mkdirSync(file('release/default'), { recursive: true });
-    for (const reference of [model, release.manifest.goldenVectors]) {
-      if (reference) writeFileSync(file(join('release', reference.path)), release.files.get(reference.digest) ?? '');
-    }
-    expect(readSignedRelease(envelopeFile, file('release')).files.size).toBe(2);
-    const published = await running.droverJson<{ digest: string }>(
-      'model',
-      'publish',
-      '--envelope',
-      'envelope.json',
-      '--files',
-      'release',
-    );
-    expect(published.digest).toBe(release.digest);
-    writeFileSync(file('release/golden.json'), 'changed');
-    expect(
-      (await running.drover(['model', 'publish', '--envelope', 'envelope.json', '--files', 'release'])).stderr,
-    ).toContain('not the one that was signed');
+    expect([elsewhere.code, elsewhere.stderr.includes('CLI_USAGE')]).toEqual([2, true]);
   });
 });
 
@@ -216,7 +173,7 @@ describe('when the fleet is looked at', () => {
   });
 
   it('shows and verifies the audit log, and finds everything well', async () => {
-    expect((await running.drover(['audit'])).stdout).toContain('publisher-keys.replace');
+    expect((await running.drover(['audit'])).stdout).toContain('repository.publish');
     expect((await running.drover(['audit', 'verify'])).stdout).toMatch(/^All \d+ entries are intact/);
     const doctor = await running.drover(['doctor']);
     expect(doctor.stdout, doctor.stdout).not.toContain('BAD');
@@ -231,7 +188,7 @@ describe('when it runs as a process', () => {
   it('answers on the output, refuses on the error output, and exits by what happened', async () => {
     const list = await running.droverProcess(['model', 'list', '--json']);
     expect([list.code, list.stderr]).toEqual([0, '']);
-    expect(JSON.parse(list.stdout)).toMatchObject({ items: [{ model: 'sum' }] });
+    expect(JSON.parse(list.stdout)).toMatchObject({ items: [{ model: 'other' }, { model: 'sum' }] });
     const version = await running.droverProcess(['--version']);
     expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
     const refused = await running.droverProcess(['model', 'show', 'nothing', '--json']);
@@ -263,8 +220,15 @@ describe('when a command line is wrong', () => {
       'doctor',
       'keys create',
       'keys public',
-      'keys trust',
+      'keys init',
+      'keys delegate',
+      'keys rotate',
+      'keys revoke',
+      'keys renew',
+      'keys sign',
+      'keys publish',
       'keys show',
+      'keys export',
       'model publish',
       'model list',
       'model show',

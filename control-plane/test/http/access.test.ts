@@ -12,6 +12,7 @@ const silent = pino({ level: 'silent' });
 const dependencies = (): AppDependencies => ({
   db: fixture.db,
   blobs: fixture.blobs,
+  repository: fixture.repository,
   now: Date.now,
   log: silent,
   version: '0.0.0-test',

@@ -72,6 +72,7 @@ describe('when a handler fails without a code', () => {
     const app = createApp({
       db: fixture.db,
       blobs: fixture.blobs,
+      repository: fixture.repository,
       now: Date.now,
       log: pino({ level: 'silent' }),
       version: '0',
@@ -101,9 +102,14 @@ describe('when somebody reads the documentation', () => {
     const answer = await fixture.app.inject({ url: '/docs/json' });
     const { paths } = answer.json<{ paths: Record<string, Record<string, { security?: unknown[] }>> }>();
     expect(Object.keys(paths)).toEqual(
-      expect.arrayContaining(['/api/v1/releases', '/api/v1/enrolments', '/api/v1/device/blobs/{digest}', '/metrics']),
+      expect.arrayContaining([
+        '/api/v1/repository/publications',
+        '/api/v1/enrolments',
+        '/api/v1/device/blobs/{digest}',
+        '/metrics',
+      ]),
     );
-    expect(paths['/api/v1/releases']?.['post']?.security).toEqual([{ token: ['publisher'] }]);
+    expect(paths['/api/v1/repository/publications']?.['post']?.security).toEqual([{ token: ['publisher'] }]);
     const page = await fixture.app.inject({ url: '/docs/' });
     expect(page.statusCode).toBe(200);
   });

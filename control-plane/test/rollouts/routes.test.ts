@@ -7,6 +7,7 @@ import { Authorities } from '../../src/certificate-authority/index.js';
 import { deviceCertificates } from '../../src/devices/index.js';
 import { openBlobDirectory } from '../../src/blobs/index.js';
 import { tokens, type Role } from '../../src/governance/index.js';
+import { openOnlineKeys, releaseRepository } from '../../src/release-repository/index.js';
 import { rolloutMetrics, rolloutRoutes } from '../../src/rollouts/index.js';
 import { deviceViews, telemetryMetrics, telemetryRoutes } from '../../src/telemetry/index.js';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -30,10 +31,13 @@ describe('the routes of rollouts and telemetry', () => {
     world = await createWorld();
     directory = mkdtempSync(join(tmpdir(), 'drover-routes-'));
     const { db, engine } = world;
+    const now = () => world.clock.nowMs;
+    const blobs = await openBlobDirectory({ directory, maxBytes: 1000 });
     app = createApp({
       db,
-      blobs: await openBlobDirectory({ directory, maxBytes: 1000 }),
-      now: () => world.clock.nowMs,
+      blobs,
+      repository: releaseRepository({ db, files: blobs, keys: openOnlineKeys(join(directory, 'online-keys')), now }),
+      now,
       log: pino({ level: 'silent' }),
       version: 'test',
       enrolment: enrolmentFactsOf(world.broker.url),

@@ -105,21 +105,21 @@ describe('install.sh', () => {
     ]);
   });
 
-  it('when the publisher keys differ from the pinned ones, it refuses to replace them', () => {
+  it('when the root is another than the pinned one, it refuses to replace it', () => {
     const { folder, root } = newDevice();
     const bundle = smallBundle(folder);
-    install(root, bundle, '--publisher-keys', write(join(folder, 'ours.json'), '{"ours":1}'));
+    install(root, bundle, '--release-root', write(join(folder, 'ours.json'), '{"ours":1}'));
 
     const { status, stderr } = install(
       root,
       bundle,
-      '--publisher-keys',
+      '--release-root',
       write(join(folder, 'theirs.json'), '{"theirs":1}'),
     );
 
     expect(status).toBe(1);
     expect(stderr).toContain('never replaced in passing');
-    expect(readFileSync(join(root, 'etc/drover/publisher-keys.json'), 'utf8')).toBe('{"ours":1}');
+    expect(readFileSync(join(root, 'etc/drover/root.json'), 'utf8')).toBe('{"ours":1}');
   });
 });
 

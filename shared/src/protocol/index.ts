@@ -44,5 +44,3 @@ export {
   signRenewal,
   signReport,
 } from './codec.js';
-/** Payload type of a signed manifest (docs/protocol.md, section 3). */
-export const RELEASE_TYPE = 'application/vnd.drover.release+json';

@@ -21,11 +21,9 @@ import {
   type Variant,
 } from '../manifest/index.js';
 import { toJson as profileToJson, type Profile } from '../profile/index.js';
-import { RELEASE_TYPE } from '../protocol/index.js';
 import type { DriftThresholds } from '../statistics/index.js';
-import { encodeEnvelope, signEnvelope, type Signer } from '../trust/index.js';
 
-/** What a publisher has in hand; `assembleRelease` turns it into a manifest, its files and a signature. */
+/** What a publisher has in hand; `assembleRelease` turns it into a manifest and its files. */
 export interface ReleaseDraft {
   readonly model: ModelName;
   readonly version: Version;
@@ -48,13 +46,13 @@ export interface AssembledRelease {
   readonly manifest: Manifest;
   /** Digest of the manifest's bytes: the name of the release. */
   readonly digest: Digest;
-  /** The signed manifest as it is stored and sent. */
-  readonly envelope: Buffer;
+  /** The manifest's bytes: what is listed in the release repository, stored and sent. */
+  readonly manifestBytes: Buffer;
   readonly files: ReadonlyMap<Digest, Uint8Array>;
 }
 
 /** @throws ManifestError when the draft does not make a valid manifest */
-export function assembleRelease(draft: ReleaseDraft, signers: readonly Signer[]): AssembledRelease {
+export function assembleRelease(draft: ReleaseDraft): AssembledRelease {
   const files = new Map<Digest, Uint8Array>();
   const add = (path: string, bytes: Uint8Array): FileReference => {
     const digest = digestOf(bytes);
@@ -72,7 +70,7 @@ export function assembleRelease(draft: ReleaseDraft, signers: readonly Signer[])
   const assets: Manifest['assets'] = [];
   if (draft.anchor) assets.push({ kind: 'anchor', file: add('anchor.json', encodeLabelledSamples(draft.anchor)) });
   if (draft.replay) assets.push({ kind: 'replay', file: add('replay.json', encodeLabelledSamples(draft.replay)) });
-  const payload = Buffer.from(
+  const manifestBytes = Buffer.from(
     JSON.stringify({
       format: RELEASE_FORMAT,
       model: draft.model,
@@ -96,9 +94,9 @@ export function assembleRelease(draft: ReleaseDraft, signers: readonly Signer[])
     } satisfies Record<keyof Manifest, unknown>),
   );
   return {
-    manifest: parseManifest(payload),
-    digest: digestOf(payload),
-    envelope: encodeEnvelope(signEnvelope(RELEASE_TYPE, payload, signers)),
+    manifest: parseManifest(manifestBytes),
+    digest: digestOf(manifestBytes),
+    manifestBytes,
     files,
   };
 }
@@ -121,10 +119,9 @@ export interface AgentReleaseDraft {
 /** @throws ManifestError when the draft does not make a valid manifest */
 export function assembleAgentRelease(
   draft: AgentReleaseDraft,
-  signers: readonly Signer[],
 ): Omit<AssembledRelease, 'manifest'> & { readonly manifest: ReleaseManifest } {
   const files = new Map<Digest, Uint8Array>();
-  const payload = Buffer.from(
+  const manifestBytes = Buffer.from(
     JSON.stringify({
       format: AGENT_RELEASE_FORMAT,
       model: AGENT_MODEL,
@@ -143,9 +140,9 @@ export function assembleAgentRelease(
     } satisfies Record<keyof AgentManifest, unknown>),
   );
   return {
-    manifest: parseRelease(payload),
-    digest: digestOf(payload),
-    envelope: encodeEnvelope(signEnvelope(RELEASE_TYPE, payload, signers)),
+    manifest: parseRelease(manifestBytes),
+    digest: digestOf(manifestBytes),
+    manifestBytes,
     files,
   };
 }

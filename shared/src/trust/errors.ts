@@ -6,6 +6,9 @@ export const TRUST_CODES = {
   ENVELOPE_MALFORMED: { fault: 'peer', retryable: false },
   ENVELOPE_TYPE_WRONG: { fault: 'peer', retryable: false },
   KEY_MALFORMED: { fault: 'caller', retryable: false },
+  KEY_PASSPHRASE_WRONG: { fault: 'caller', retryable: false },
+  KEY_PASSPHRASE_WEAK: { fault: 'caller', retryable: false },
+  PROPOSAL_MALFORMED: { fault: 'caller', retryable: false },
 } as const satisfies CodeTable;
 
 export class TrustError extends CodedError<keyof typeof TRUST_CODES> {

@@ -10,18 +10,14 @@ import {
   type AgentManifest,
 } from '../../src/manifest/index.js';
 import { assembleAgentRelease } from '../../src/release/index.js';
-import { bulkSigner, createKeyPair } from '../../src/trust/index.js';
 
 const arm = { os: 'linux', arch: 'arm64', nodeAbi: '115' };
 const intel = { ...arm, arch: 'x64' };
-const { manifest: assembled } = assembleAgentRelease(
-  {
-    version: Version('1.1.0'),
-    createdAt: new Date(0),
-    bundles: [arm, intel].map((platform) => ({ platform, bytes: Buffer.from(platform.arch), unpackedBytes: 9 })),
-  },
-  [bulkSigner(createKeyPair('publisher'))],
-);
+const { manifest: assembled } = assembleAgentRelease({
+  version: Version('1.1.0'),
+  createdAt: new Date(0),
+  bundles: [arm, intel].map((platform) => ({ platform, bytes: Buffer.from(platform.arch), unpackedBytes: 9 })),
+});
 const manifest = assembled as AgentManifest;
 const parsed = (change: object) => () => parseRelease(Buffer.from(JSON.stringify({ ...manifest, ...change })));
 

@@ -24,7 +24,7 @@ const PROBATION = { minMs: 3_600_000, minRequests: 4, maxMs: 7_200_000, maxFailu
  */
 export async function measureReverts({ folder, reverts, crashes, signal }: RevertOptions) {
   const publisher = await createPublisher();
-  const server = await startReleaseServer();
+  const server = await startReleaseServer(publisher);
   const dataDir = join(folder, 'reverts');
   await mkdir(dataDir, { recursive: true });
   const processes = await ProcessServing.open({
@@ -51,9 +51,8 @@ export async function measureReverts({ folder, reverts, crashes, signal }: Rever
     dataDir,
     deviceId: TRIAL_DEVICE,
     hardwareClass: HARDWARE_CLASS,
-    publisherKeys: publisher.publisherKeys,
+    pinnedRoot: Buffer.from(publisher.pinnedRoot),
     enrolled: { epoch: 1, director: publisher.director },
-    rootKeys: () => Promise.resolve(publisher.publisherKeys),
     source: httpReleaseSource({ controlPlaneUrl: server.url, deviceId: TRIAL_DEVICE, credential: TRIAL_CREDENTIAL }),
     serving,
     clock: systemClock,

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { DeviceId } from '@drover/shared/ids';
-import type { KeySet } from '@drover/shared/trust';
 import { startProcess, type StartedProcess } from './child-process.js';
 import type { Device } from './virtual-device.js';
 
@@ -14,7 +13,8 @@ export interface AgentProcessOptions {
   readonly dataDir: string;
   readonly controlPlaneUrl: string;
   readonly claimToken: string;
-  readonly publisherKeys: KeySet;
+  /** The bytes of root.json. */
+  readonly pinnedRoot: Uint8Array;
   readonly telemetryIntervalMs: number;
 }
 
@@ -34,8 +34,8 @@ export const AGENT_NODE_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size
 export async function startAgentProcess(options: AgentProcessOptions): Promise<AgentProcess> {
   const { deviceId, site, dataDir } = options;
   const script = join(fileURLToPath(import.meta.resolve('@drover/agent/config')), '..', '..', 'bundled', 'main.js');
-  const keysFile = `${dataDir}-publisher-keys.json`;
-  await writeFile(keysFile, JSON.stringify(options.publisherKeys));
+  const rootFile = `${dataDir}-root.json`;
+  await writeFile(rootFile, options.pinnedRoot);
   const environment = {
     DROVER_AGENT_DATA_DIR: dataDir,
     DROVER_AGENT_DEVICE_ID: deviceId,
@@ -45,16 +45,7 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
   };
   await run(
     process.execPath,
-    [
-      script,
-      'enrol',
-      '--control-plane',
-      options.controlPlaneUrl,
-      '--token',
-      options.claimToken,
-      '--publisher-keys',
-      keysFile,
-    ],
+    [script, 'enrol', '--control-plane', options.controlPlaneUrl, '--token', options.claimToken, '--root', rootFile],
     { env: { PATH: process.env['PATH'], ...environment } },
   );
   const launch = () =>

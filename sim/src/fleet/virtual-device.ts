@@ -7,7 +7,6 @@ import { createStoreRecorder, inlineTelemetry, openTelemetry } from '@drover/age
 import { InlineServing, listenInference } from '@drover/agent/serve/inline';
 import { jsonLog, startAgent, type AgentStatus } from '@drover/agent/supervisor';
 import type { DeviceId } from '@drover/shared/ids';
-import type { KeySet } from '@drover/shared/trust';
 import { Value } from 'typebox/value';
 
 export interface VirtualDeviceOptions {
@@ -15,7 +14,8 @@ export interface VirtualDeviceOptions {
   readonly dataDir: string;
   readonly controlPlaneUrl: string;
   readonly claimToken: string;
-  readonly publisherKeys: KeySet;
+  /** The bytes of root.json. */
+  readonly pinnedRoot: Uint8Array;
   readonly hardwareClass: string;
   readonly attributes: Readonly<Record<string, string>>;
   readonly telemetryIntervalMs: number;
@@ -63,7 +63,7 @@ export async function startVirtualDevice(options: VirtualDeviceOptions): Promise
     deviceId,
     hardwareClass,
     attributes: options.attributes,
-    publisherKeys: options.publisherKeys,
+    pinnedRoot: options.pinnedRoot,
     agentVersion,
     dataDir,
     clock,

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createKeyPair, publicKeyOf } from '@drover/shared/trust';
 import { startControlPlane, type ControlPlaneProcess } from '../../src/fleet/control-plane-process.js';
 import { until } from '../../src/fleet/wait.js';
 import { faultyBundle, realBundle, REPOSITORY, type Bundle } from './agent-bundles.js';
@@ -93,11 +92,12 @@ describe('when the agent itself is released', () => {
       JSON.stringify({ minSoakMs: 0, timeoutMs: 120_000, failureShare: { acceptable: 0.05, unacceptable: 0.5 } }),
     );
     controlPlane = await startControlPlane({ dataDir: join(folder, 'control-plane'), httpPort: 0, mqttPort: 0 });
-    const publisher = createKeyPair('publisher');
-    writeFileSync(join(folder, 'publisher.key'), JSON.stringify(publisher));
-    const keys = { threshold: 1, keys: [publicKeyOf(publisher)] };
-    writeFileSync(join(folder, 'publisher-keys.json'), JSON.stringify(keys));
-    await controlPlane.operator.send('PUT', '/api/v1/publisher-keys', keys);
+    const key = join(folder, 'publisher.key');
+    const signed = ['--key', key, '--publish'];
+    await drover('keys', 'create', '--out', key, '--development');
+    await drover('keys', 'init', '--root-key', key, '--targets-key', key, ...signed);
+    await drover('keys', 'delegate', 'drover-agent', '--model-key', key, ...signed);
+    await drover('keys', 'export', join(folder, 'root.json'));
     const { claimToken } = await controlPlane.operator.send<{ claimToken: string }>('POST', '/api/v1/claim-tokens', {
       attributes: {},
       ttlMs: 600_000,
@@ -114,15 +114,7 @@ describe('when the agent itself is released', () => {
     ]);
     await run(
       program,
-      [
-        'enrol',
-        '--control-plane',
-        controlPlane.httpUrl,
-        '--token',
-        claimToken,
-        '--publisher-keys',
-        join(folder, 'publisher-keys.json'),
-      ],
+      ['enrol', '--control-plane', controlPlane.httpUrl, '--token', claimToken, '--root', join(folder, 'root.json')],
       { env: environment() },
     );
     launcher = spawn(program, ['run'], { env: environment(), stdio: ['ignore', 'ignore', 'pipe'] });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { systemClock, type Clock } from '@drover/agent/host';
 import type { DeviceId } from '@drover/shared/ids';
 import { seededRandom } from '@drover/shared/statistics';
-import { createKeyPair, publicKeyOf } from '@drover/shared/trust';
+import { RepositorySimulator } from '@drover/shared/trust/tuf/simulator';
 import type { AgentConfig } from '@drover/agent/config';
 import { startControlPlane, type ControlPlaneProcess } from '../../src/fleet/control-plane-process.js';
 import { fakeHost } from '../../src/fleet/fake-host.js';
@@ -56,7 +56,7 @@ export async function createPlant(environment: Record<string, string> = {}): Pro
         dataDir: join(folder, id),
         controlPlaneUrl: controlPlane.httpUrl,
         claimToken: claimToken ?? (await plant.claimToken()),
-        publisherKeys: { threshold: 1, keys: [publicKeyOf(createKeyPair())] },
+        pinnedRoot: new RepositorySimulator({ nowMs: Date.now() }).pinnedRoot,
         hardwareClass: 'generic',
         attributes: {},
         telemetryIntervalMs: 60_000,

@@ -4,9 +4,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Version } from '@drover/shared/ids';
+import type { ReleaseManifest } from '@drover/shared/manifest';
 import { assembleAgentRelease } from '@drover/shared/release';
-import { bulkSigner } from '@drover/shared/trust';
-import { publisherKey, type Published } from '../fixtures/releases.js';
+import type { Published } from '../fixtures/releases.js';
 
 export const platform = { os: 'linux', arch: 'pdp11', nodeAbi: '115' };
 
@@ -36,14 +36,17 @@ export function bundleOf(version: string, program: string, change: Readonly<Reco
 export const soundProgram = (version: string): string =>
   `echo '{"nonce":"'"$3"'","version":"${version}","summary":"fine"}'\n`;
 
+export type AgentPublished = Omit<Published, 'manifest' | 'modelBytes'> & { readonly manifest: ReleaseManifest };
+
 export function publishAgent(
   version: string,
   bundle = bundleOf(version, soundProgram(version)),
   unpackedBytes = 100_000,
-): Omit<Published, 'manifest' | 'modelBytes'> {
-  const { digest, envelope, files } = assembleAgentRelease(
-    { version: Version(version), createdAt: new Date(0), bundles: [{ platform, bytes: bundle, unpackedBytes }] },
-    [bulkSigner(publisherKey)],
-  );
-  return { release: { version: Version(version), digest }, envelope, files };
+): AgentPublished {
+  const { digest, manifest, manifestBytes, files } = assembleAgentRelease({
+    version: Version(version),
+    createdAt: new Date(0),
+    bundles: [{ platform, bytes: bundle, unpackedBytes }],
+  });
+  return { release: { version: Version(version), digest }, manifest, manifestBytes, files };
 }

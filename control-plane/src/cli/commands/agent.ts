@@ -1,13 +1,14 @@
 import { Command } from 'commander';
 import { AGENT_MODEL } from '@drover/shared/manifest';
-import { occasionalSigner, parseKeyPair } from '@drover/shared/trust';
-import { readJson } from '../files.js';
 import type { Session } from '../program.js';
-import { collectText } from '../units.js';
+import { collectText, parseDuration } from '../units.js';
 
 interface PublishOptions {
   readonly version?: string;
-  readonly key: readonly string[];
+  readonly key?: readonly string[];
+  readonly passphraseFile?: string;
+  readonly expires: number;
+  readonly proposal?: string;
   readonly description?: string;
   readonly revertFloor?: string;
 }
@@ -19,7 +20,14 @@ export const agentCommands = ({ client, answer, terminal, options: globals }: Se
     .command('publish')
     .description('Sign bundles of the agent, one for each platform, as one release, and publish it.')
     .argument('<bundles...>', 'what firmware-images/systemd/bundle.mjs has packed')
-    .requiredOption('--key <file>', 'signing key; repeat it where several must sign', collectText)
+    .option(
+      '--key <file>',
+      'signing key; may be repeated (default: an unprotected development key, for trials)',
+      collectText,
+    )
+    .option('--passphrase-file <file>', 'file that holds the passphrase of the keys')
+    .option('--expires <duration>', 'how long the list of agent releases holds', parseDuration, parseDuration('365d'))
+    .option('--proposal <file>', 'where the keys given do not suffice: file for the others to sign')
     .option('--version <version>', 'refuse bundles of another version than this')
     .option('--description <text>', 'for people')
     .option('--revert-floor <version>', 'oldest agent that the fleet may be sent back to')
@@ -35,15 +43,23 @@ export const agentCommands = ({ client, answer, terminal, options: globals }: Se
         description: options.description,
         revertFloor: options.revertFloor,
         createdAt: new Date(),
-        signers: options.key.map((file) => occasionalSigner(parseKeyPair(readJson(file)))),
       });
-      const { uploadRelease } = await import('../release-builder/upload.js');
-      const published = await uploadRelease(client(), release, (line) => {
-        if (globals().json !== true) terminal.out(line);
+      const { uploadFiles } = await import('../release-builder/upload.js');
+      const { signRelease } = await import('../release-builder/publish.js');
+      const target = client();
+      await uploadFiles(target, release, (line) => (globals().json === true ? undefined : terminal.err(line)));
+      const signed = await signRelease(target, terminal, release, {
+        keys: options.key,
+        passphraseFile: options.passphraseFile,
+        expiresMs: options.expires,
+        proposalFile: options.proposal,
       });
+      const { version } = release.manifest;
       answer(
-        published,
-        `${published.model}@${published.version} is published: ${published.digest}\nNext: drover rollout create ${published.model}@${published.version}`,
+        { model: AGENT_MODEL, version, digest: release.digest, ...signed },
+        signed.published
+          ? `${AGENT_MODEL}@${version} is published: ${release.digest}\nNext: drover rollout create ${AGENT_MODEL}@${version}`
+          : `Uploaded, and more signatures are needed: drover keys sign ${signed.file} --key THEIR.key\nThen: drover keys publish ${signed.file}`,
       );
     });
   return agent;

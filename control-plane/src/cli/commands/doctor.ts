@@ -5,6 +5,7 @@ import { connect } from '../client.js';
 import { findCredentials } from '../credentials.js';
 import { CliError } from '../errors.js';
 import type { Session } from '../program.js';
+import type { RepositoryState } from '../../release-repository/index.js';
 import type { WhoAmI } from './login.js';
 
 interface Check {
@@ -19,7 +20,7 @@ const MIN_FREE_BYTES = 500 * 1024 * 1024;
 /** Looks at everything that commonly goes wrong; each line says OK, or what to do. */
 export const doctorCommand = ({ terminal, options, answer }: Session): Command =>
   new Command('doctor')
-    .description('Check the way to the control plane: address, token, clock, publisher keys, disk.')
+    .description('Check the way to the control plane: address, token, clock, release repository, disk.')
     .addHelpText('after', '\nExample:\n  drover doctor')
     .action(async () => {
       const checks: Check[] = [];
@@ -50,9 +51,24 @@ export const doctorCommand = ({ terminal, options, answer }: Session): Command =
         const { name, role } = await client().get<WhoAmI>('/whoami');
         return `"${name}" with the role ${role}`;
       });
-      await check('publisher keys', async () => {
-        const { keys, threshold } = await client().get<{ keys: unknown[]; threshold: number }>('/publisher-keys');
-        return `${threshold} of ${keys.length} must sign`;
+      await check('release repository', async () => {
+        const { roles, problems, development } = await client().get<RepositoryState>('/repository');
+        const [worst] = problems;
+        if (worst) {
+          throw new CliError('CLI_DOCTOR_FAILED', problems.map(({ code, what }) => `${code}: ${what}`).join(' '), {
+            remedy: worst.remedy,
+          });
+        }
+        const days =
+          Math.min(
+            ...roles
+              .filter(({ role }) => !['timestamp', 'snapshot'].includes(role))
+              .map(({ secondsLeft }) => secondsLeft),
+          ) / 86_400;
+        const trial = development
+          ? '; DEVELOPMENT KEYS sign for it, for trials only: `drover keys create` makes real ones'
+          : '';
+        return `${roles.length} roles, the first needs its holders in ${Math.floor(days)} days${trial}`;
       });
       await check('disk here', async () => {
         const { bavail, bsize } = await statfs('.');

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import type { Digest } from '@drover/shared/ids';
 import { Recipe } from '@drover/shared/manifest';
-import { occasionalSigner, parseKeyPair } from '@drover/shared/trust';
+import type { AssembledRelease } from '@drover/shared/release';
 import { formatProblems, validate } from '@drover/shared/validation';
 import type { ModelSummary, Release } from '../../registry/index.js';
 import type { Client } from '../client.js';
@@ -10,13 +10,15 @@ import { readJson } from '../files.js';
 import type { VerifiedModel } from '../model-signing/index.js';
 import type { Session } from '../program.js';
 import type { BuildOptions } from '../release-builder/build.js';
-import type { SignedRelease } from '../release-builder/upload.js';
+import type { Signed } from '../release-builder/publish.js';
 import { formatTable, formatTime } from '../terminal.js';
-import { collectText, parseCount, parseNumber } from '../units.js';
+import { collectText, parseCount, parseDuration, parseNumber } from '../units.js';
 
 interface PublishOptions {
-  readonly envelope?: string;
-  readonly files?: string;
+  readonly signed?: string;
+  readonly proposal?: string;
+  readonly passphraseFile?: string;
+  readonly expires: number;
   readonly model?: string;
   readonly version?: string;
   readonly key?: readonly string[];
@@ -50,12 +52,25 @@ export const modelCommands = ({ client, answer, terminal, options: globals }: Se
   model
     .command('publish')
     .description(
-      'Check an ONNX model, make a signed release of it and publish it; or publish a release that was signed elsewhere.',
+      'Check an ONNX model, make a release of it, sign it and publish it; or publish one that several people have signed.',
     )
     .argument('[onnx]', 'the model file')
     .option('--model <name>', 'name of the model')
     .option('--version <version>', 'version of this release, such as 1.0.0')
-    .option('--key <file>', 'signing key; repeat it where several must sign', collectText)
+    .option(
+      '--key <file>',
+      'signing key; may be repeated (default: an unprotected development key, for trials)',
+      collectText,
+    )
+    .option('--passphrase-file <file>', 'file that holds the passphrase of the keys')
+    .option(
+      '--expires <duration>',
+      'how long the list of releases of this model holds',
+      parseDuration,
+      parseDuration('365d'),
+    )
+    .option('--proposal <file>', 'where the keys given do not suffice: file for the others to sign')
+    .option('--signed <file>', 'publish such a file once it is signed, instead of a model')
     .addOption(
       new Option('--task <task>', 'what the model does (default: classification with --labels, else tensors)').choices(
         TASKS,
@@ -92,23 +107,35 @@ export const modelCommands = ({ client, answer, terminal, options: globals }: Se
       'with --oms-ca: email, URI, DNS name or common name that the certificate must name',
     )
     .option('--oms-folder <dir>', 'folder that was signed (default: the folder of the model file)')
-    .option('--envelope <file>', 'a signed release instead of a model')
-    .option('--files <dir>', 'with --envelope: folder that holds its files')
     .addHelpText(
       'after',
-      '\nExamples:\n  drover model publish net.onnx --model gas-classifier --version 1.0.0 --key publisher.key --labels a,b,c --samples normal.csv' +
-        '\n  drover model publish --envelope release.json --files release/',
+      '\nExamples:\n  drover model publish net.onnx --model gas-classifier --version 1.0.0 --key dave.key --labels a,b,c --samples normal.csv' +
+        '\n  drover keys sign gas-classifier-1.0.0.proposal.json --key erin.key' +
+        '\n  drover model publish --signed gas-classifier-1.0.0.proposal.json',
     )
     .action(async (onnx: string | undefined, options: PublishOptions) => {
       const target = client();
-      const release =
-        options.envelope === undefined
-          ? await build(target, onnx, options, (line) => terminal.err(line))
-          : await readSigned(options.envelope, options);
-      const { uploadRelease } = await import('../release-builder/upload.js');
-      const progress = (line: string) => (globals().json === true ? undefined : terminal.err(line));
-      const published = await uploadRelease(target, release, progress);
-      answer(published, `Published ${published.model}@${published.version}\n${published.digest}`);
+      if (options.signed !== undefined) {
+        const { publishProposal, readProposal } = await import('../ceremony/proposal-file.js');
+        const published = await publishProposal(target, readProposal(options.signed));
+        answer(
+          { published },
+          `Published ${published.map(({ role, version }) => `${role} version ${version}`).join(', ')}.`,
+        );
+        return;
+      }
+      const release = await build(target, onnx, options, (line) => terminal.err(line));
+      const { uploadFiles } = await import('../release-builder/upload.js');
+      const { signRelease } = await import('../release-builder/publish.js');
+      await uploadFiles(target, release, (line) => (globals().json === true ? undefined : terminal.err(line)));
+      const signed = await signRelease(target, terminal, release, {
+        keys: options.key,
+        passphraseFile: options.passphraseFile,
+        expiresMs: options.expires,
+        proposalFile: options.proposal,
+      });
+      const { manifest, digest } = release;
+      answer({ model: manifest.model, version: manifest.version, digest, ...signed }, outcomeOf(release, signed));
     });
 
   model
@@ -148,16 +175,17 @@ export const modelCommands = ({ client, answer, terminal, options: globals }: Se
 
 const usage = (what: string, remedy: string) => new CliError('CLI_USAGE', what, { remedy });
 
-async function readSigned(envelope: string, { files, omsSignature }: PublishOptions): Promise<SignedRelease> {
-  if (omsSignature !== undefined)
-    throw usage(
-      '--oms-signature is checked when a release is made of a model file.',
-      'Give it where the release is signed; its manifest then names the signer.',
+function outcomeOf({ manifest: { model, version }, digest }: AssembledRelease, signed: Signed): string {
+  if (!signed.published) {
+    const open = signed.missing.flatMap((each) =>
+      each.missing === 0 ? [] : each.open.map((keyId) => keyId.slice(0, 12)),
     );
-  if (files === undefined)
-    throw usage('--envelope needs --files.', 'Name the folder that holds the files of the release.');
-  const { readSignedRelease } = await import('../release-builder/upload.js');
-  return readSignedRelease(envelope, files);
+    return `${model}@${version} is uploaded and not yet published: more signatures are needed.\nWritten to ${signed.file}. Next, by holders of ${open.join(', ')}: drover keys sign ${signed.file} --key THEIR.key\nThen: drover model publish --signed ${signed.file}`;
+  }
+  const begun = signed.begun
+    ? '\nThe release repository was begun with it. Give its root to each device: drover keys export root.json'
+    : '';
+  return `Published ${model}@${version}\n${digest}${begun}`;
 }
 
 async function build(
@@ -165,13 +193,10 @@ async function build(
   onnx: string | undefined,
   options: PublishOptions,
   warn: (line: string) => void,
-): Promise<SignedRelease> {
-  const { model, version, key } = options;
-  if (onnx === undefined || model === undefined || version === undefined || key === undefined) {
-    throw usage(
-      'A model file, --model, --version and --key are needed.',
-      'See `drover model publish --help` for an example.',
-    );
+): Promise<AssembledRelease> {
+  const { model, version } = options;
+  if (onnx === undefined || model === undefined || version === undefined) {
+    throw usage('A model file, --model and --version are needed.', 'See `drover model publish --help` for an example.');
   }
   const labels = options.labels?.split(',').map((label) => label.trim());
   // Loaded only when a release is built: it brings the ONNX reader and, on the first run, ONNX Runtime.
@@ -193,7 +218,6 @@ async function build(
     modelFile: onnx,
     model,
     version,
-    signers: key.map((file) => occasionalSigner(parseKeyPair(readJson(file)))),
     createdAt: new Date(),
     task: options.task ?? (labels ? 'classification' : 'tensors'),
     hardwareClasses: options.hardwareClass ?? ['*'],

@@ -1,14 +1,15 @@
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { occasionalSigner, parseKeyPair } from '@drover/shared/trust';
+import { occasionalSigner } from '@drover/shared/trust';
 import { createRequest, parseRequest, signRequest, toEnvelope, type RecoveryView } from '../../recovery/index.js';
+import { openKey } from '../ceremony/key-files.js';
 import { CliError } from '../errors.js';
 import { readJson } from '../files.js';
 import type { Session } from '../program.js';
 import { parseCount } from '../units.js';
 
 /** What follows a restore: the holders of the root keys vouch for the new epoch of the control plane. */
-export const recoveryCommands = ({ client, answer }: Session): Command => {
+export const recoveryCommands = ({ client, answer, terminal }: Session): Command => {
   const recovery = new Command('recovery').description(
     'After a restored backup: devices take orders again once the root keys have signed a new epoch.',
   );
@@ -52,9 +53,11 @@ export const recoveryCommands = ({ client, answer }: Session): Command => {
     .description('Add the signature of a root key to a recovery request. Needs no network.')
     .argument('<file>', 'the request; it is replaced by the signed one')
     .requiredOption('--key <file>', 'a root key')
+    .option('--passphrase-file <file>', 'file that holds its passphrase')
     .addHelpText('after', '\nExample:\n  drover recovery sign recovery.json --key root-1.key')
-    .action((file: string, { key }: { key: string }) => {
-      const signed = signRequest(parseRequest(readJson(file)), occasionalSigner(parseKeyPair(readJson(key))));
+    .action(async (file: string, { key, passphraseFile }: { key: string; passphraseFile?: string }) => {
+      const request = parseRequest(readJson(file));
+      const signed = signRequest(request, occasionalSigner(await openKey(terminal, key, passphraseFile)));
       write(file, signed);
       const { epoch, reason } = signed.statement;
       answer(

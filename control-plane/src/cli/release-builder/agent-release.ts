@@ -3,7 +3,6 @@ import { paddingOf, parseUstarHeader, USTAR_BLOCK_BYTES } from '@drover/shared/a
 import { Version } from '@drover/shared/ids';
 import { MAX_UNPACKED_BYTES, type Platform } from '@drover/shared/manifest';
 import { assembleAgentRelease } from '@drover/shared/release';
-import type { Signer } from '@drover/shared/trust';
 import { CliError } from '../errors.js';
 import { readFile } from '../files.js';
 
@@ -14,7 +13,6 @@ export interface AgentBuildOptions {
   readonly description?: string | undefined;
   readonly revertFloor?: string | undefined;
   readonly createdAt: Date;
-  readonly signers: readonly Signer[];
 }
 
 /** @throws CliError CLI_BUNDLE_UNREADABLE, CLI_FILE_UNREADABLE; ManifestError; IdError */
@@ -25,16 +23,13 @@ export function buildAgentRelease({ bundleFiles, version, revertFloor, ...rest }
     if (found !== wanted)
       throw unreadable(file, `it is of version ${found}, and the release of ${wanted}`, 'Give bundles of one version.');
   }
-  return assembleAgentRelease(
-    {
-      version: Version(wanted),
-      createdAt: rest.createdAt,
-      description: rest.description,
-      bundles,
-      revertFloor: revertFloor === undefined ? undefined : Version(revertFloor),
-    },
-    rest.signers,
-  );
+  return assembleAgentRelease({
+    version: Version(wanted),
+    createdAt: rest.createdAt,
+    description: rest.description,
+    bundles,
+    revertFloor: revertFloor === undefined ? undefined : Version(revertFloor),
+  });
 }
 
 interface Bundle {

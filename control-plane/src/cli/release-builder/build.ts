@@ -2,7 +2,6 @@ import { basename } from 'node:path';
 import { digestOf, ModelName, Version, type Digest } from '@drover/shared/ids';
 import type { LabelledSamples, Manifest, Recipe } from '@drover/shared/manifest';
 import { assembleRelease, type AssembledRelease } from '@drover/shared/release';
-import type { Signer } from '@drover/shared/trust';
 import { CliError } from '../errors.js';
 import { ModelSignatureError, type VerifiedModel } from '../model-signing/index.js';
 import { readFile } from '../files.js';
@@ -15,7 +14,6 @@ export interface BuildOptions {
   readonly modelFile: string;
   readonly model: string;
   readonly version: string;
-  readonly signers: readonly Signer[];
   readonly createdAt: Date;
   readonly task: Manifest['task']['type'];
   readonly labels?: readonly string[];
@@ -38,13 +36,13 @@ export interface BuildOptions {
   readonly drift: ReferenceOptions;
 }
 
-/** Checks and runs the model, and makes a signed release of it. @throws OnnxError, CliError, StatisticsError, ManifestError, IdError */
+/** Checks and runs the model, and makes a release of it, for somebody to sign. @throws OnnxError, CliError, StatisticsError, ManifestError, IdError */
 export async function buildRelease(options: BuildOptions): Promise<AssembledRelease> {
   const bytes = readFile(options.modelFile);
   if (options.signedModel && digestOf(bytes) !== options.signedModel.digest) throw changedSince(options.modelFile);
   const model = await loadModel(bytes);
   try {
-    return assembleRelease(await draftOf(options, bytes, model), options.signers);
+    return assembleRelease(await draftOf(options, bytes, model));
   } finally {
     await model.close();
   }

@@ -3,6 +3,7 @@ import { foundation } from './0001-foundation.js';
 import { deliveries } from './0002-deliveries.js';
 import { recoveries } from './0003-recoveries.js';
 import { certificates } from './0004-certificates.js';
+import { releaseRepository } from './0005-release-repository.js';
 
 /** In order, append-only: a migration that was released never changes. */
-export const MIGRATIONS: readonly Migration[] = [foundation, deliveries, recoveries, certificates];
+export const MIGRATIONS: readonly Migration[] = [foundation, deliveries, recoveries, certificates, releaseRepository];

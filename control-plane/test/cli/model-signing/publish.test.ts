@@ -21,10 +21,6 @@ beforeAll(async () => {
   written('.', 'other.pem', ownSigner().pem);
   written('.', 'net.sig', bundle);
   await running.drover(['login', running.httpUrl, '--token', ADMIN_TOKEN]);
-  await running.drover(['keys', 'create', '--out', 'publisher.key', '--name', 'tests']);
-  const { stdout } = await running.drover(['keys', 'public', 'publisher.key']);
-  writeFileSync('publishers.json', stdout);
-  await running.drover(['keys', 'trust', 'publishers.json']);
 });
 afterAll(async () => {
   process.chdir('/');
@@ -33,7 +29,7 @@ afterAll(async () => {
 
 const publish = (version: string, ...oms: string[]) =>
   running.drover(
-    ['model', 'publish', 'model/net.onnx', '--model', 'sum', '--version', version, '--key', 'publisher.key'].concat(
+    ['model', 'publish', 'model/net.onnx', '--model', 'sum', '--version', version].concat(
       ['--labels', LABELS.join(',')],
       oms,
     ),

@@ -31,7 +31,7 @@ export interface EpisodeOptions {
 /** One device from its first release on, killed in each of its lives; the next life shows whether it bore that. */
 export async function playEpisode(options: EpisodeOptions): Promise<void> {
   const { publisher, decide, onLife, onViolation, signal } = options;
-  const server = await startReleaseServer();
+  const server = await startReleaseServer(publisher);
   const root = await mkdtemp(join(tmpdir(), 'drover-chaos-'));
   const device = new TrialDevice({ dataDir: join(root, 'device'), publisher });
   // Enrolment, which a device has behind it, made its folder.
@@ -82,7 +82,7 @@ function lifePlan(
   { kill }: LifeDecision,
   { publisher, server }: { publisher: Publisher; server: ReleaseServer },
 ): LifePlan {
-  const { publisherKeys, director, deviceKey, probe } = publisher;
+  const { pinnedRoot, director, deviceKey, probe } = publisher;
   const killPlan = toKillPlan(kill);
   return {
     device: {
@@ -92,7 +92,7 @@ function lifePlan(
       deviceId: TRIAL_DEVICE,
       model: TRIAL_MODEL,
       hardwareClass: HARDWARE_CLASS,
-      publisherKeys,
+      pinnedRoot,
       director,
       deviceKey,
       probe,

@@ -9,7 +9,8 @@ export interface DevicePlan {
   readonly deviceId: DeviceId;
   readonly model: ModelName;
   readonly hardwareClass: string;
-  readonly publisherKeys: KeySet;
+  /** root.json, as text. */
+  readonly pinnedRoot: string;
   readonly director: KeySet;
   readonly deviceKey: KeyPair;
   /** Input of the inference by which the trial checks what really serves. */

@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Digest } from '@drover/shared/ids';
-import type { PublishedRelease } from './releases.js';
+import type { PublishedRelease, Publisher } from './releases.js';
 
 export const TRIAL_CREDENTIAL = 'c'.repeat(40);
 
@@ -17,13 +17,14 @@ export interface ReleaseServer {
 const CHUNKS = 4;
 
 /** The device API of a control plane for one device, on real HTTP with Range. */
-export async function startReleaseServer(): Promise<ReleaseServer> {
+export async function startReleaseServer(publisher: Pick<Publisher, 'metadata'>): Promise<ReleaseServer> {
   const documents = new Map<string, Uint8Array>();
   const cuts = new Set<string>();
   const tampered = new Map<string, number>();
   const server = createServer((request, response) => {
     const url = request.url ?? '';
-    const body = documents.get(url);
+    const metadata = /^\/api\/v1\/device\/metadata\/(.+)$/.exec(url)?.[1];
+    const body = metadata === undefined ? documents.get(url) : publisher.metadata(metadata);
     if (!body) {
       response.writeHead(404).end();
       return;
@@ -40,8 +41,8 @@ export async function startReleaseServer(): Promise<ReleaseServer> {
   const blobUrl = (digest: Digest): string => `/api/v1/device/blobs/${digest.slice(7)}`;
   return {
     url: `http://127.0.0.1:${port}`,
-    offer({ release, envelope, files, model }, fault = 'none') {
-      documents.set(`/api/v1/device/releases/${release.digest.slice(7)}`, envelope);
+    offer({ release, manifestBytes, files, model }, fault = 'none') {
+      documents.set(blobUrl(release.digest), manifestBytes);
       for (const [digest, bytes] of files) {
         documents.set(blobUrl(digest), bytes);
         if (fault === 'cut') cuts.add(blobUrl(digest));

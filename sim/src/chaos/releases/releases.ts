@@ -1,17 +1,10 @@
 import { digestOf, DeviceId, ModelName, newDeploymentId, Version, type Digest } from '@drover/shared/ids';
 import { encodeGoldenVectors, RELEASE_FORMAT, type Manifest } from '@drover/shared/manifest';
-import { RELEASE_TYPE, signDeployment, type Deployment } from '@drover/shared/protocol';
-import {
-  bulkSigner,
-  createKeyPair,
-  encodeEnvelope,
-  publicKeyOf,
-  signEnvelope,
-  type KeyPair,
-  type KeySet,
-} from '@drover/shared/trust';
+import { signDeployment, type Deployment } from '@drover/shared/protocol';
+import { bulkSigner, createKeyPair, publicKeyOf, type KeyPair, type KeySet } from '@drover/shared/trust';
 import { buildDenseClassifier } from '@drover/agent/learn';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { createRepository } from './repository.js';
 
 export const TRIAL_DEVICE = DeviceId('trial-device');
 export const TRIAL_MODEL = ModelName('classifier');
@@ -38,7 +31,7 @@ export interface ModelFile {
 
 export interface PublishedRelease {
   readonly release: ReleaseRef;
-  readonly envelope: Uint8Array;
+  readonly manifestBytes: Uint8Array;
   readonly files: ReadonlyMap<Digest, Uint8Array>;
   readonly model: ModelFile;
   /** Files by their path within the release. */
@@ -49,7 +42,8 @@ export interface PublishedRelease {
 export type ReleaseKind = 'fit' | 'unfit' | 'novel';
 
 export interface Publisher {
-  readonly publisherKeys: KeySet;
+  /** root.json, as text. */
+  readonly pinnedRoot: string;
   readonly director: KeySet;
   readonly deviceKey: KeyPair;
   /** Input of the probe inference. */
@@ -57,7 +51,9 @@ export interface Publisher {
   readonly models: readonly ModelFile[];
   /** A fine-tuned file, which no release names. */
   readonly adapted: ModelFile;
-  /** Release number n, version 1.n.0. */
+  /** A file of the release repository, as it stands now. */
+  metadata(file: string): Uint8Array | undefined;
+  /** Release number n, version 1.n.0, listed in the repository. */
   publish(number: number, kind?: ReleaseKind): PublishedRelease;
   /** A signed order with a number above all before it. */
   order(release: ReleaseRef, change?: Partial<Deployment>): { readonly deployment: Deployment; readonly bytes: Buffer };
@@ -65,7 +61,7 @@ export interface Publisher {
 
 /** Publisher and director of a trial: real models, real signatures. */
 export async function createPublisher(): Promise<Publisher> {
-  const publisherKey = createKeyPair('publisher');
+  const repository = createRepository(TRIAL_MODEL);
   const directorKey = createKeyPair('director');
   const keySet = (key: KeyPair): KeySet => ({ threshold: 1, keys: [publicKeyOf(key)] });
   const probe = Array.from({ length: FEATURES }, (_, index) => Math.cos(index));
@@ -74,12 +70,12 @@ export async function createPublisher(): Promise<Publisher> {
   const adapted = await modelFile(200, probe);
   const novel = await modelFile(201, probe);
   const labels = Buffer.from('calm\nleak\nfire\n');
-  const signer = bulkSigner(publisherKey);
   const directorSigner = bulkSigner(directorKey);
   let counter = 0;
 
   return {
-    publisherKeys: keySet(publisherKey),
+    pinnedRoot: repository.pinnedRoot,
+    metadata: (file) => repository.files.get(file),
     director: keySet(directorKey),
     deviceKey: createKeyPair('device'),
     probe,
@@ -94,15 +90,16 @@ export async function createPublisher(): Promise<Publisher> {
       const model = kind === 'novel' ? novel : at(0);
       const golden = (kind === 'unfit' ? at(1) : model).golden;
       const manifest = manifestOf(`1.${number}.0`, model.bytes, golden, labels);
-      const payload = Buffer.from(JSON.stringify(manifest));
-      const envelope = encodeEnvelope(signEnvelope(RELEASE_TYPE, payload, [signer]));
+      const manifestBytes = Buffer.from(JSON.stringify(manifest));
+      const release = { version: manifest.version, digest: digestOf(manifestBytes) };
+      repository.list(release, manifestBytes.length);
       const files = new Map([model.bytes, golden, labels].map((content) => [digestOf(content), content]));
       const paths = new Map([
         ['models/plain.onnx', model.digest],
         ['golden.json', digestOf(golden)],
         ['labels.txt', digestOf(labels)],
       ]);
-      return { release: { version: manifest.version, digest: digestOf(payload) }, envelope, files, model, paths };
+      return { release, manifestBytes, files, model, paths };
     },
     order(release, change = {}) {
       counter += 1;

@@ -5,7 +5,7 @@ import { codeSite } from './code-site.js';
 
 /** One persisted write of the product, at the moment before it begins or after it has ended. */
 export interface WritePoint {
-  /** Operation and code site, for example `rename in writeDurably < storeEnvelope`. */
+  /** Operation and code site, for example `rename in writeDurably < storeManifest`. */
   readonly site: string;
   readonly phase: 'before' | 'after';
 }

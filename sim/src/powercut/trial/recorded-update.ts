@@ -31,7 +31,7 @@ export async function recordUpdate(
   publisher: Publisher,
   folder: string,
 ): Promise<RecordedUpdate> {
-  const server = await startReleaseServer();
+  const server = await startReleaseServer(publisher);
   const dataDir = join(folder, 'device');
   await mkdir(dataDir);
   const device = new TrialDevice({ dataDir, publisher });
@@ -74,7 +74,7 @@ function planOf(
   { dataDir, unhealthy }: TrialDevice,
   planned: readonly PlannedStep[],
   server: ReleaseServer,
-  { publisherKeys, director, deviceKey, probe }: Publisher,
+  { pinnedRoot, director, deviceKey, probe }: Publisher,
 ): LifePlan {
   return {
     device: {
@@ -84,7 +84,7 @@ function planOf(
       deviceId: TRIAL_DEVICE,
       model: TRIAL_MODEL,
       hardwareClass: HARDWARE_CLASS,
-      publisherKeys,
+      pinnedRoot,
       director,
       deviceKey,
       probe,

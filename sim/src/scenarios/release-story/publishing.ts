@@ -3,7 +3,6 @@ import { digestExamples } from '@drover/agent/learn';
 import { digestHex, Version } from '@drover/shared/ids';
 import type { GoldenVector } from '@drover/shared/manifest';
 import { assembleRelease, type AssembledRelease } from '@drover/shared/release';
-import { occasionalSigner } from '@drover/shared/trust';
 import type { PublishedRelease, Scene, TrainedModel } from './scene.js';
 import { RECIPE } from './training.js';
 
@@ -28,7 +27,8 @@ export async function publish(scene: Scene, order: PublishOrder): Promise<Publis
   const assembled = await assemble(scene, order);
   const { operator } = scene.controlPlane;
   for (const [digest, bytes] of assembled.files) await operator.putBlob(digestHex(digest), bytes);
-  await operator.send('POST', '/api/v1/releases', JSON.parse(assembled.envelope.toString('utf8')));
+  await operator.putBlob(digestHex(assembled.digest), assembled.manifestBytes);
+  await scene.publisher.publish(assembled);
   return { version: assembled.manifest.version, digest: assembled.digest, manifest: assembled.manifest };
 }
 
@@ -37,51 +37,48 @@ async function assemble(scene: Scene, order: PublishOrder): Promise<AssembledRel
   const { portions } = trained;
   const width = portions.train.width;
   const labels = [...scene.world.labels];
-  return assembleRelease(
-    {
-      model: scene.model,
-      version: Version(order.version),
-      createdAt: new Date(),
-      description: order.description,
-      task: { type: 'classification', scores: SCORES, labels },
-      variants: [
-        {
-          name: 'default',
-          hardwareClasses: ['*'],
-          precision: 'fp32',
-          model: trained.bytes,
-          signature: {
-            inputs: [{ name: INPUT, datatype: 'FP32', shape: [-1, width] }],
-            outputs: [
-              { name: 'logits', datatype: 'FP32', shape: [-1, labels.length] },
-              { name: SCORES, datatype: 'FP32', shape: [-1, labels.length] },
-            ],
-          },
+  return assembleRelease({
+    model: scene.model,
+    version: Version(order.version),
+    createdAt: new Date(),
+    description: order.description,
+    task: { type: 'classification', scores: SCORES, labels },
+    variants: [
+      {
+        name: 'default',
+        hardwareClasses: ['*'],
+        precision: 'fp32',
+        model: trained.bytes,
+        signature: {
+          inputs: [{ name: INPUT, datatype: 'FP32', shape: [-1, width] }],
+          outputs: [
+            { name: 'logits', datatype: 'FP32', shape: [-1, labels.length] },
+            { name: SCORES, datatype: 'FP32', shape: [-1, labels.length] },
+          ],
         },
-      ],
-      goldenVectors: await goldenVectors(trained, order.spoilGolden === true),
-      contract: {
-        perHardwareClass: [{ hardwareClass: '*', maxLatencyMs: 250, maxMemoryMiB: 256 }],
-        parity: { absolute: 1e-4, relative: 1e-3 },
-        heldOut: trained.heldOut,
       },
-      reference: trained.reference,
-      anchor: portions.anchor,
-      replay: firstRows(portions.train, REPLAY_ROWS),
-      recipe: RECIPE,
-      revertFloor: Version('1.0.0'),
-      lineage: {
-        ...(parent ? { parent: parent.digest } : {}),
-        data: (['train', 'holdout', 'anchor'] as const).map((name) => ({
-          name,
-          digest: digestExamples(portions[name]),
-          rows: portions[name].count,
-        })),
-        run: trained.run,
-      },
+    ],
+    goldenVectors: await goldenVectors(trained, order.spoilGolden === true),
+    contract: {
+      perHardwareClass: [{ hardwareClass: '*', maxLatencyMs: 250, maxMemoryMiB: 256 }],
+      parity: { absolute: 1e-4, relative: 1e-3 },
+      heldOut: trained.heldOut,
     },
-    [occasionalSigner(scene.publisherKey)],
-  );
+    reference: trained.reference,
+    anchor: portions.anchor,
+    replay: firstRows(portions.train, REPLAY_ROWS),
+    recipe: RECIPE,
+    revertFloor: Version('1.0.0'),
+    lineage: {
+      ...(parent ? { parent: parent.digest } : {}),
+      data: (['train', 'holdout', 'anchor'] as const).map((name) => ({
+        name,
+        digest: digestExamples(portions[name]),
+        rows: portions[name].count,
+      })),
+      run: trained.run,
+    },
+  });
 }
 
 function firstRows({ features, labels, count, width }: TrainedModel['portions']['train'], wanted: number) {

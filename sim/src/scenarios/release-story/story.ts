@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CodedError } from '@drover/shared/coded-error';
 import { ModelName } from '@drover/shared/ids';
-import { createKeyPair, publicKeyOf } from '@drover/shared/trust';
 import { startControlPlane, type AgentProcess, type ControlPlaneProcess } from '../../fleet/index.js';
 import { createWorld, openGasWorld, type World } from '../../world/index.js';
+import { openPublisher } from './publisher.js';
 import { newFacts, type Facts, type Sabotage, type Scene } from './scene.js';
 import { badRelease } from './steps/bad-release.js';
 import { crash } from './steps/crash.js';
@@ -110,7 +110,7 @@ async function openScene(options: StoryOptions, facts: Facts, workDir: string): 
   const { seed, devices, signal, sabotage, httpPort, mqttPort, say } = options;
   const controlPlane = await startControlPlane({ dataDir: join(workDir, 'control-plane'), httpPort, mqttPort });
   facts.closers.push(() => controlPlane.stop());
-  const publisherKey = createKeyPair('publisher');
+  const model = ModelName('gas-classifier');
   return {
     seed,
     devices,
@@ -118,10 +118,9 @@ async function openScene(options: StoryOptions, facts: Facts, workDir: string): 
     workDir,
     world: await openWorld(options),
     trainingStreams: options.dataDir === undefined ? 6 : 1,
-    model: ModelName('gas-classifier'),
+    model,
     controlPlane,
-    publisherKey,
-    publisherKeys: { threshold: 1, keys: [publicKeyOf(publisherKey)] },
+    publisher: await openPublisher(controlPlane.operator, model),
     sabotage,
     say: (line) => say(`     ${line}`),
   };

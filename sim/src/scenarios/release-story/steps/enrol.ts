@@ -28,7 +28,7 @@ export async function enrol(scene: Scene, facts: Facts): Promise<string> {
       dataDir: `${fleetDir}/${deviceId}`,
       controlPlaneUrl: httpUrl,
       claimToken: await claimToken(site),
-      publisherKeys: scene.publisherKeys,
+      pinnedRoot: scene.publisher.pinnedRoot,
       hardwareClass: 'generic',
       attributes: { site },
       telemetryIntervalMs: PACE.telemetryIntervalMs,
@@ -46,7 +46,7 @@ export async function enrol(scene: Scene, facts: Facts): Promise<string> {
     dataDir: `${fleetDir}/${AGENT_ID}`,
     controlPlaneUrl: httpUrl,
     claimToken: await claimToken(site),
-    publisherKeys: scene.publisherKeys,
+    pinnedRoot: scene.publisher.pinnedRoot,
     telemetryIntervalMs: PACE.telemetryIntervalMs,
   });
   facts.fleet.push(agent);

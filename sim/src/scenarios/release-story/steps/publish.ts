@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { publish as publishRelease } from '../publishing.js';
 import { need, type Facts, type Scene } from '../scene.js';
 
-/** 2. Release 1.0.0, signed with a key that the control plane does not hold. */
+/** 2. A release repository, and release 1.0.0 in it, signed with keys that the control plane does not hold. */
 export async function publish(scene: Scene, facts: Facts): Promise<string> {
   const { operator } = scene.controlPlane;
-  await operator.send('PUT', '/api/v1/publisher-keys', scene.publisherKeys);
+  await scene.publisher.begin();
   const release = await publishRelease(scene, {
     version: '1.0.0',
     trained: need(facts.firstModel, 'a trained model'),
@@ -20,11 +20,12 @@ export async function publish(scene: Scene, facts: Facts): Promise<string> {
   if (!items.some(({ version, digest }) => version === '1.0.0' && digest === release.digest)) {
     throw new Error('The registry does not list the release under the digest that was signed.');
   }
-  if (await holdsSeed(scene.controlPlane.dataDir, scene.publisherKey.seed)) {
-    throw new Error('The private publisher key lies in the data folder of the control plane.');
+  for (const seed of scene.publisher.seeds) {
+    if (await holdsSeed(scene.controlPlane.dataDir, seed))
+      throw new Error("A publisher's private key lies in the data folder of the control plane.");
   }
   const { threshold } = release.manifest.drift ?? { threshold: NaN };
-  return `${release.digest.slice(0, 19)}… signed by ${scene.publisherKey.keyId.slice(0, 12)}…; drift threshold ${threshold.toFixed(3)}`;
+  return `${release.digest.slice(0, 19)}… signed by ${scene.publisher.keyId.slice(0, 12)}…; drift threshold ${threshold.toFixed(3)}`;
 }
 
 async function holdsSeed(folder: string, seed: string): Promise<boolean> {

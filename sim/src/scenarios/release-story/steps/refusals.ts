@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { buildDenseClassifier } from '@drover/agent/learn';
-import { newDeploymentId, type DeviceId } from '@drover/shared/ids';
+import { digestHex, digestOf, newDeploymentId, Version, type DeviceId } from '@drover/shared/ids';
+import type { Manifest } from '@drover/shared/manifest';
 import { signDeployment, type Deployment, type RefusalBody, type TransitionBody } from '@drover/shared/protocol';
 import { bulkSigner, createKeyPair } from '@drover/shared/trust';
 import { until } from '../../../fleet/index.js';
@@ -8,12 +9,15 @@ import type { Attacker } from '../attacker.js';
 import { runningVersions } from '../fleet-state.js';
 import { publish } from '../publishing.js';
 import { createRollout, followRollout, reportsOf } from '../rollout.js';
-import { need, type Facts, type Scene } from '../scene.js';
+import { need, type Facts, type PublishedRelease, type Scene } from '../scene.js';
 
 const TIMEOUT_MS = 20_000;
 const HOUR_MS = 3_600_000;
 
-/** 9. A tampered release, a replayed order and an order signed by a wrong key: each is refused by the device, with the reason. */
+/**
+ * 9. A tampered release, a replayed order, an order signed by a wrong key, and a release that the publishers never listed, ordered by whoever holds the
+ * control plane: each is refused by the device, with the reason.
+ */
 export async function refusals(scene: Scene, facts: Facts): Promise<string> {
   const attacker = need(facts.attacker, 'the attacker');
   const before = await runningVersions(scene);
@@ -21,6 +25,7 @@ export async function refusals(scene: Scene, facts: Facts): Promise<string> {
     await tamperedRelease(scene, facts, attacker),
     await replayedOrder(scene, facts, attacker),
     await wrongKey(scene, facts, attacker),
+    await stolenControlPlane(scene, facts, attacker),
   ];
   const after = await runningVersions(scene);
   const changed = [...before].filter(([device, version]) => after.get(device) !== version).map(([device]) => device);
@@ -77,28 +82,55 @@ async function wrongKey(scene: Scene, facts: Facts, attacker: Attacker): Promise
   const victim = victimOf(facts, 1);
   const target = need(facts.releases.get('1.1.0') ?? facts.releases.get('1.0.0'), 'a release');
   const key = scene.sabotage === 'refusals' ? await attacker.stealDirectorKey() : createKeyPair('attacker');
-  const now = Date.now();
-  const order: Deployment = {
-    protocol: 1,
-    kind: 'deployment',
-    deploymentId: newDeploymentId(),
-    deviceId: victim,
-    model: scene.model,
-    release: { version: target.version, digest: target.digest },
-    hardwareClass: 'generic',
-    epoch: 0,
-    counter: 1_000_000,
-    nonce: randomBytes(16).toString('hex'),
-    issuedAt: now,
-    expiresAt: now + HOUR_MS,
-    probation: { minMs: 0, minRequests: 0, maxMs: 1_000, maxFailureShare: 1, maxCrashes: 100 },
-  };
+  const order = forgedOrder(scene, victim, target, 0);
   const refusal = await refusalAfter(scene, victim, () =>
     attacker.publishOrder(victim, signDeployment(order, bulkSigner(key))),
   );
   if (refusal.error.code !== 'SIGNATURE_BELOW_THRESHOLD')
     throw new Error(`The forged order was refused as ${refusal.error.code}.`);
   return `order by a wrong key: ${refusal.error.code} by ${victim}`;
+}
+
+/** Whoever has the control plane has its director's key and its file store. What the publishers did not list is refused all the same. */
+async function stolenControlPlane(scene: Scene, facts: Facts, attacker: Attacker): Promise<string> {
+  const victim = victimOf(facts, 2);
+  const known = need(facts.releases.get('1.0.0'), 'release 1.0.0');
+  const manifest: Manifest = { ...known.manifest, version: Version('9.9.9'), description: 'Made by the attacker' };
+  const bytes = Buffer.from(JSON.stringify(manifest));
+  const digest = digestOf(bytes);
+  await scene.controlPlane.operator.putBlob(digestHex(digest), bytes);
+  const order = forgedOrder(scene, victim, { version: manifest.version, digest }, 1);
+  const key = await attacker.stealDirectorKey();
+  const refusal = await refusalAfter(scene, victim, () =>
+    attacker.publishOrder(victim, signDeployment(order, bulkSigner(key))),
+  );
+  if (refusal.error.code !== 'RELEASE_NOT_LISTED')
+    throw new Error(`What the publishers never listed was refused as ${refusal.error.code}.`);
+  return `release of a stolen control plane: ${refusal.error.code} by ${victim}`;
+}
+
+function forgedOrder(
+  { model }: Scene,
+  deviceId: DeviceId,
+  { version, digest }: Pick<PublishedRelease, 'version' | 'digest'>,
+  epoch: number,
+): Deployment {
+  const now = Date.now();
+  return {
+    protocol: 1,
+    kind: 'deployment',
+    deploymentId: newDeploymentId(),
+    deviceId,
+    model,
+    release: { version, digest },
+    hardwareClass: 'generic',
+    epoch,
+    counter: 1_000_000,
+    nonce: randomBytes(16).toString('hex'),
+    issuedAt: now,
+    expiresAt: now + HOUR_MS,
+    probation: { minMs: 0, minRequests: 0, maxMs: 1_000, maxFailureShare: 1, maxCrashes: 100 },
+  };
 }
 
 async function refusalAfter(
