@@ -2,16 +2,18 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { killPointsOf, newTally, replayEpisode, runCampaign, violationsOf, type Tally } from './campaign/campaign.js';
 import type { EpisodeViolation } from './campaign/episode.js';
 import type { LifeDecision } from './campaign/planner.js';
+import { killControlPlanes } from './control-plane/campaign.js';
 
 interface Flags {
   readonly kills: number;
   readonly seed: number;
   readonly workers: number;
   readonly maxViolations: number;
+  readonly target: 'device' | 'control-plane';
   readonly json?: true;
   readonly resume?: string;
   readonly replay?: string;
@@ -71,6 +73,24 @@ async function chaos(flags: Flags, signal: AbortSignal): Promise<number> {
   return violationsOf(tally) > 0 ? 1 : signal.aborted ? 130 : 0;
 }
 
+async function controlPlane({ kills, seed, json }: Flags, signal: AbortSignal): Promise<number> {
+  const { points, ...figures } = await killControlPlanes({
+    kills,
+    seed,
+    signal,
+    onKill(tally) {
+      if (tally.kills % 20 === 0) say(`kills=${tally.kills} of=${kills} killPoints=${tally.points.size}`);
+    },
+    onViolation: say,
+  });
+  const { lost, repeated, broken } = figures;
+  if (json) process.stdout.write(`${JSON.stringify({ seed, ...figures, killPoints: points.size })}\n`);
+  process.stdout.write(
+    `kills=${figures.kills} killPoints=${points.size} lost=${lost} repeated=${repeated} broken=${broken}\n`,
+  );
+  return lost + repeated + broken > 0 ? 1 : signal.aborted ? 130 : 0;
+}
+
 async function replay(file: string, signal: AbortSignal): Promise<number> {
   let violations = 0;
   await replayEpisode(JSON.parse(readFileSync(file, 'utf8')) as LifeDecision[], signal, (violation) => {
@@ -92,14 +112,16 @@ async function main(): Promise<number> {
     .option('--seed <n>', 'makes the choices repeatable', whole, 1)
     .option('--workers <n>', 'devices at a time', whole, Math.min(2, availableParallelism()))
     .option('--max-violations <n>', 'end early after so many', whole, 20)
+    .addOption(new Option('--target <what>', 'what is killed').choices(['device', 'control-plane']).default('device'))
     .option('--json', 'the figures as one JSON object before the summary line')
     .option('--resume <file>', 'keep the tally there, and go on from it when it exists')
     .option('--replay <file>', 'repeat one episode that went wrong')
     .addHelpText('after', '\nExample: npm run chaos -- --kills 10000 --seed 7 --resume chaos.json')
     .exitOverride()
     .action(async (flags: Flags) => {
-      status =
-        flags.replay === undefined ? await chaos(flags, stopped.signal) : await replay(flags.replay, stopped.signal);
+      const { signal } = stopped;
+      if (flags.replay !== undefined) status = await replay(flags.replay, signal);
+      else status = await (flags.target === 'device' ? chaos : controlPlane)(flags, signal);
     });
   try {
     await program.parseAsync(process.argv);
