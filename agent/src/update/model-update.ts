@@ -316,6 +316,7 @@ export class ModelUpdate {
     } catch (error) {
       if (this.#isOver()) throw error;
       this.#advance(failed(error));
+      await this.base.activate(signal);
     }
   }
 

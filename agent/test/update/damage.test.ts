@@ -130,6 +130,22 @@ describe('when files of a release are damaged on the disk', () => {
     expect(served(bench)).toBe('1.1.0');
   });
 
+  it('serves the committed release by the end of its resumption when the candidate was damaged while it was off', async () => {
+    await bench.order(orderFor(first));
+    await bench.updater.close();
+    await bench.boot({
+      killPoint: (name) => {
+        if (name === 'journal:to:idle') throw new Error('the power is cut');
+      },
+    });
+    await bench.updater.resume();
+    await bench.updater.receive(signed(orderFor(second)));
+    while (modelState(bench)?.update.state !== 'committing') await nextMacrotask();
+    for (let turn = 0; turn < 50; turn += 1) await nextMacrotask();
+    await restartOn(() => truncate(file('releases', second.release.digest.slice(7), '.release.dsse.json'), 100));
+    expect(served(bench)).toBe('1.0.0');
+  });
+
   it('says what it cannot mend, and takes the next order', async () => {
     await bench.order(orderFor(first));
     bench.server.fault = (request, response) => {
