@@ -208,7 +208,7 @@ describe('the agent', () => {
     const journal = join(bench.dataDir, 'journal.db');
     copyFileSync(journal, `${journal}.good`);
     const database = new Database(journal);
-    database.pragma('user_version = 99');
+    database.pragma('user_version = 1000');
     database.close();
     await expect(bench.start()).rejects.toMatchObject({ code: 'DATABASE_SCHEMA_NEWER' });
     await bench.telemetry.close();
