@@ -55,7 +55,12 @@ export function parseMetadata<Kind extends MetadataKind>(
   if (Number.isNaN(expiresAtMs(checked))) throw refuse(`${checked.expires} is no time`, '4.2.3');
   if (checked._type === 'root') {
     checkKeyIds(checked.keys, (why) => refuse(why, '4.3'));
-    checkRoleKeys(Object.entries(checked.roles), (why) => refuse(why, '4.3'));
+    const { roles } = checked;
+    // By name: what else stands among the roles was not validated.
+    checkRoleKeys(
+      TOP_LEVEL_ROLES.map((role) => [role, roles[role]] as const),
+      (why) => refuse(why, '4.3'),
+    );
   }
   if (checked._type === 'targets') checkDelegations(checked, (why) => refuse(why, '4.5'));
   return { signed: checked, signatures, bytes };

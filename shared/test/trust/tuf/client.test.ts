@@ -72,3 +72,13 @@ describe('a role that lists a key twice', () => {
     expect(process.cpuUsage(begunAt).user / 1000).toBeLessThan(2_000);
   });
 });
+
+describe('a root with roles that nobody knows', () => {
+  it.each([1, {}, { keyids: 7 }])('is read without them: %j', async (unknown) => {
+    const { repository, client, online } = world();
+    Object.assign(repository.root.roles, { mirrors: unknown });
+    repository.publish('root', 'timestamp');
+    await client.refresh(online);
+    expect(client.root.version).toBe(repository.root.version);
+  });
+});
