@@ -95,6 +95,8 @@ function readCertificate(encoded: Buffer | string): X509Certificate {
   const certificate = new X509Certificate(encoded);
   // Read here, where an error has a name: OpenSSL meets a key that it does not know only when it is asked for it.
   if (certificate.publicKey.type !== 'public') throw new Error('it has no public key');
+  // OpenSSL leaves the insides of extensions unread until it needs them.
+  extensionsOf(certificate);
   return certificate;
 }
 

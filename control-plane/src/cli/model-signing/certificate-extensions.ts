@@ -29,7 +29,7 @@ interface Element {
   readonly contents: Buffer;
 }
 
-/** The DER elements of `bytes`, one level deep (X.690, section 8.1). OpenSSL has parsed the certificate before, so its form is right. */
+/** The DER elements of `bytes`, one level deep (X.690, section 8.1). */
 function elementsOf(bytes: Buffer): Element[] {
   const elements: Element[] = [];
   for (let at = 0; at < bytes.length;) {
@@ -46,7 +46,7 @@ function elementsOf(bytes: Buffer): Element[] {
 
 const inside = (element: Element | undefined): Element[] => (element ? elementsOf(element.contents) : []);
 
-/** @throws RangeError for bytes that are no certificate; node:crypto has refused those before */
+/** @throws RangeError where the inside of an extension is no DER: node:crypto does not look there */
 export function extensionsOf(certificate: X509Certificate): CertificateExtensions {
   const [toBeSigned] = inside(elementsOf(certificate.raw)[0]);
   const [list] = inside(inside(toBeSigned).find(({ tag }) => tag === TAG.extensions));
