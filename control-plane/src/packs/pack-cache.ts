@@ -70,7 +70,7 @@ export class PackCache {
     }
   }
 
-  /** Takes over a temporary file. Not synced: a cache that a power cut damages is found out by the devices, who check every chunk. */
+  /** Takes over a temporary file that was synced. What a power cut takes of the names is made again. */
   async add(
     key: string,
     { file, pack, bytes, directory }: { file: string; pack: Digest; bytes: number; directory: Uint8Array },

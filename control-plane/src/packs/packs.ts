@@ -81,6 +81,7 @@ export async function openPacks(options: PackOptions): Promise<Packs> {
         signal: closing.signal,
       });
       const directory = encodePackDirectory(made);
+      await handle.sync();
       await cache.add(key, { file, pack: made.pack, bytes, directory });
       return directory;
     } catch (error) {

@@ -11,7 +11,7 @@ import type { Digest } from '@drover/shared/ids';
 import type { FileReference } from '@drover/shared/manifest';
 import { backoffMs } from '../../host/index.js';
 import { downloadBlob, withRetries, type DownloadOptions } from '../download.js';
-import { UpdateError } from '../errors.js';
+import { UpdateError, type UpdateCode } from '../errors.js';
 import { assemble, countWholeChunks } from './assemble.js';
 import { paced, RateWatch } from './bandwidth.js';
 import { FrameStream } from './frame-stream.js';
@@ -31,6 +31,9 @@ export interface Delivery {
 }
 
 type IndexedFile = FileReference & Required<Pick<FileReference, 'index'>>;
+
+/** The pack was dropped from the cache of the control plane, or is shorter than its directory says: the rest comes plain. */
+const PACK_FAILURES: ReadonlySet<UpdateCode> = new Set(['FETCH_NOT_FOUND', 'FETCH_ANSWER_INVALID', 'FETCH_TOO_LARGE']);
 
 /** How often a control plane that is still compressing is asked before the plain file is fetched. */
 const DIRECTORY_ATTEMPTS = 6;
@@ -69,10 +72,9 @@ async function deliverChunks(reference: IndexedFile, options: DownloadOptions): 
       try {
         await assembleOnce({ ...facts, done: progress.done, directory }, reference, options, progress);
       } catch (error) {
-        // The pack was dropped from the cache of the control plane: the rest comes plain.
-        if (!(error instanceof UpdateError) || error.code !== 'FETCH_NOT_FOUND' || !directory) throw error;
+        if (!(error instanceof UpdateError) || !PACK_FAILURES.has(error.code) || !directory) throw error;
         directory = undefined;
-        progress.fallbacks.add('the pack is gone');
+        progress.fallbacks.add('the pack is gone or damaged');
         await assembleOnce({ ...facts, done: progress.done }, reference, options, progress);
       }
     },

@@ -215,6 +215,22 @@ describe('when something is wrong on the way', () => {
     expect((await deliver()).how).toContain('the pack is gone');
   });
 
+  it('goes on in plain chunks when the pack ends before its directory says', async () => {
+    await haveBase();
+    const { directory } = await offerPack(server, target, base);
+    server.fault = (request, response, body) => {
+      if (!request.url?.includes(packPath(directory))) return false;
+      const from = Number(/(\d+)-/.exec(request.headers.range ?? '')?.[1]);
+      const part = body.subarray(from, 200_000);
+      if (part.length === 0) response.writeHead(416, { 'content-range': 'bytes */200000' }).end();
+      else response.writeHead(206, { 'content-range': `bytes ${from}-199999/200000` }).end(part);
+      return true;
+    };
+    const { how, received } = await deliver();
+    expect(how).toContain('the pack is gone or damaged');
+    expect(received).toBeLessThan(target.content.length);
+  });
+
   it('ends with a code when the server gives out another file', async () => {
     server.replace(target.reference.digest, Buffer.alloc(target.content.length, 7));
     await expect(deliver()).rejects.toMatchObject({ code: 'FETCH_DIGEST_MISMATCH' });
