@@ -8,6 +8,7 @@ import { openBlobDirectory } from './blobs/index.js';
 import { acceptWebSockets, startBroker, WEBSOCKET_PATH } from './broker/index.js';
 import {
   Authorities,
+  authorityRoutes,
   operatorServerCredentials,
   ownServerCredentials,
   serverNames,
@@ -216,6 +217,16 @@ async function open(
       packRoutes({ packs }),
       rolloutRoutes({ db, engine }),
       telemetryRoutes({ db }),
+      authorityRoutes({
+        db,
+        authorities,
+        now,
+        onChanged: async () => {
+          await credentials?.refresh();
+          // Each device that connects anew asks for the authorities in force.
+          broker.disconnect('all');
+        },
+      }),
       recoveryRoutes({
         recovery,
         onInstalled: async () => {

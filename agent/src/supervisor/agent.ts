@@ -273,7 +273,7 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
       linkProblem = error.toJSON();
       log.warn('link', linkProblem);
       // A broker may also just hang up on a certificate that has run out.
-      (CERTIFICATE_REFUSED.has(error.code) ? certificates.refused() : certificates.check()).catch(incident);
+      (CERTIFICATE_REFUSED.has(error.code) ? certificates.refused() : certificates.suspect()).catch(incident);
     },
   });
   closers.add(() => link.close());

@@ -21,20 +21,20 @@ export interface CertificateKeeperOptions {
 export interface CertificateKeeper {
   /** The identity with the certificate in force. */
   identity(): Identity;
-  /** Asks the control plane, at most every ten minutes, and renews where it says so. */
+  /** Asks the control plane, and renews where it says so: at each connection, and now and then. */
   check(): Promise<void>;
+  /** The same at most every ten minutes: the link is down, and nobody knows why. */
+  suspect(): Promise<void>;
   /** Renews without asking first, at most once a minute: the certificate was refused, so it is of no use to ask with it. */
   refused(): Promise<void>;
 }
 
-const CHECK_PAUSE_MS = 10 * 60_000;
+const SUSPECT_PAUSE_MS = 10 * 60_000;
 const REFUSED_PAUSE_MS = 60_000;
 
 export function keepCertificate(options: CertificateKeeperOptions): CertificateKeeper {
   const { clock, log, fetch } = options;
   let { identity } = options;
-  let checkedAtMs = -Infinity;
-  let refusedAtMs = -Infinity;
   let underWay: Promise<void> | undefined;
   const isUsed = [identity.controlPlaneUrl, identity.grant.brokerUrl].some(isSecure);
 
@@ -47,11 +47,7 @@ export function keepCertificate(options: CertificateKeeperOptions): CertificateK
   }
   /** What fails is tried again at the next occasion; that a device was revoked is what somebody at it has to read. */
   function act(wasRefused: boolean): Promise<void> {
-    const nowMs = clock.monotonic();
-    const isTooSoon = wasRefused ? nowMs - refusedAtMs < REFUSED_PAUSE_MS : nowMs - checkedAtMs < CHECK_PAUSE_MS;
-    if (!isUsed || isTooSoon) return Promise.resolve();
-    if (wasRefused) refusedAtMs = nowMs;
-    else checkedAtMs = nowMs;
+    if (!isUsed) return Promise.resolve();
     underWay ??= keep(wasRefused)
       .catch((error: unknown) => {
         if (!(error instanceof CodedError)) throw error;
@@ -60,5 +56,19 @@ export function keepCertificate(options: CertificateKeeperOptions): CertificateK
       .finally(() => (underWay = undefined));
     return underWay;
   }
-  return { identity: () => identity, check: () => act(false), refused: () => act(true) };
+  /** At most once in a while, for occasions that come with each attempt to connect. */
+  function seldom(pauseMs: number, wasRefused: boolean): () => Promise<void> {
+    let lastAtMs = -Infinity;
+    return () => {
+      if (clock.monotonic() - lastAtMs < pauseMs) return Promise.resolve();
+      lastAtMs = clock.monotonic();
+      return act(wasRefused);
+    };
+  }
+  return {
+    identity: () => identity,
+    check: () => act(false),
+    suspect: seldom(SUSPECT_PAUSE_MS, false),
+    refused: seldom(REFUSED_PAUSE_MS, true),
+  };
 }

@@ -45,7 +45,7 @@ export class Authorities {
     const authorities = new Authorities(directory, now);
     authorities.#known = authorities.#read();
     if (authorities.#known.length === 0) await authorities.#create(1, undefined);
-    else authorities.#issuer = await authorities.#issuerOf(authorities.current());
+    else authorities.#issuer = await authorities.issuerOf(authorities.current().number);
     return authorities;
   }
 
@@ -154,8 +154,10 @@ export class Authorities {
       });
   }
 
-  async #issuerOf({ number, pem }: Authority): Promise<Issuer> {
+  /** One that is not retired, for what has to be signed by it: certificates by the newest, revocation lists by each. */
+  async issuerOf(number: number): Promise<Issuer> {
     try {
+      const pem = this.#text(`${number}.crt`);
       const [der] = x509.PemConverter.decode(this.#text(`${number}.key`));
       if (!der) throw new Error('it holds no key');
       const privateKey = await webcrypto.subtle.importKey('pkcs8', der, CURVE, true, ['sign']);

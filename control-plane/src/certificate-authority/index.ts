@@ -7,3 +7,4 @@ export {
   serverNames,
   type ServerCredentials,
 } from './server-credentials.js';
+export { authorityRoutes, type AuthorityRouteDependencies } from './routes.js';

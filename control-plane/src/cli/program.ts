@@ -3,6 +3,7 @@ import { CodedError, formatCodedError, toCodedErrorJson } from '@drover/shared/c
 import { connect, type Client } from './client.js';
 import { agentCommands } from './commands/agent.js';
 import { auditCommands } from './commands/audit.js';
+import { caCommands } from './commands/ca.js';
 import { backupCommand, restoreCommand } from './commands/backup.js';
 import { deviceCommands } from './commands/device.js';
 import { doctorCommand } from './commands/doctor.js';
@@ -70,6 +71,7 @@ export async function runDrover(argv: readonly string[], terminal: Terminal, ver
     deviceCommands(session),
     rolloutCommands(session),
     tokenCommands(session),
+    caCommands(session),
     auditCommands(session),
     backupCommand(session),
     restoreCommand(session),

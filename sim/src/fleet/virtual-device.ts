@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentConfig } from '@drover/agent/config';
 import type { Clock, HostProbe } from '@drover/agent/host';
-import { enrol, loadOrCreateDeviceKey } from '@drover/agent/identity';
+import { enrol, loadIdentity, loadOrCreateDeviceKey } from '@drover/agent/identity';
 import { createStoreRecorder, inlineTelemetry, openTelemetry } from '@drover/agent/monitor';
 import { InlineServing, listenInference } from '@drover/agent/serve/inline';
 import { jsonLog, startAgent, type AgentStatus } from '@drover/agent/supervisor';
@@ -13,7 +13,8 @@ export interface VirtualDeviceOptions {
   readonly deviceId: DeviceId;
   readonly dataDir: string;
   readonly controlPlaneUrl: string;
-  readonly claimToken: string;
+  /** Undefined for a device that has enrolled before, and starts again. */
+  readonly claimToken: string | undefined;
   /** The bytes of root.json. */
   readonly pinnedRoot: Uint8Array;
   readonly hardwareClass: string;
@@ -57,18 +58,22 @@ export async function startVirtualDevice(options: VirtualDeviceOptions): Promise
     proxy: options.proxy ?? defaults.proxy,
   };
   const agentVersion = SIMULATED_AGENT_VERSION;
-  const identity = await enrol({
-    controlPlaneUrl: options.controlPlaneUrl,
-    claimToken: options.claimToken,
-    deviceId,
-    hardwareClass,
-    attributes: options.attributes,
-    pinnedRoot: options.pinnedRoot,
-    agentVersion,
-    dataDir,
-    clock,
-    network: { proxy: config.proxy },
-  });
+  const { claimToken } = options;
+  const identity =
+    claimToken === undefined
+      ? await loadIdentity(dataDir)
+      : await enrol({
+          controlPlaneUrl: options.controlPlaneUrl,
+          claimToken,
+          deviceId,
+          hardwareClass,
+          attributes: options.attributes,
+          pinnedRoot: options.pinnedRoot,
+          agentVersion,
+          dataDir,
+          clock,
+          network: { proxy: config.proxy },
+        });
   const early: unknown[] = [];
   let onIncident = (error: unknown): void => void early.push(error);
   const tell = (error: unknown): void => onIncident(error);

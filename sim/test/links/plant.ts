@@ -17,6 +17,8 @@ export interface Plant {
   readonly folder: string;
   claimToken(): Promise<string>;
   device(id: string, options?: PlantDeviceOptions): Promise<VirtualDevice>;
+  /** One that was closed, with what its disk holds. */
+  restart(id: string): Promise<VirtualDevice>;
   /** Lines of the log of every device. */
   readonly log: string[];
   /** What the API says of a device. */
@@ -39,8 +41,30 @@ export async function createPlant(environment: Record<string, string> = {}): Pro
     mqttPort: 0,
     environment: { DROVER_TLS_MODE: 'on', ...environment },
   });
-  const devices: VirtualDevice[] = [];
+  const devices = new Map<string, VirtualDevice>();
   const log: string[] = [];
+  async function start(
+    id: string,
+    claimToken: string | undefined,
+    { proxy, clock = systemClock }: PlantDeviceOptions = {},
+  ): Promise<VirtualDevice> {
+    const device = await startVirtualDevice({
+      deviceId: id as DeviceId,
+      dataDir: join(folder, id),
+      controlPlaneUrl: controlPlane.httpUrl,
+      claimToken,
+      pinnedRoot: new RepositorySimulator({ nowMs: Date.now() }).pinnedRoot,
+      hardwareClass: 'generic',
+      attributes: {},
+      telemetryIntervalMs: 60_000,
+      clock,
+      host: fakeHost(seededRandom(1)),
+      ...(proxy ? { proxy } : {}),
+      onLog: (line) => log.push(line),
+    });
+    devices.set(id, device);
+    return device;
+  }
   const plant: Plant = {
     controlPlane,
     folder,
@@ -50,24 +74,8 @@ export async function createPlant(environment: Record<string, string> = {}): Pro
       return (await controlPlane.operator.send<{ claimToken: string }>('POST', '/api/v1/claim-tokens', body))
         .claimToken;
     },
-    async device(id, { proxy, clock = systemClock, claimToken } = {}) {
-      const device = await startVirtualDevice({
-        deviceId: id as DeviceId,
-        dataDir: join(folder, id),
-        controlPlaneUrl: controlPlane.httpUrl,
-        claimToken: claimToken ?? (await plant.claimToken()),
-        pinnedRoot: new RepositorySimulator({ nowMs: Date.now() }).pinnedRoot,
-        hardwareClass: 'generic',
-        attributes: {},
-        telemetryIntervalMs: 60_000,
-        clock,
-        host: fakeHost(seededRandom(1)),
-        ...(proxy ? { proxy } : {}),
-        onLog: (line) => log.push(line),
-      });
-      devices.push(device);
-      return device;
-    },
+    device: async (id, options = {}) => start(id, options.claimToken ?? (await plant.claimToken()), options),
+    restart: (id) => start(id, undefined),
     shown: (id) => controlPlane.operator.get(`/api/v1/devices/${id}`),
     async putBlob(bytes) {
       const hex = createHash('sha256').update(bytes).digest('hex');
@@ -75,7 +83,7 @@ export async function createPlant(environment: Record<string, string> = {}): Pro
       return hex;
     },
     async close() {
-      for (const device of devices) await device.close();
+      for (const device of devices.values()) await device.close();
       await controlPlane.stop();
       rmSync(folder, { recursive: true, force: true });
     },
