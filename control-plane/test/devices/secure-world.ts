@@ -7,6 +7,9 @@ import { pino } from 'pino';
 import type { DeviceId } from '@drover/shared/ids';
 import { signRenewal, type DeviceCertificate, type EnrolmentGrant } from '@drover/shared/protocol';
 import { createKeyPair, occasionalSigner, toSigningKey, type KeyPair } from '@drover/shared/trust';
+import { Authorities } from '../../src/certificate-authority/index.js';
+import { issueServiceCertificate } from '../../src/certificate-authority/issue.js';
+import { CURVE, webcrypto, x509 } from '../../src/certificate-authority/x509.js';
 import { readControlPlaneConfiguration } from '../../src/config.js';
 import { startControlPlane, type ControlPlane } from '../../src/start.js';
 import { enrolmentOf } from '../control-plane-fixture.js';
@@ -43,6 +46,8 @@ export interface SecureWorld {
     options?: { body?: object; token?: boolean; shown?: Shown; basic?: string },
   ): Promise<SecureAnswer>;
   enrol(id: string, key?: KeyPair): Promise<Enrolled>;
+  /** A certificate for the account `service`, by our authority. */
+  serviceAccount(): Promise<Shown>;
   renew(device: Enrolled): Promise<SecureAnswer & { renewed: DeviceCertificate }>;
   mqtt(options: IClientOptions & { url?: string }): Promise<MqttClient>;
   asDevice(device: Enrolled, options?: IClientOptions & { url?: string }): Promise<MqttClient>;
@@ -108,6 +113,15 @@ export async function createSecureWorld(environment: Record<string, string> = {}
       const { status, body } = await world.call('/enrolments', { body: enrolmentOf(key, claimToken, id) });
       if (status !== 201) throw new Error(JSON.stringify(body));
       return { id: id as DeviceId, key, grant: body as EnrolmentGrant };
+    },
+    async serviceAccount() {
+      const authorities = await Authorities.open(join(directory, 'certificate-authority'), Date.now);
+      const keys = await webcrypto.subtle.generateKey(CURVE, true, ['sign', 'verify']);
+      const publicKey = await x509.PublicKey.create(keys.publicKey);
+      const validity = { fromMs: Date.now(), untilMs: Date.now() + 86_400_000 };
+      const certificate = await issueServiceCertificate(authorities.issuer(), { name: 'service', publicKey }, validity);
+      const pkcs8 = new Uint8Array(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
+      return { cert: certificate.toString('pem'), key: x509.PemConverter.encode(pkcs8, 'PRIVATE KEY') };
     },
     async renew({ id, key }) {
       const envelope = signRenewal(
