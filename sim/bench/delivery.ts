@@ -4,6 +4,7 @@ import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { deflateSync } from 'node:zlib';
+import { memorySource, tensorSpans } from '@drover/shared/delivery';
 import { seededRandom } from '@drover/shared/statistics';
 import type { FileReference } from '@drover/shared/manifest';
 import { startControlPlane } from '../src/fleet/index.js';
@@ -146,7 +147,7 @@ function planesAndZlib(base: Uint8Array, target: Uint8Array): number {
   return bytes / (target.length - (target.length % piece));
 }
 
-/** RFB-320 to itself with its last 5 % inverted in the lowest bits, where the data are at hand. */
+/** RFB-320 to itself with one initializer changed, the one whose size is the nearest to .5 % of the bytes, where the data are at hand. */
 async function measureReal(
   operator: Parameters<typeof upload>[0],
   deviceWith: (...files: readonly FileReference[]) => Promise<BenchDevice>,
@@ -159,9 +160,13 @@ async function measureReal(
   const content = await readFile(file);
   const base = await upload(operator, 'rfb.onnx', content);
   const changed = Buffer.from(content);
-  for (let index = Math.floor(changed.length * 0.9); index < changed.length * 0.905; index++) {
-    changed[index] = (changed[index] ?? 0) ^ 1;
-  }
+  const wanted = content.length * 0.005;
+  const distance = ({ bytes }: { readonly bytes: number }) => Math.abs(bytes - wanted);
+  const [span] = tensorSpans(memorySource(content)).sort((left, right) => distance(left) - distance(right));
+  if (!span) throw new Error('The model has no tensors.');
+  // Other low bits: a training step of this tensor alone.
+  for (let index = span.offset; index < span.offset + span.bytes; index += 4)
+    changed[index] = (changed[index] ?? 0) ^ 85;
   const target = await upload(operator, 'rfb.onnx', changed);
   proxy.reset();
   const cold = await deviceWith();
