@@ -5,7 +5,10 @@ import {
   encodeGoldenVectors,
   encodeLabelledSamples,
   parseManifest,
+  parseRelease,
 } from '../../src/manifest/index.js';
+import { parseUstarHeader, USTAR_BLOCK_BYTES } from '../../src/archive/index.js';
+import { assembleAgentRelease } from '../../src/release/index.js';
 import { Digest, DeploymentId, DeviceId, digestOf, KeyId, ModelName, RolloutId, Version } from '../../src/ids/index.js';
 import {
   checkOnnx,
@@ -56,6 +59,33 @@ const names = [
   '6ba7b810-9dad-41d1-80b4-00c04fd430c8',
 ];
 
+const agentRelease = () =>
+  assembleAgentRelease({
+    version: Version('1.1.0'),
+    createdAt: new Date(0),
+    bundles: [
+      { platform: { os: 'linux', arch: 'arm64', nodeAbi: '115' }, bytes: Buffer.from('bundle'), unpackedBytes: 9 },
+    ],
+  });
+/** Of one regular file, with its checksum (POSIX.1-1988, "ustar Interchange Format"). */
+function archiveHeader(): Uint8Array {
+  const header = Buffer.alloc(USTAR_BLOCK_BYTES);
+  header.write('drover-agent-1.1.0/BUNDLE', 0, 'latin1');
+  header.write('00000000011', 124, 'latin1');
+  header.write('        ', 148, 'latin1');
+  header.write('0', 156, 'latin1');
+  header.write('ustar', 257, 'latin1');
+  header.write(
+    header
+      .reduce((total, byte) => total + byte, 0)
+      .toString(8)
+      .padStart(6, '0'),
+    148,
+    'latin1',
+  );
+  return header;
+}
+
 /** Every parser of this workspace that meets bytes from outside. A new one is registered here, and nowhere else. */
 export const targets: readonly FuzzTarget[] = [
   {
@@ -91,6 +121,20 @@ export const targets: readonly FuzzTarget[] = [
     format: 'json',
     seeds: once(() => [json(manifestDocument())]),
     parse: parseManifest,
+  },
+  {
+    name: 'agent-manifest',
+    covers: ['parseRelease'],
+    format: 'json',
+    seeds: once(() => [json(manifestDocument()), agentRelease().manifestBytes]),
+    parse: parseRelease,
+  },
+  {
+    name: 'archive-header',
+    covers: ['parseUstarHeader'],
+    format: 'bytes',
+    seeds: once(() => [archiveHeader()]),
+    parse: parseUstarHeader,
   },
   {
     name: 'golden-vectors',
