@@ -142,7 +142,7 @@ describe('when files of a release are damaged on the disk', () => {
     await bench.updater.receive(signed(orderFor(second)));
     while (modelState(bench)?.update.state !== 'committing') await nextMacrotask();
     for (let turn = 0; turn < 50; turn += 1) await nextMacrotask();
-    await restartOn(() => truncate(file('releases', second.release.digest.slice(7), '.release.dsse.json'), 100));
+    await restartOn(() => truncate(file('releases', second.release.digest.slice(7), '.release.json'), 100));
     expect(served(bench)).toBe('1.0.0');
   });
 

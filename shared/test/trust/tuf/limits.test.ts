@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { DEFAULT_LIMITS } from '../../../src/trust/tuf/index.js';
 
 const page = readFileSync(new URL('../../../../docs/protocol.md', import.meta.url), 'utf8');
-const section = page.split(/^## /m).find((text) => text.includes('Metadata of the release repository')) ?? '';
+const section = page.split(/^## /m).find((text) => text.startsWith('12. ')) ?? '';
 const UNITS: Readonly<Record<string, number>> = { KiB: 1024, MiB: 1024 * 1024 };
 
 /** The number that a row of the table of bounds begins with. */
