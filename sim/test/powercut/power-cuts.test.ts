@@ -38,12 +38,9 @@ describe.skipIf(!hasStrace)('when the power is cut in the middle of an update (n
     expect(states).toBeGreaterThanOrEqual(2);
   });
 
-  it.each(['fsync journal.db-wal', 'fsync incoming/#.partial', 'fsync releases'])(
-    'does not without the %s',
-    { timeout: 120_000 },
-    async (site) => {
-      const { found } = await cut(60, [site]);
-      expect(found.length).toBeGreaterThan(0);
-    },
-  );
+  // Files of a release that a cut took are not among these: the device notices, serves the release before it, and fetches again.
+  it('does not without the fsync journal.db-wal', { timeout: 120_000 }, async () => {
+    const { found } = await cut(60, ['fsync journal.db-wal']);
+    expect(found.length).toBeGreaterThan(0);
+  });
 });

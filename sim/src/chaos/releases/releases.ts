@@ -53,7 +53,7 @@ export interface Publisher {
   readonly adapted: ModelFile;
   /** A file of the release repository, as it stands now. */
   metadata(file: string): Uint8Array | undefined;
-  /** Release number n, version 1.n.0, listed in the repository. */
+  /** Release number n, listed in the repository as version 1.n.m: m is new each time, because the devices of a campaign share the repository. */
   publish(number: number, kind?: ReleaseKind): PublishedRelease;
   /** A signed order with a number above all before it. */
   order(release: ReleaseRef, change?: Partial<Deployment>): { readonly deployment: Deployment; readonly bytes: Buffer };
@@ -72,6 +72,7 @@ export async function createPublisher(): Promise<Publisher> {
   const labels = Buffer.from('calm\nleak\nfire\n');
   const directorSigner = bulkSigner(directorKey);
   let counter = 0;
+  let publications = 0;
 
   return {
     pinnedRoot: repository.pinnedRoot,
@@ -89,7 +90,8 @@ export async function createPublisher(): Promise<Publisher> {
       };
       const model = kind === 'novel' ? novel : at(0);
       const golden = (kind === 'unfit' ? at(1) : model).golden;
-      const manifest = manifestOf(`1.${number}.0`, model.bytes, golden, labels);
+      publications += 1;
+      const manifest = manifestOf(`1.${number}.${publications}`, model.bytes, golden, labels);
       const manifestBytes = Buffer.from(JSON.stringify(manifest));
       const release = { version: manifest.version, digest: digestOf(manifestBytes) };
       repository.list(release, manifestBytes.length);
