@@ -5,7 +5,7 @@ import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { bulkSigner, publicKeyOf, type KeySet } from '@drover/shared/trust';
 import { createApp } from './app.js';
 import { openBlobDirectory } from './blobs/index.js';
-import { acceptWebSockets, startBroker, WEBSOCKET_PATH } from './broker/index.js';
+import { acceptWebSockets, brokerMetrics, startBroker, WEBSOCKET_PATH } from './broker/index.js';
 import {
   Authorities,
   authorityRoutes,
@@ -234,7 +234,7 @@ async function open(
         },
       }),
     ],
-    metrics: [rolloutMetrics(db), telemetryMetrics(db), repositoryMetrics(db, now)],
+    metrics: [rolloutMetrics(db), telemetryMetrics(db), repositoryMetrics(db, now), brokerMetrics(broker)],
   });
   opened.push(() => app.close());
   const address = `${http.host}:${http.port}`;

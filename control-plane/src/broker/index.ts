@@ -8,5 +8,6 @@ export {
   type DeviceAccess,
   type ReportHandler,
 } from './broker.js';
+export { brokerMetrics } from './metrics.js';
 export { BROKER_CODES, BrokerError } from './errors.js';
 export { acceptWebSockets, WEBSOCKET_PATH } from './websocket.js';

@@ -2,6 +2,8 @@ import { CodedError, type CodeTable, type ErrorFacts } from '@drover/shared/code
 
 export const TELEMETRY_CODES = {
   REPORT_TOPIC_UNKNOWN: { fault: 'peer', retryable: false },
+  /** The same bytes again: sent twice because a PUBACK was lost, or played back by somebody. */
+  REPORT_REPEATED: { fault: 'peer', retryable: false },
 } as const satisfies CodeTable;
 
 export class TelemetryError extends CodedError<keyof typeof TELEMETRY_CODES> {

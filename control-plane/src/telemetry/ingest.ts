@@ -34,6 +34,7 @@ export interface Ingest {
 
 /** A device that sends one bad report sends many; the audit log gets one line per device and code in this time, the count gets all. */
 const AUDIT_EVERY_MS = 60_000;
+const REPEATED = 'REPORT_REPEATED';
 
 export function createIngest({ db, devices, now, onReport, onListenerError }: IngestOptions): Ingest {
   const refuse = async (device: string, error: CodedError, atMs: number): Promise<void> => {
@@ -45,17 +46,18 @@ export function createIngest({ db, devices, now, onReport, onListenerError }: In
         .where('device_id', '=', key.device_id)
         .where('code', '=', key.code)
         .executeTakeFirst();
-      const audited = known && atMs - known.last_at < AUDIT_EVERY_MS;
+      // A repetition is ordinary on a bad link: it is counted, and is no event by itself.
+      const isQuiet = error.code === REPEATED || (known && atMs - known.last_at < AUDIT_EVERY_MS);
       await trx
         .insertInto('report_refusals')
         .values({ ...key, count: 1, last_at: atMs })
         .onConflict((conflict) =>
           conflict
             .columns(['device_id', 'code'])
-            .doUpdateSet({ count: (known?.count ?? 0) + 1, last_at: audited ? known.last_at : atMs }),
+            .doUpdateSet({ count: (known?.count ?? 0) + 1, last_at: isQuiet && known ? known.last_at : atMs }),
         )
         .execute();
-      if (!audited) {
+      if (!isQuiet) {
         const detail = { ...toCodedErrorJson(error) };
         await audit(trx).append({ actor: device, action: 'report.refused', subject: device, detail, at: atMs });
       }
@@ -83,7 +85,10 @@ export function createIngest({ db, devices, now, onReport, onListenerError }: In
       } catch (error) {
         throw toDatabaseError(error);
       }
-      if (rowId === undefined) return 'repeated';
+      if (rowId === undefined) {
+        await refuse(report.deviceId, repeated(report), receivedAt);
+        return 'repeated';
+      }
       try {
         await onReport?.(report, rowId);
       } catch (error) {
@@ -99,4 +104,9 @@ export function createIngest({ db, devices, now, onReport, onListenerError }: In
 const topicUnknown = (topic: string) =>
   new TelemetryError('REPORT_TOPIC_UNKNOWN', `${JSON.stringify(topic.slice(0, 200))} is no topic of reports.`, {
     remedy: 'Update whichever of agent and control plane is older.',
+  });
+
+const repeated = ({ deviceId, sequence }: Report) =>
+  new TelemetryError(REPEATED, `The report ${sequence} of ${deviceId} is here already.`, {
+    remedy: 'Nothing, while there are few. If they go on, look for somebody who plays back what devices sent.',
   });

@@ -55,7 +55,15 @@ describe('ingesting reports', () => {
   it('when a report is delivered again, it is stored once and counted once', async () => {
     expect(await receive(drift(100))).toBe('stored');
     expect(await receive(drift(100))).toBe('repeated');
+    expect(await receive(drift(100))).toBe('repeated');
     expect(await stored()).toEqual([100]);
+    // Seen in /metrics, and no event by itself: it also happens to honest devices on a bad link.
+    expect(await world.db.selectFrom('report_refusals').select(['code', 'count']).execute()).toEqual([
+      { code: 'REPORT_REPEATED', count: 2 },
+    ]);
+    expect((await audit(world.db).list({ limit: 1000 })).filter(({ action }) => action === 'report.refused')).toEqual(
+      [],
+    );
   });
 
   it('when a device lost its outbox and counts from 1 again, it is still heard', async () => {

@@ -5,10 +5,9 @@ import type { Manifest } from '@drover/shared/manifest';
 import type { Examples } from '@drover/agent/learn';
 import type { Profile } from '@drover/shared/profile';
 import type { DriftThresholds } from '@drover/shared/statistics';
-import type { AgentProcess, Application, ControlPlaneProcess, Device } from '../../fleet/index.js';
+import type { AgentProcess, Application, ControlPlaneProcess, Device, Publisher } from '../../fleet/index.js';
 import type { World } from '../../world/index.js';
 import type { Attacker } from './attacker.js';
-import type { Publisher } from './publisher.js';
 
 /** A step that is broken on purpose, to prove that the story notices. */
 export type Sabotage = 'rollout' | 'drift' | 'fine-tune' | 'bad-release' | 'refusals';

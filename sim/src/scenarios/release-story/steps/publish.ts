@@ -25,7 +25,7 @@ export async function publish(scene: Scene, facts: Facts): Promise<string> {
       throw new Error("A publisher's private key lies in the data folder of the control plane.");
   }
   const { threshold } = release.manifest.drift ?? { threshold: NaN };
-  return `${release.digest.slice(0, 19)}… signed by ${scene.publisher.keyId.slice(0, 12)}…; drift threshold ${threshold.toFixed(3)}`;
+  return `${release.digest.slice(0, 19)}… signed by ${scene.publisher.authors.map(({ keyId }) => `${keyId.slice(0, 12)}…`).join(' and ')}; drift threshold ${threshold.toFixed(3)}`;
 }
 
 async function holdsSeed(folder: string, seed: string): Promise<boolean> {

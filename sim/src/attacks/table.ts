@@ -1,0 +1,15 @@
+import type { Attack } from './attack.js';
+import { downloadAttacks } from './downloads.js';
+import { metadataAttacks } from './metadata.js';
+import { orderAttacks } from './orders.js';
+import { releaseAttacks } from './releases.js';
+import { reportAttacks } from './reports.js';
+
+/** Every attack that is tried, in this order, on one fleet. A new one is added to its list, and nowhere else. */
+export const ATTACKS: readonly Attack[] = [
+  ...orderAttacks,
+  ...reportAttacks,
+  ...releaseAttacks,
+  ...metadataAttacks,
+  ...downloadAttacks,
+];
