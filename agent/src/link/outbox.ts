@@ -93,7 +93,11 @@ export function openOutbox(options: OutboxOptions): Outbox {
   };
   const stored = statements.totals.get();
   const waiting = { reports: stored?.reports ?? 0, bytes: stored?.bytes ?? 0 };
-  const sequences = openSequenceNumbers(join(dataDir, 'outbox-sequence'), stored?.highest ?? 0);
+  const sequences = openSequenceNumbers({
+    file: join(dataDir, 'outbox-sequence'),
+    above: stored?.highest ?? 0,
+    nowMs: Math.trunc(clock.now()),
+  });
   const listeners = new Set<() => void>();
 
   function guarded<Result>(act: () => Result): Result {

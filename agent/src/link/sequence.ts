@@ -15,11 +15,19 @@ export interface SequenceNumbers {
   close(): void;
 }
 
-/** @param above the highest number that is known to be used, where the file is missing or unreadable */
-export function openSequenceNumbers(file: string, above: number): SequenceNumbers {
-  let next = readReserved(file) ?? (above === 0 ? 1 : above + BLOCK);
+export interface SequenceOptions {
+  readonly file: string;
+  /** The highest number that is known to be used, where the file is missing or damaged. */
+  readonly above: number;
+  /** Above all numbers that a damaged file may have held: no device makes a report each millisecond. */
+  readonly nowMs: number;
+}
+
+export function openSequenceNumbers({ file, above, nowMs }: SequenceOptions): SequenceNumbers {
+  const reserved = readReserved(file);
+  let next = reserved === 'damaged' ? Math.max(above + BLOCK, nowMs) : (reserved ?? (above === 0 ? 1 : above + BLOCK));
   let reservedBelow = next;
-  const persist = (below: number) => writeDurablySync(file, `${below}\n`);
+  const persist = (below: number) => writeDurablySync(file, `${below} ${below}\n`);
   return {
     next() {
       if (next === reservedBelow) {
@@ -35,7 +43,8 @@ export function openSequenceNumbers(file: string, above: number): SequenceNumber
   };
 }
 
-function readReserved(file: string): number | undefined {
+/** The number stands twice, so that a file which was cut short is not taken for a smaller number. */
+function readReserved(file: string): number | 'damaged' | undefined {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
@@ -43,6 +52,6 @@ function readReserved(file: string): number | undefined {
     if (systemCode(error) === 'ENOENT') return undefined;
     throw error;
   }
-  const reserved = Number(text);
-  return Number.isSafeInteger(reserved) && reserved >= 1 ? reserved : undefined;
+  const reserved = Number(/^([1-9]\d{0,15}) \1\n$/.exec(text)?.[1]);
+  return Number.isSafeInteger(reserved) ? reserved : 'damaged';
 }

@@ -151,6 +151,20 @@ describe('when the agent was stopped uncleanly or its files were damaged', () =>
     lost.close();
   });
 
+  it.each([
+    ['cut short', '10'],
+    ['zeroed', '\0\0\0\0'],
+    ['emptied', ''],
+  ])('never repeats a sequence number after all was sent and its file was %s', async (_, damaged) => {
+    open().enqueue('incident', incident);
+    const [sent] = takeAll();
+    outbox.close();
+    await writeFile(join(dataDir, 'outbox-sequence'), damaged);
+    open().enqueue('incident', incident);
+    expect(takeAll().at(-1)?.sequence).toBeGreaterThan(1000 + (sent?.sequence ?? 0));
+    outbox.close();
+  });
+
   it('rebuilds a damaged file, reports it, and goes on counting', async () => {
     open().enqueue('incident', incident);
     outbox.close();
