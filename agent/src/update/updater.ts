@@ -168,7 +168,6 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     updateOf(model).start();
   }
 
-  /** Synchronous: between the check of an order and its journaling nothing may slip in. */
   async function receiveRecovery(bytes: Uint8Array): Promise<void> {
     try {
       // What cannot be fetched leaves the newest root that was verified here, and that one decides: a refusal names it.
@@ -181,6 +180,7 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     }
   }
 
+  /** Synchronous: between the check of an order and its journaling nothing may slip in. */
   function receiveOrder(bytes: Uint8Array): void {
     let order: Deployment | undefined;
     try {

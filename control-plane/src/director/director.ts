@@ -70,6 +70,7 @@ export function createDirector(options: DirectorOptions): Director {
   /** When each device's newest order went out, by device and model: at most one entry for each. */
   const sentAt = new Map<string, { deploymentId: string; at: number }>();
 
+  /** Orders whose device turned out to be ahead of this database, since the start. */
   const ahead = new Set<string>();
 
   const issue = (trx: Db, request: OrderRequest) => {
