@@ -20,8 +20,8 @@ export function watchServing(
   const unwatched = new Map<ModelName, InstalledModel>();
   return {
     selfTest: (candidate, signal) => serving.selfTest(candidate, signal),
-    async activate(candidate, signal) {
-      const running = await serving.activate(candidate, signal);
+    async activate(candidate, signal, replaced) {
+      const running = await serving.activate(candidate, signal, replaced);
       unwatched.delete(candidate.model);
       await watch.activated(candidate).catch((error: unknown) => {
         if (!isOfRelease(error)) unwatched.set(candidate.model, candidate);
@@ -29,6 +29,7 @@ export function watchServing(
       });
       return running;
     },
+    dropKept: (model) => serving.dropKept(model),
     async deactivate(model) {
       await serving.deactivate(model);
       unwatched.delete(model);

@@ -344,7 +344,15 @@ export class ModelUpdate {
     if (to === 'falling-back' && error && isUntrusted(error)) {
       this.#environment.onRefusal({ subject: 'release', deploymentId, error });
     }
-    if (from === 'committing') this.#collectGarbage();
+    if (from !== 'committing') return;
+    this.#collectGarbage();
+    if (this.model !== AGENT_MODEL) this.#dropKept();
+  }
+
+  /** Only memory is at stake, and a restart frees it as well. */
+  #dropKept(): void {
+    const { serving, onIncident } = this.#environment;
+    serving.dropKept(this.model).catch((error: unknown) => onIncident({ error: toReportableError(error) }));
   }
 
   /** Nothing depends on it, and it is done again at the next start: a failure is reported and does not hold the update up. */

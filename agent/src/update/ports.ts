@@ -45,6 +45,12 @@ export interface ServingHealth {
   readonly memoryMiB?: number;
 }
 
+/**
+ * What becomes of the session that an activation replaces: `keep` leaves it loaded beside the candidate, where memory allows it, so that the way
+ * back takes no time.
+ */
+export type Replaced = 'keep' | 'close';
+
 /** What the updater needs of whoever runs models. */
 export interface Serving {
   /**
@@ -57,9 +63,11 @@ export interface Serving {
   ): Promise<{ provider: ProviderReport; worstDifference: number; latencyUs: number }>;
   /**
    * Loads it, proves the provider by a run, switches new requests to it and drains the old; replaces any model of the same name.
-   * Resolves with what is really loaded.
+   * Resolves with what is really loaded. What was kept is switched to at once when it is activated again, and dropped when another one is.
    */
-  activate(candidate: InstalledModel, signal: AbortSignal): Promise<RunningModel>;
+  activate(candidate: InstalledModel, signal: AbortSignal, replaced?: Replaced): Promise<RunningModel>;
+  /** What an activation kept is not needed any more: the candidate has proven itself. */
+  dropKept(model: ModelName): Promise<void>;
   /** Stops serving a model. */
   deactivate(model: ModelName): Promise<void>;
   running(model: ModelName): RunningModel | undefined;

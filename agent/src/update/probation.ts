@@ -20,17 +20,6 @@ const MIN_REQUESTS_FOR_LATENCY = 100;
 /** What the runtime and the requests under way take beside the model, which alone the contract is about. */
 const RUNTIME_ALLOWANCE_MIB = 128;
 
-/** The contract of a hardware class; an exact name wins over `*`. */
-export function contractFor(
-  contracts: Manifest['contract']['perHardwareClass'],
-  hardwareClass: string,
-): Contract | undefined {
-  return (
-    contracts.find((each) => each.hardwareClass === hardwareClass) ??
-    contracts.find((each) => each.hardwareClass === '*')
-  );
-}
-
 /**
  * Judges a candidate by what it did since its activation (docs/protocol.md, section 4: probation).
  *

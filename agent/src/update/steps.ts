@@ -1,9 +1,8 @@
 import type { ModelName } from '@drover/shared/ids';
 import type { Deployment, RunningModel } from '@drover/shared/protocol';
-import { AGENT_MODEL, type Platform } from '@drover/shared/manifest';
+import { AGENT_MODEL, contractFor, type FileReference, type Platform } from '@drover/shared/manifest';
 import { TufError } from '@drover/shared/trust/tuf';
 import type { Clock } from '../host/index.js';
-import type { FileReference } from '@drover/shared/manifest';
 import type { Bandwidth, Priority } from './delivery/bandwidth.js';
 import { deliverFile, type Delivery } from './delivery/deliver.js';
 import { withRetries, type RetryBounds } from './download.js';
@@ -16,10 +15,11 @@ import {
   type AgentRunner,
   type Installed,
   type InstalledModel,
+  type Replaced,
   type Serving,
   type ServingHealth,
 } from './ports.js';
-import { contractFor, judgeProbation } from './probation.js';
+import { judgeProbation } from './probation.js';
 import { toReportableError } from './reportable.js';
 import { filesOf, openRelease, type ReleaseExpectation, type VerifiedRelease } from './release.js';
 import type { ReleaseStore } from './store.js';
@@ -172,14 +172,19 @@ const AGENT_START_MS = 15 * 60_000;
 export async function activateCandidate(context: StepContext): Promise<{ candidate: Installed; reason: string }> {
   const { serving, agent, deployment, signal } = context;
   const candidate = await candidateOf(context);
-  if (!isAgent(candidate)) return { candidate, reason: await activateModel(serving, candidate, signal) };
+  if (!isAgent(candidate)) return { candidate, reason: await activateModel(serving, candidate, signal, 'keep') };
   const running = await agent.activate(candidate, deployment.probation.maxMs + AGENT_START_MS, signal);
   return { candidate, reason: `${candidate.model} ${running.release.version} runs on ${running.provider.actual}` };
 }
 
 /** @throws UpdateError UPDATE_UNEXPECTED_MODEL, or what serving threw */
-export async function activateModel(serving: Serving, target: InstalledModel, signal: AbortSignal): Promise<string> {
-  const running = await serving.activate(target, signal);
+export async function activateModel(
+  serving: Serving,
+  target: InstalledModel,
+  signal: AbortSignal,
+  replaced: Replaced = 'close',
+): Promise<string> {
+  const running = await serving.activate(target, signal, replaced);
   if (running.loaded === target.loaded && running.release.digest === target.release.digest) {
     return `${target.model} ${target.release.version} serves on ${running.provider.actual}`;
   }
@@ -212,9 +217,7 @@ export async function observeProbation(context: StepContext): Promise<StepSucces
   const probation = isOfAgent ? { ...deployment.probation, minRequests: 0 } : deployment.probation;
   const beganAtMs = clock.monotonic();
   const candidate = await candidateOf(context);
-  const contract = isAgent(candidate)
-    ? undefined
-    : contractFor(candidate.manifest.contract.perHardwareClass, deployment.hardwareClass);
+  const contract = isAgent(candidate) ? undefined : contractFor(candidate.manifest, deployment.hardwareClass);
   for (;;) {
     signal.throwIfAborted();
     const elapsedMs = clock.monotonic() - beganAtMs;

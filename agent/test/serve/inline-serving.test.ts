@@ -97,6 +97,65 @@ describe('inline serving', () => {
     expect(events).toEqual(['closed', 'closed']);
   });
 
+  describe('when a candidate is on trial', () => {
+    /** Counts what is opened and closed, by version. */
+    const counted = () => {
+      const events: string[] = [];
+      const custom = new InlineServing({
+        ...options(),
+        open: ({ release }) => {
+          events.push(`open ${release.version}`);
+          const close = () => Promise.resolve(void events.push(`close ${release.version}`));
+          const session: ModelSession = { run: () => Promise.resolve({}), close };
+          return Promise.resolve({ session, provider: { requested: ['cpu'], actual: 'cpu' } });
+        },
+      });
+      return { custom, events };
+    };
+    const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+    it('keeps what it replaced, so that the way back opens nothing, and counts anew', async () => {
+      const { custom, events } = counted();
+      await custom.activate(first, signal);
+      await custom.infer({ model: first.model, requestId: '1', inputs: input(1) });
+      await custom.activate(second, signal, 'keep');
+      await settled();
+      expect(events).toEqual(['open 1.0.0', 'open 2.0.0']);
+      await expect(custom.activate(first, signal)).resolves.toMatchObject({ release: first.release });
+      await settled();
+      expect(events).toEqual(['open 1.0.0', 'open 2.0.0', 'close 2.0.0']);
+      expect(custom.health(first.model).requests).toBe(0);
+      await custom.close();
+      expect(events.at(-1)).toBe('close 1.0.0');
+    });
+
+    it('closes what it kept when the candidate has proven itself, or another one is activated', async () => {
+      const { custom, events } = counted();
+      await custom.activate(first, signal);
+      await custom.activate(second, signal, 'keep');
+      await custom.dropKept(first.model);
+      expect(events).toEqual(['open 1.0.0', 'open 2.0.0', 'close 1.0.0']);
+      await custom.activate(first, signal, 'keep');
+      await custom.activate({ ...second, loaded: first.loaded }, signal);
+      await custom.close();
+      expect(events.filter((event) => event.startsWith('close'))).toHaveLength(4);
+    });
+
+    it('keeps nothing where the candidate could need the memory', async () => {
+      const { custom, events } = counted();
+      const contract = { hardwareClass: '*', maxLatencyMs: 1_000, maxMemoryMiB: 2 ** 30 };
+      const huge = {
+        ...second,
+        manifest: { ...second.manifest, contract: { ...second.manifest.contract, perHardwareClass: [contract] } },
+      };
+      await custom.activate(first, signal);
+      await custom.activate(huge, signal, 'keep');
+      await settled();
+      expect(events).toEqual(['open 1.0.0', 'open 2.0.0', 'close 1.0.0']);
+      await custom.close();
+    });
+  });
+
   it('when a candidate cannot be loaded, what served before goes on', async () => {
     await serving.activate(first, signal);
     await expect(serving.activate({ ...second, modelFile: join(directory, 'nothing') }, signal)).rejects.toMatchObject({

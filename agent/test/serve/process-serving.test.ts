@@ -121,6 +121,22 @@ describe('serving from a process of its own', () => {
     expect(new Set(statuses)).toEqual(new Set([200]));
   });
 
+  it('when a candidate on trial is taken back, the release before answers again at once, and after a crash as well', async () => {
+    const serving = await open();
+    await serving.activate(first, signal);
+    await serving.activate(second, signal, 'keep');
+    await serving.activate(first, signal);
+    expect((await infer(serving)).body.model_version).toBe('1.0.0');
+    await serving.activate(second, signal, 'keep');
+    process.kill(serving.pid ?? 0, 'SIGKILL');
+    await until(() => serving.running(first.model) === undefined);
+    await serving.activate(first, signal);
+    expect((await infer(serving)).body.model_version).toBe('1.0.0');
+    await serving.activate(second, signal, 'keep');
+    await serving.dropKept(first.model);
+    expect((await infer(serving)).body.model_version).toBe('2.0.0');
+  });
+
   it('when the process is down, another release can still be activated', async () => {
     const serving = await open();
     await serving.activate(first, signal);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
-import { contractFor, judgeProbation } from '../../src/update/probation.js';
+import { judgeProbation } from '../../src/update/probation.js';
 
 const bounds = { minMs: 1000, minRequests: 100, maxMs: 5000, maxFailureShare: 0.1, maxCrashes: 2 };
 const judge = (requests: number, failures: number, crashes: number, elapsedMs: number) =>
@@ -37,14 +37,6 @@ describe('when a candidate is in probation', () => {
     const health = { requests, failures: 0, crashes: 0, ...measured };
     const verdict = judgeProbation(bounds, health, 1000, { maxLatencyMs: 20, maxMemoryMiB: 50 });
     expect(verdict.kind === 'unhealthy' ? verdict.error.code : verdict.kind).toBe(expected);
-  });
-
-  it('goes by the contract of its own hardware class, else by that of all', () => {
-    const any = { hardwareClass: '*', maxLatencyMs: 9, maxMemoryMiB: 9 };
-    const own = { hardwareClass: 'small', maxLatencyMs: 1, maxMemoryMiB: 1 };
-    expect(contractFor([any, own], 'small')).toBe(own);
-    expect(contractFor([any, own], 'large')).toBe(any);
-    expect(contractFor([own], 'large')).toBeUndefined();
   });
 
   it('always decides by the end, and looks again before time alone decides', () => {

@@ -100,6 +100,18 @@ export function variantFor(manifest: Manifest, hardwareClass: string): Variant {
   );
 }
 
+/** What the publisher promises for a hardware class: an exact name wins over `*`. */
+export function contractFor(
+  { contract }: Pick<Manifest, 'contract'>,
+  hardwareClass: string,
+): Manifest['contract']['perHardwareClass'][number] | undefined {
+  const { perHardwareClass } = contract;
+  return (
+    perHardwareClass.find((each) => each.hardwareClass === hardwareClass) ??
+    perHardwareClass.find((each) => each.hardwareClass === '*')
+  );
+}
+
 /** Everything that a device of this variant has to fetch, without repetitions. */
 export function filesFor(manifest: Manifest, variant: Variant): FileReference[] {
   const files = [variant.model, manifest.goldenVectors, ...manifest.assets.map((asset) => asset.file)];

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { digestOf } from '../../src/ids/index.js';
 import {
   allFiles,
+  contractFor,
   decodeGoldenVectors,
   encodeGoldenVectors,
   filesFor,
@@ -79,6 +80,16 @@ describe('when a manifest is parsed', () => {
   it('says which hardware no variant fits', () => {
     const parsed = parse({ ...manifest, variants: manifest.variants.slice(1) });
     expect(failure(() => variantFor(parsed, 'generic'))).toMatchObject({ code: 'MANIFEST_NO_VARIANT' });
+  });
+
+  it('tells the contract of a hardware class: its own, else that of all', () => {
+    const any = { hardwareClass: '*', maxLatencyMs: 9, maxMemoryMiB: 9 };
+    const own = { hardwareClass: 'small', maxLatencyMs: 1, maxMemoryMiB: 1 };
+    const promising = (...perHardwareClass: (typeof any)[]) =>
+      parse({ ...manifest, contract: { ...manifest.contract, perHardwareClass } });
+    expect(contractFor(promising(any, own), 'small')).toEqual(own);
+    expect(contractFor(promising(any, own), 'large')).toEqual(any);
+    expect(contractFor(promising(own), 'large')).toBeUndefined();
   });
 
   it('reads no manifest without bounds', () => {

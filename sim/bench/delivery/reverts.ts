@@ -42,7 +42,8 @@ export async function measureReverts({ folder, reverts, crashes, signal }: Rever
   const serving: Serving = {
     selfTest: () =>
       Promise.resolve({ provider: { requested: ['cpu'], actual: 'cpu' }, worstDifference: 0, latencyUs: 1 }),
-    activate: (candidate, stop) => processes.activate(candidate, stop),
+    activate: (candidate, stop, replaced) => processes.activate(candidate, stop, replaced),
+    dropKept: (model) => processes.dropKept(model),
     deactivate: (model) => processes.deactivate(model),
     running: (model) => processes.running(model),
     health: (model) => (isSick ? { requests: 100, failures: 100, crashes: 0 } : processes.health(model)),

@@ -1,7 +1,9 @@
+import { freemem } from 'node:os';
 import type { ModelName, Version } from '@drover/shared/ids';
+import { contractFor } from '@drover/shared/manifest';
 import type { RunningModel } from '@drover/shared/protocol';
 import type { Clock } from '../../host/clock.js';
-import type { InstalledModel, Serving, ServingHealth } from '../../update/ports.js';
+import type { InstalledModel, Replaced, Serving, ServingHealth } from '../../update/ports.js';
 import { ActivationCounts, runningModel } from '../activation.js';
 import { ServeError } from '../errors.js';
 import type { Recorder } from '../recorder.js';
@@ -49,7 +51,8 @@ interface Activation {
   readonly installed: InstalledModel;
   readonly running: RunningModel;
   readonly session: ModelSession;
-  readonly counts: ActivationCounts;
+  /** Begun anew with every activation; a run counts where it began. */
+  counts: ActivationCounts;
   inFlight: number;
   /** Set when a newer activation took over: called when the last run ended. */
   onDrained?: () => void;
@@ -68,6 +71,8 @@ export class InlineServing implements Serving, ServedModels {
   readonly #options: InlineServingOptions;
   readonly #open: (model: InstalledModel) => Promise<OpenedSession>;
   readonly #active = new Map<string, Activation>();
+  /** Loaded and idle, for the way back from a candidate. */
+  readonly #kept = new Map<string, Activation>();
   readonly #retiring = new Set<Promise<void>>();
 
   constructor(options: InlineServingOptions) {
@@ -89,27 +94,26 @@ export class InlineServing implements Serving, ServedModels {
     }
   }
 
-  async activate(candidate: InstalledModel, signal: AbortSignal): Promise<RunningModel> {
+  async activate(candidate: InstalledModel, signal: AbortSignal, replaced: Replaced = 'close'): Promise<RunningModel> {
     signal.throwIfAborted();
-    const { session, provider } = await this.#open(candidate);
-    if (signal.aborted) {
-      await session.close();
-      signal.throwIfAborted();
-    }
-    const running = runningModel(candidate, provider);
-    const replaced = this.#active.get(candidate.model);
-    this.#active.set(candidate.model, {
-      installed: candidate,
-      running,
-      session,
-      counts: new ActivationCounts(),
-      inFlight: 0,
-    });
-    if (replaced) void this.#retire(replaced);
-    return running;
+    const { model } = candidate;
+    const activation = this.#takeKept(candidate) ?? (await this.#load(candidate, signal));
+    const before = this.#active.get(model);
+    this.#active.set(model, activation);
+    void this.dropKept(model);
+    if (before && replaced === 'keep' && this.#hasRoomBeside(candidate)) this.#kept.set(model, before);
+    else if (before) void this.#retire(before);
+    return activation.running;
+  }
+
+  async dropKept(model: ModelName): Promise<void> {
+    const kept = this.#kept.get(model);
+    this.#kept.delete(model);
+    if (kept) await this.#retire(kept);
   }
 
   async deactivate(model: ModelName): Promise<void> {
+    await this.dropKept(model);
     const stopped = this.#active.get(model);
     if (!stopped) return;
     this.#active.delete(model);
@@ -185,6 +189,30 @@ export class InlineServing implements Serving, ServedModels {
   async close(): Promise<void> {
     for (const { installed } of [...this.#active.values()]) await this.deactivate(installed.model);
     await Promise.all(this.#retiring);
+  }
+
+  async #load(candidate: InstalledModel, signal: AbortSignal): Promise<Activation> {
+    const { session, provider } = await this.#open(candidate);
+    if (signal.aborted) {
+      await session.close();
+      signal.throwIfAborted();
+    }
+    const running = runningModel(candidate, provider);
+    return { installed: candidate, running, session, counts: new ActivationCounts(), inFlight: 0 };
+  }
+
+  #takeKept({ model, release, loaded }: InstalledModel): Activation | undefined {
+    const kept = this.#kept.get(model);
+    if (kept?.running.release.digest !== release.digest || kept.running.loaded !== loaded) return undefined;
+    this.#kept.delete(model);
+    kept.counts = new ActivationCounts();
+    return kept;
+  }
+
+  /** The candidate may still grow to what its contract allows. */
+  #hasRoomBeside({ manifest }: InstalledModel): boolean {
+    const { maxMemoryMiB = 0 } = contractFor(manifest, this.#options.hardwareClass) ?? {};
+    return freemem() >= maxMemoryMiB * 1024 ** 2;
   }
 
   #current(model: string, version?: string): Activation {

@@ -73,13 +73,20 @@ process.on('message', (message: ToInference) => {
     case 'activate': {
       reply(message.call, async () => {
         if (!serving) throw new Error('activate came before start');
-        return { running: await serving.activate(message.model, never) };
+        return { running: await serving.activate(message.model, never, message.replaced) };
       });
       return;
     }
     case 'deactivate': {
       reply(message.call, async () => {
         await serving?.deactivate(message.model);
+        return {};
+      });
+      return;
+    }
+    case 'drop-kept': {
+      reply(message.call, async () => {
+        await serving?.dropKept(message.model);
         return {};
       });
       return;

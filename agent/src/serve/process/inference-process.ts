@@ -1,6 +1,6 @@
 import type { ModelName } from '@drover/shared/ids';
 import type { RunningModel } from '@drover/shared/protocol';
-import type { InstalledModel } from '../../update/ports.js';
+import type { InstalledModel, Replaced } from '../../update/ports.js';
 import { fromCodedErrorJson, ServeError } from '../errors.js';
 import type { Batch } from './batching-recorder.js';
 import { endingOf, forkChild } from './fork-child.js';
@@ -13,7 +13,8 @@ export interface InferenceProcess {
   readonly started: Promise<Started>;
   /** Never rejects; resolves with how it ended. */
   readonly exited: Promise<string>;
-  activate(model: InstalledModel): Promise<RunningModel>;
+  activate(model: InstalledModel, replaced: Replaced): Promise<RunningModel>;
+  dropKept(model: ModelName): Promise<void>;
   deactivate(model: ModelName): Promise<void>;
   /** Asks it to finish and end; kills it when it does not. */
   stop(): Promise<void>;
@@ -98,10 +99,13 @@ export function launchInference({ settings, models, nodeFlags, onBatch, onIncide
     pid: child.pid,
     started,
     exited,
-    async activate(model) {
-      const running = await call((id) => ({ kind: 'activate', call: id, model }));
+    async activate(model, replaced) {
+      const running = await call((id) => ({ kind: 'activate', call: id, model, replaced }));
       if (!running) throw new Error('the inference process activated a model without saying what it loaded');
       return running;
+    },
+    async dropKept(model) {
+      await call((id) => ({ kind: 'drop-kept', call: id, model }));
     },
     async deactivate(model) {
       await call((id) => ({ kind: 'deactivate', call: id, model }));

@@ -1,7 +1,7 @@
 import type { CodedErrorJson } from '@drover/shared/coded-error';
 import type { ModelName } from '@drover/shared/ids';
 import type { RunningModel } from '@drover/shared/protocol';
-import type { InstalledModel, Serving } from '../../update/ports.js';
+import type { InstalledModel, Replaced, Serving } from '../../update/ports.js';
 import type { InferenceRecord, LabelRecord } from '../recorder.js';
 
 /** What the children of the supervisor are configured with. */
@@ -18,8 +18,8 @@ export interface ListenSettings extends ChildSettings {
 
 export type ToInference =
   | { readonly kind: 'start'; readonly settings: ListenSettings; readonly models: readonly InstalledModel[] }
-  | { readonly kind: 'activate'; readonly call: number; readonly model: InstalledModel }
-  | { readonly kind: 'deactivate'; readonly call: number; readonly model: ModelName }
+  | { readonly kind: 'activate'; readonly call: number; readonly model: InstalledModel; readonly replaced: Replaced }
+  | { readonly kind: 'deactivate' | 'drop-kept'; readonly call: number; readonly model: ModelName }
   | { readonly kind: 'stop' };
 
 /** What the inference process serves after its start; models that could not be loaded again do not keep the others from serving. */

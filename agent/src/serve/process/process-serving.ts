@@ -3,7 +3,7 @@ import type { ModelName } from '@drover/shared/ids';
 import type { RunningModel } from '@drover/shared/protocol';
 import type { Clock } from '../../host/clock.js';
 import { systemCode } from '../../host/errors.js';
-import type { InstalledModel, Serving, ServingHealth } from '../../update/ports.js';
+import type { InstalledModel, Replaced, Serving, ServingHealth } from '../../update/ports.js';
 import { ActivationCounts } from '../activation.js';
 import { ServeError } from '../errors.js';
 import type { InferenceRecord, Recorder } from '../recorder.js';
@@ -34,11 +34,15 @@ interface Desired {
   readonly counts: ActivationCounts;
   /** Resident memory of the process just before it loaded the model; undefined where that can't be told. */
   readonly baseMiB?: number | undefined;
+  /** What it replaced is kept: somebody is still judging it. */
+  readonly isOnTrial: boolean;
 }
 
 const DEFAULT_PROBE_TIMEOUT_MS = 120_000;
 /** Pauses between restarts: 50 ms, then four times as long each, at most 30 s; a life of 10 s starts over. */
 const FIRST_PAUSE_MS = 50;
+/** Whoever judges a candidate looks ten times a second, and may want the next life to begin without it. */
+const FIRST_PAUSE_ON_TRIAL_MS = 400;
 const PAUSE_FACTOR = 4;
 const MAX_PAUSE_MS = 30_000;
 /** While somebody waits to activate another model, which may be the cure. */
@@ -102,7 +106,7 @@ export class ProcessServing implements Serving {
     return runProbe(candidate, { settings: this.#settings, nodeFlags, timeoutMs: probeTimeoutMs }, signal);
   }
 
-  async activate(candidate: InstalledModel, signal: AbortSignal): Promise<RunningModel> {
+  async activate(candidate: InstalledModel, signal: AbortSignal, replaced: Replaced = 'close'): Promise<RunningModel> {
     const { model } = candidate;
     const previous = this.#desired.get(model);
     // What this replaces may be what keeps the process from coming up: the next life does without it.
@@ -110,13 +114,14 @@ export class ProcessServing implements Serving {
     try {
       const child = await this.#whenUp(signal);
       const baseMiB = residentMiB(child.pid);
-      const running = await child.activate(candidate);
+      const running = await child.activate(candidate, replaced);
       // It came too late: whoever asked has gone back meanwhile, and serves something else.
       if (signal.aborted) {
         await this.#restore(model);
         signal.throwIfAborted();
       }
-      this.#desired.set(model, { installed: candidate, counts: new ActivationCounts(), baseMiB });
+      const isOnTrial = replaced === 'keep';
+      this.#desired.set(model, { installed: candidate, counts: new ActivationCounts(), baseMiB, isOnTrial });
       this.#running.set(model, running);
       return running;
     } catch (error) {
@@ -126,6 +131,12 @@ export class ProcessServing implements Serving {
       }
       throw error;
     }
+  }
+
+  async dropKept(model: ModelName): Promise<void> {
+    const desired = this.#desired.get(model);
+    if (desired) this.#desired.set(model, { ...desired, isOnTrial: false });
+    if (this.#up) await this.#process?.dropKept(model);
   }
 
   async deactivate(model: ModelName): Promise<void> {
@@ -198,7 +209,9 @@ export class ProcessServing implements Serving {
   /** Exponential; jittered over its upper half, so that devices that fell together do not rise together. */
   async #pauseBeforeRestart(): Promise<void> {
     const capMs = this.#waiters.size > 0 ? MAX_AWAITED_PAUSE_MS : MAX_PAUSE_MS;
-    const ceilingMs = Math.min(capMs, FIRST_PAUSE_MS * PAUSE_FACTOR ** Math.max(0, this.#quickDeaths - 1));
+    const isJudged = [...this.#desired.values()].some(({ isOnTrial }) => isOnTrial);
+    const firstMs = isJudged ? FIRST_PAUSE_ON_TRIAL_MS : FIRST_PAUSE_MS;
+    const ceilingMs = Math.min(capMs, firstMs * PAUSE_FACTOR ** Math.max(0, this.#quickDeaths - 1));
     this.#pause = new AbortController();
     await this.#options.clock
       .sleep(ceilingMs * (0.5 + Math.random() / 2), this.#pause.signal)
@@ -246,7 +259,7 @@ export class ProcessServing implements Serving {
   async #reload({ installed }: Desired): Promise<void> {
     if (!this.#up || !this.#process) return;
     try {
-      this.#running.set(installed.model, await this.#process.activate(installed));
+      this.#running.set(installed.model, await this.#process.activate(installed, 'close'));
     } catch (error) {
       this.#options.onIncident(error);
     }

@@ -1,7 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { decodeGoldenVectors, type GoldenTensor, type GoldenVector, type Manifest } from '@drover/shared/manifest';
+import {
+  contractFor,
+  decodeGoldenVectors,
+  type GoldenTensor,
+  type GoldenVector,
+  type Manifest,
+} from '@drover/shared/manifest';
 import type { InstalledModel } from '../../update/ports.js';
 import { ServeError } from '../errors.js';
 import type { ModelSession } from './model-session.js';
@@ -67,10 +73,7 @@ export async function selfTest(
     worstDifference = Math.max(worstDifference, compare(index, toTensors(vector.outputs), actual, parity));
   }
   const latencyUs = await medianLatencyUs(session, vectors);
-  const contracts = manifest.contract.perHardwareClass;
-  const contract =
-    contracts.find((entry) => entry.hardwareClass === hardwareClass) ??
-    contracts.find((entry) => entry.hardwareClass === '*');
+  const contract = contractFor(manifest, hardwareClass);
   if (contract && latencyUs > contract.maxLatencyMs * 1_000) {
     throw failed(
       `a run takes ${(latencyUs / 1_000).toFixed(2)} ms (median), the contract for "${hardwareClass}" allows ${contract.maxLatencyMs} ms`,

@@ -161,7 +161,8 @@ export async function live({ device, steps, emit, onStep, onUpdater }: LifeOptio
 function withUnhealthyReleases(serving: Serving, unhealthy: DevicePlan['unhealthy']): Serving {
   return {
     selfTest: (candidate, signal) => serving.selfTest(candidate, signal),
-    activate: (candidate, signal) => serving.activate(candidate, signal),
+    activate: (candidate, signal, replaced) => serving.activate(candidate, signal, replaced),
+    dropKept: (model) => serving.dropKept(model),
     deactivate: (model) => serving.deactivate(model),
     running: (model) => serving.running(model),
     health(model) {
