@@ -1,11 +1,10 @@
 import { Type, type Static } from 'typebox';
 import { Version, type ModelName } from '../ids/index.js';
 import { ManifestError } from './errors.js';
+import { AGENT_MODEL } from './kinds.js';
 import { createdAt, FileReference, Lineage, version } from './schema.js';
 
 export const AGENT_RELEASE_FORMAT = 'drover.agent-release/1';
-/** The reserved name under which the agent itself is released. */
-export const AGENT_MODEL = 'drover-agent' as ModelName;
 
 const strict = { additionalProperties: false } as const;
 const word = Type.String({ pattern: '^[a-z0-9_]{1,32}$' });

@@ -1,11 +1,24 @@
+import type { TSchema } from 'typebox';
 import { Version } from '../ids/index.js';
 import { formatProblems, parseJsonBytes, validate, type Problem } from '../validation/index.js';
-import { AGENT_MODEL, AGENT_RELEASE_FORMAT, AgentManifest, checkAgentManifest } from './agent-release.js';
+import { AGENT_RELEASE_FORMAT, AgentManifest, checkAgentManifest } from './agent-release.js';
 import { ManifestError } from './errors.js';
-import { Manifest, type FileReference, type Variant } from './schema.js';
+import { kindOf, RELEASE_KINDS, type ReleaseKind } from './kinds.js';
+import { checkParametersManifest, PARAMETERS_FORMAT, ParametersManifest } from './parameters.js';
+import { Manifest, RELEASE_FORMAT, type FileReference, type Variant } from './schema.js';
 
+export { AGENT_MODEL, kindOf, modelOfParameters, parametersOf, RELEASE_KINDS, type ReleaseKind } from './kinds.js';
+export { Parameter, ParameterValue } from './parameter.js';
 export {
-  AGENT_MODEL,
+  isCompatible,
+  PARAMETERS_FORMAT,
+  parametersContent,
+  ParametersManifest,
+  ParameterValues,
+  valuesFor,
+} from './parameters.js';
+export { siteValues, type ParameterChange, type SiteValues } from './parameter-changes.js';
+export {
   AGENT_RELEASE_FORMAT,
   AgentManifest,
   agentVariantFor,
@@ -35,21 +48,67 @@ export { MANIFEST_CODES, ManifestError } from './errors.js';
 /** Largest manifest that is read: 1 MiB. Profiles and golden vectors are files of their own. */
 export const MAX_MANIFEST_BYTES = 1024 * 1024;
 
-/** A release of a model, or of the agent itself. */
-export type ReleaseManifest = Manifest | AgentManifest;
-export const isAgentManifest = (manifest: ReleaseManifest): manifest is AgentManifest =>
-  manifest.format === AGENT_RELEASE_FORMAT;
+/** The manifest of each kind of release. */
+export interface ManifestOf {
+  model: Manifest;
+  agent: AgentManifest;
+  parameters: ParametersManifest;
+}
+export type ReleaseManifest = ManifestOf[ReleaseKind];
 
-/** Parses the bytes of a *verified* manifest of either kind (docs/protocol.md, section 3). @throws ManifestError MANIFEST_INVALID */
+interface KindRow<Kind extends ReleaseKind> {
+  readonly format: ManifestOf[Kind]['format'];
+  readonly schema: TSchema;
+  /** What the schema cannot say. @throws ManifestError MANIFEST_INVALID; IdError */
+  readonly check: (manifest: ManifestOf[Kind]) => ManifestOf[Kind];
+  /** All files that the manifest names, all variants together, without their indexes. */
+  readonly files: (manifest: ManifestOf[Kind]) => FileReference[];
+  /** With what such a release is made. */
+  readonly made: string;
+}
+
+/** What the kinds of releases differ in, as far as their manifests go. */
+const KINDS: { readonly [Kind in ReleaseKind]: KindRow<Kind> } = {
+  model: {
+    format: RELEASE_FORMAT,
+    schema: Manifest,
+    check: checkManifest,
+    files: (manifest) => manifest.variants.flatMap((variant) => filesFor(manifest, variant)),
+    made: 'drover model publish',
+  },
+  agent: {
+    format: AGENT_RELEASE_FORMAT,
+    schema: AgentManifest,
+    check: checkAgentManifest,
+    files: (manifest) => manifest.variants.map(({ bundle }) => bundle),
+    made: 'drover agent publish',
+  },
+  parameters: {
+    format: PARAMETERS_FORMAT,
+    schema: ParametersManifest,
+    check: checkParametersManifest,
+    files: () => [],
+    made: 'drover parameters publish',
+  },
+};
+
+/** Narrows a manifest to that of one kind. */
+export const isOfKind = <Kind extends ReleaseKind>(
+  kind: Kind,
+  manifest: ReleaseManifest,
+): manifest is ManifestOf[Kind] => manifest.format === KINDS[kind].format;
+
+export const isAgentManifest = (manifest: ReleaseManifest): manifest is AgentManifest => isOfKind('agent', manifest);
+
+/** Parses the bytes of a *verified* manifest of any kind (docs/protocol.md, section 3). @throws ManifestError MANIFEST_INVALID */
 export function parseRelease(payload: Uint8Array): ReleaseManifest {
   const json = parseBounded(payload);
-  if ((json as { format?: unknown } | null)?.format === AGENT_RELEASE_FORMAT)
-    return checkAgentManifest(validate(AgentManifest, json, schemaError));
-  return toManifest(json);
+  const format = (json as { format?: unknown } | null)?.format;
+  return toManifest(RELEASE_KINDS.find((kind) => KINDS[kind].format === format) ?? 'model', json);
 }
 
 /** Parses the bytes of a *verified* manifest of a model (docs/protocol.md, section 3). @throws ManifestError MANIFEST_INVALID */
-export const parseManifest = (payload: Uint8Array): Manifest => toManifest(parseBounded(payload));
+export const parseManifest = (payload: Uint8Array): Manifest => toManifest('model', parseBounded(payload));
 
 function parseBounded(payload: Uint8Array): unknown {
   if (payload.length > MAX_MANIFEST_BYTES) {
@@ -76,14 +135,23 @@ const schemaError = (problems: readonly Problem[]) =>
     remedy: 'Mend the named keys (docs/protocol.md, section 3) and publish again.',
   });
 
-function toManifest(json: unknown): Manifest {
-  const manifest = validate(Manifest, json, schemaError);
+/** The name of the line and the format of the manifest have to say the same: a device goes by the name before it has read the manifest. */
+function toManifest<Kind extends ReleaseKind>(kind: Kind, json: unknown): ManifestOf[Kind] {
+  const row: KindRow<Kind> = KINDS[kind];
+  const manifest = row.check(validate(row.schema, json, schemaError) as ManifestOf[Kind]);
+  const named = kindOf(manifest.model);
+  if (named === kind) return manifest;
+  throw new ManifestError(
+    'MANIFEST_INVALID',
+    `The name "${manifest.model}" is reserved for another kind of release (${named}) than this (${kind}).`,
+    { remedy: `Give it another name, or make it with \`${KINDS[named].made}\`.` },
+  );
+}
+
+function checkManifest(manifest: Manifest): Manifest {
   Version(manifest.version);
   if (manifest.revertFloor !== undefined) Version(manifest.revertFloor);
-  if (manifest.model !== AGENT_MODEL) return manifest;
-  throw new ManifestError('MANIFEST_INVALID', `The name "${AGENT_MODEL}" is reserved for the agent itself.`, {
-    remedy: 'Give the model another name; the agent is published with `drover agent publish`.',
-  });
+  return manifest;
 }
 
 /** The variant for a hardware class: an exact name wins over `*`. */
@@ -125,9 +193,7 @@ export const indexFileOf = ({ path, index }: FileReference): FileReference[] =>
 
 /** All files of the release, all variants together, and their indexes. */
 export function allFiles(manifest: ReleaseManifest): FileReference[] {
-  const named = isAgentManifest(manifest)
-    ? manifest.variants.map(({ bundle }) => bundle)
-    : manifest.variants.flatMap((variant) => filesFor(manifest, variant));
-  const files = named.flatMap((file) => [file, ...indexFileOf(file)]);
+  const named = KINDS[kindOf(manifest.model)].files as (manifest: ReleaseManifest) => FileReference[];
+  const files = named(manifest).flatMap((file) => [file, ...indexFileOf(file)]);
   return [...new Map(files.map((file) => [file.digest, file])).values()];
 }

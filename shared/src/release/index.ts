@@ -23,6 +23,8 @@ import {
 import { toJson as profileToJson, type Profile } from '../profile/index.js';
 import type { DriftThresholds } from '../statistics/index.js';
 
+export { assembleParametersRelease, ParametersDraft } from './parameters.js';
+
 /** What a publisher has in hand; `assembleRelease` turns it into a manifest and its files. */
 export interface ReleaseDraft {
   readonly model: ModelName;

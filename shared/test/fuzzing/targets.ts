@@ -4,11 +4,13 @@ import {
   decodeLabelledSamples,
   encodeGoldenVectors,
   encodeLabelledSamples,
+  isOfKind,
   parseManifest,
   parseRelease,
+  valuesFor,
 } from '../../src/manifest/index.js';
 import { parseUstarHeader, USTAR_BLOCK_BYTES } from '../../src/archive/index.js';
-import { assembleAgentRelease } from '../../src/release/index.js';
+import { assembleAgentRelease, assembleParametersRelease } from '../../src/release/index.js';
 import { Digest, DeploymentId, DeviceId, digestOf, KeyId, ModelName, RolloutId, Version } from '../../src/ids/index.js';
 import {
   checkOnnx,
@@ -67,6 +69,20 @@ const agentRelease = () =>
       { platform: { os: 'linux', arch: 'arm64', nodeAbi: '115' }, bytes: Buffer.from('bundle'), unpackedBytes: 9 },
     ],
   });
+const parametersRelease = () =>
+  assembleParametersRelease(
+    {
+      model: ModelName('gas-classifier'),
+      compatible: '>=1.2.0 <2.0.0 || 3.x',
+      parameters: {
+        threshold: { type: 'number', minimum: 0, maximum: 1, default: 0.5 },
+        'label.ethanol': { type: 'enum', values: ['accept', 'reject'], default: 'accept' },
+        alarm: { type: 'boolean', default: true },
+      },
+      sites: { hall: { threshold: 0.75, 'label.ethanol': 'reject' } },
+    },
+    { version: Version('1.1.0'), createdAt: new Date(0) },
+  );
 /** Of one regular file, with its checksum (POSIX.1-1988, "ustar Interchange Format"). */
 function archiveHeader(): Uint8Array {
   const header = Buffer.alloc(USTAR_BLOCK_BYTES);
@@ -128,6 +144,16 @@ export const targets: readonly FuzzTarget[] = [
     format: 'json',
     seeds: once(() => [json(manifestDocument()), agentRelease().manifestBytes]),
     parse: parseRelease,
+  },
+  {
+    name: 'parameters-manifest',
+    covers: ['parseRelease'],
+    format: 'json',
+    seeds: once(() => [parametersRelease().manifestBytes]),
+    parse(bytes) {
+      const manifest = parseRelease(bytes);
+      if (isOfKind('parameters', manifest)) Object.keys(manifest.sites).map((site) => valuesFor(manifest, site));
+    },
   },
   {
     name: 'archive-header',
