@@ -1,4 +1,5 @@
 import { compareVersions, type DeviceId, type Digest, type Version } from '@drover/shared/ids';
+import { kindOf } from '@drover/shared/manifest';
 import type { Deployment } from '@drover/shared/protocol';
 import { UpdateError } from './errors.js';
 
@@ -16,6 +17,8 @@ export interface OrderNumber {
 export interface AcceptanceFacts {
   readonly deviceId: DeviceId;
   readonly hardwareClass: string;
+  /** The label that this device was enrolled with. */
+  readonly site?: string | undefined;
   /** The only one that orders may carry: that of enrolment, or of the newest recovery statement. */
   readonly epoch: number;
   /** Number of the last accepted order for this model. */
@@ -32,7 +35,7 @@ export interface AcceptanceFacts {
  * Decides whether a deployment whose signature holds may be carried out; throws the reason if not (docs/protocol.md, section 4, steps 3 to 7).
  * The checks against replay come before expiry, because the counter holds even where the clock does not.
  *
- * @throws UpdateError DEPLOYMENT_WRONG_DEVICE, _WRONG_HARDWARE, _EPOCH_UNPROVEN, _REPLAYED, _EXPIRED, _ROLLBACK_REFUSED, _BELOW_REVERT_FLOOR
+ * @throws UpdateError DEPLOYMENT_WRONG_DEVICE, _WRONG_HARDWARE, _WRONG_SITE, _EPOCH_UNPROVEN, _REPLAYED, _EXPIRED, _ROLLBACK_REFUSED, _BELOW_REVERT_FLOOR
  */
 export function verifyDeployment(order: Deployment, facts: AcceptanceFacts): void {
   verifyAddressee(order, facts);
@@ -40,8 +43,8 @@ export function verifyDeployment(order: Deployment, facts: AcceptanceFacts): voi
   verifyDirection(order, facts);
 }
 
-/** Section 4, steps 3 and 4: an order for one device or kind of hardware means nothing to another. */
-function verifyAddressee(order: Deployment, { deviceId, hardwareClass }: AcceptanceFacts): void {
+/** Section 4, steps 3 and 4: an order for one device, kind of hardware or site means nothing to another. */
+function verifyAddressee(order: Deployment, { deviceId, hardwareClass, site }: AcceptanceFacts): void {
   if (order.deviceId !== deviceId) {
     throw new UpdateError(
       'DEPLOYMENT_WRONG_DEVICE',
@@ -58,7 +61,17 @@ function verifyAddressee(order: Deployment, { deviceId, hardwareClass }: Accepta
       { remedy: 'Enrol the device again with its true hardware class, or order the release for the right one.' },
     );
   }
+  // Only parameters differ from site to site: what the director means by the order and what the device would do have to be the same.
+  if (kindOf(order.model) === 'parameters' && order.site !== site) {
+    throw new UpdateError(
+      'DEPLOYMENT_WRONG_SITE',
+      `The order is for ${siteName(order.site)}; this device was enrolled at ${siteName(site)}.`,
+      { remedy: 'Enrol the device again with a claim token for its site, and order the parameters again.' },
+    );
+  }
 }
+
+const siteName = (site: string | undefined): string => (site === undefined ? 'no site' : `the site "${site}"`);
 
 /** Section 4, steps 5 and 6. The nonce needs no list of its own: the number of each order is higher than all before it. */
 function verifyFreshness(order: Deployment, { epoch, accepted, nowMs }: AcceptanceFacts): void {

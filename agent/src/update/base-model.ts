@@ -1,21 +1,17 @@
 import type { Digest, ModelName } from '@drover/shared/ids';
+import { kindOf } from '@drover/shared/manifest';
 import type { IncidentBody } from '@drover/shared/protocol';
-import { AGENT_MODEL, type Platform } from '@drover/shared/manifest';
 import { withDeadline } from './deadline.js';
 import { UpdateError } from './errors.js';
 import type { Journal, ModelRecord } from './journal.js';
 import type { WriteGate } from './kill-points.js';
-import { isAgent, type AgentRunner, type Installed, type InstalledModel, type Serving } from './ports.js';
+import { kindFor, type DeviceFacts, type Runners } from './kinds/index.js';
+import { isModel, type Installed } from './ports.js';
 import { toReportableError } from './reportable.js';
-import { activateModel } from './steps.js';
 import { adaptedModel, type ReleaseStore } from './store.js';
 import type { ReleaseRef } from './accept.js';
 
-interface BaseModelEnvironment {
-  readonly hardwareClass: string;
-  readonly platform: Platform;
-  readonly serving: Serving;
-  readonly agent: AgentRunner;
+interface BaseModelEnvironment extends DeviceFacts, Runners {
   readonly store: ReleaseStore;
   readonly journal: Journal;
   readonly gate: WriteGate;
@@ -42,7 +38,7 @@ export class BaseModel {
   /** Does the base serve as it is committed, by serving's own word? */
   isServed(): boolean {
     const { committed, adaptation } = this.#record;
-    const running = this.#environment.serving.running(this.#model);
+    const running = kindFor(this.#model).running(this.#model, this.#environment);
     return (
       running !== undefined &&
       running.release.digest === committed?.digest &&
@@ -67,10 +63,8 @@ export class BaseModel {
    * @returns what serves now, for the record
    */
   async activate(signal: AbortSignal): Promise<string> {
-    if (this.#model === AGENT_MODEL) {
-      await this.#environment.agent.giveUp('the update was taken back');
-      return 'the committed version of the agent runs';
-    }
+    const { restore } = kindFor(this.#model);
+    if (restore.by === 'giving-up') return restore.giveUp(this.#environment);
     const { committed, previous, adaptation } = this.#record;
     const choices: { release: ReleaseRef; adaptation?: Digest }[] = [];
     if (committed && adaptation) choices.push({ release: committed, adaptation: adaptation.digest });
@@ -86,16 +80,16 @@ export class BaseModel {
       }
     }
     this.#serves = undefined;
-    if (this.#environment.serving.running(this.#model)) await this.#environment.serving.deactivate(this.#model);
+    await restore.deactivate(this.#model, this.#environment);
     return choices.length === 0
-      ? 'there is no earlier release; the model is not served'
+      ? `there is no earlier release; ${this.#model} is not served`
       : 'no release could be activated';
   }
 
   /** Serves a fine-tuned file on top of the committed release, from now on and after restarts. On failure the base serves as before. */
   async adapt(modelFile: string, digest: Digest, signal: AbortSignal): Promise<void> {
     const { committed } = this.#record;
-    if (!committed || this.#model === AGENT_MODEL)
+    if (!committed || kindOf(this.#model) !== 'model')
       throw notPossible(`${this.#model} has no committed release to adapt.`);
     await this.#environment.store.storeAdaptation(this.#model, modelFile, digest, signal);
     try {
@@ -119,21 +113,23 @@ export class BaseModel {
     await this.activate(signal);
   }
 
-  async #load(release: ReleaseRef, adaptation: Digest | undefined, signal: AbortSignal): Promise<InstalledModel> {
-    const { store, hardwareClass, platform } = this.#environment;
-    const installed = await store.load({ model: this.#model, release, hardwareClass, platform });
-    if (isAgent(installed)) throw notPossible(`${this.#model} is no model.`);
+  async #load(release: ReleaseRef, adaptation: Digest | undefined, signal: AbortSignal): Promise<Installed> {
+    const { store, hardwareClass, platform, site } = this.#environment;
+    const installed = await store.load({ model: this.#model, release, hardwareClass, platform, site });
     if (adaptation === undefined) return installed;
+    if (!isModel(installed)) throw notPossible(`${this.#model} is no model.`);
     const file = store.adaptationFile(adaptation);
     await store.storeAdaptation(this.#model, file, adaptation, signal);
     return adaptedModel(installed, file, adaptation);
   }
 
-  async #activateInstalled(target: InstalledModel, parent: AbortSignal): Promise<string> {
-    const { serving, activationDeadlineMs } = this.#environment;
+  async #activateInstalled(target: Installed, parent: AbortSignal): Promise<string> {
+    const { activationDeadlineMs } = this.#environment;
+    const { restore } = kindFor(this.#model);
+    if (restore.by === 'giving-up') throw notPossible(`${this.#model} is not activated again from here.`);
     const what = `Activating ${target.model} ${target.release.version}`;
     const reason = await withDeadline({ what, deadlineMs: activationDeadlineMs, signal: parent }, (signal) =>
-      activateModel(serving, target, signal),
+      restore.activate(target, this.#environment, signal),
     );
     this.#serves = target;
     return reason;

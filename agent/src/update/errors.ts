@@ -3,6 +3,7 @@ import { CodedError, type CodeTable, type ErrorFacts } from '@drover/shared/code
 export const UPDATE_CODES = {
   DEPLOYMENT_WRONG_DEVICE: { fault: 'peer', retryable: false },
   DEPLOYMENT_WRONG_HARDWARE: { fault: 'peer', retryable: false },
+  DEPLOYMENT_WRONG_SITE: { fault: 'peer', retryable: false },
   DEPLOYMENT_REPLAYED: { fault: 'peer', retryable: false },
   DEPLOYMENT_EPOCH_UNPROVEN: { fault: 'peer', retryable: false },
   RECOVERY_REPLAYED: { fault: 'peer', retryable: false },
@@ -42,6 +43,10 @@ export const UPDATE_CODES = {
   AGENT_TAKEN_BACK: { fault: 'peer', retryable: false },
   AGENT_UNFIT: { fault: 'environment', retryable: false },
   AGENT_SLOTS_LOST: { fault: 'environment', retryable: true },
+  PARAMETERS_NOT_SERVED: { fault: 'caller', retryable: false },
+  PARAMETERS_INCOMPATIBLE: { fault: 'caller', retryable: false },
+  PARAMETERS_DORMANT: { fault: 'caller', retryable: false },
+  PARAMETERS_REJECTED: { fault: 'peer', retryable: false },
   ADAPTATION_NOT_POSSIBLE: { fault: 'caller', retryable: true },
   ADAPTATION_DAMAGED: { fault: 'environment', retryable: false },
 } as const satisfies CodeTable;

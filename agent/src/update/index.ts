@@ -1,4 +1,11 @@
-export type { AgentRunner, InstalledModel, Serving, ServingHealth } from './ports.js';
+export type {
+  AgentRunner,
+  InstalledModel,
+  ParameterServing,
+  ServedParameters,
+  Serving,
+  ServingHealth,
+} from './ports.js';
 export { AgentSlots } from './agent/agent-slots.js';
 export { LaunchedAgent } from './agent/launched-agent.js';
 export { createUpdater, type Adaptation, type Updater, type UpdaterOptions } from './updater.js';

@@ -1,6 +1,5 @@
 import type { Digest, ModelName } from '@drover/shared/ids';
 import type { IncidentBody, RefusalBody, StateBody, TransitionBody, UpdateState } from '@drover/shared/protocol';
-import { AGENT_MODEL, type Platform } from '@drover/shared/manifest';
 import { backoffMs, type Clock } from '../host/index.js';
 import { BaseModel, notPossible } from './base-model.js';
 import { withDeadline } from './deadline.js';
@@ -10,8 +9,8 @@ import { UpdateError } from './errors.js';
 import type { ReleaseSource } from './fetch.js';
 import type { Journal, JournalChange, LastOutcome, ModelRecord, UpdateRecord } from './journal.js';
 import type { WriteGate } from './kill-points.js';
+import { kindFor, type DeviceFacts, type Runners } from './kinds/index.js';
 import { isSupersedable, planStep, type Step, type StepArguments, type StepKind } from './plan.js';
-import { isAgent, type AgentRunner, type Serving } from './ports.js';
 import { toReportableError } from './reportable.js';
 import { nextState, stateRow } from './states.js';
 import { failed, isUntrusted, newUpdate, type StepResult } from './step-result.js';
@@ -20,7 +19,6 @@ import {
   expectationOf,
   fetchRelease,
   observeProbation,
-  runningOf,
   selfTest,
   stageRelease,
   verifyRelease,
@@ -30,13 +28,9 @@ import { isSameRelease, type ReleaseStore } from './store.js';
 import type { TrustedRepository } from './trusted-repository.js';
 
 /** What all models of a device share. */
-export interface UpdateEnvironment {
-  readonly hardwareClass: string;
-  readonly platform: Platform;
+export interface UpdateEnvironment extends DeviceFacts, Runners {
   readonly repository: TrustedRepository;
   readonly source: ReleaseSource;
-  readonly serving: Serving;
-  readonly agent: AgentRunner;
   readonly clock: Clock;
   readonly store: ReleaseStore;
   readonly journal: Journal;
@@ -99,7 +93,7 @@ export class ModelUpdate {
     }
     const isGivenUp = planStep(this.#facts()).kind === 'fail-with';
     // Which version of the agent runs was decided by the launcher before this process began; its update goes on from there.
-    if (this.model === AGENT_MODEL) {
+    if (kindFor(this.model).restore.by === 'giving-up') {
       this.start();
       return;
     }
@@ -146,7 +140,7 @@ export class ModelUpdate {
   status(): StateBody['models'][number] {
     const { accepted, lastOutcome } = this.record;
     const { update } = this;
-    const running = runningOf(this.#environment, this.model);
+    const running = kindFor(this.model).running(this.model, this.#environment);
     return {
       model: this.model,
       ...(running && { running }),
@@ -197,7 +191,7 @@ export class ModelUpdate {
 
   #facts() {
     const { committed, adaptation, pending } = this.record;
-    const running = runningOf(this.#environment, this.model)?.release.digest;
+    const running = kindFor(this.model).running(this.model, this.#environment)?.release.digest;
     return { update: this.update, pending, committed, isAdapted: adaptation !== undefined, running };
   }
 
@@ -238,7 +232,8 @@ export class ModelUpdate {
     'recognize-running': () =>
       Promise.resolve({ event: 'already-running', reason: 'the ordered release already serves' }),
     'start-fetching': () => {
-      if (this.model === AGENT_MODEL && !this.#environment.agent.isUpdatable) throw notUpdatable();
+      const unable = kindFor(this.model).unable(this.#environment);
+      if (unable) throw unable;
       return Promise.resolve({ event: 'done', reason: 'not on this device as ordered' });
     },
     fetch: async (_, context) => ({ event: 'done', ...(await fetchRelease(context, this.#wasCommitted(context))) }),
@@ -288,12 +283,12 @@ export class ModelUpdate {
   }
 
   async #commit(context: StepContext): Promise<StepResult> {
-    const { deployment, store, agent } = context;
+    const { deployment, store } = context;
     const { deploymentId, release } = deployment;
     const candidate = await store.load(expectationOf(deployment, context));
     const { revertFloor } = candidate.manifest;
     // Before the journal says so: cut in between, the same step does it again.
-    if (isAgent(candidate)) agent.commit(candidate);
+    kindFor(this.model).commit(candidate, context);
     const toRecord = (current: ModelRecord): ModelRecord => {
       const { committed, previous, lastOutcome: _, adaptation: _dropped, revertFloor: _older, ...rest } = current;
       const older = isSameRelease(committed, release) ? previous : committed;
@@ -346,13 +341,15 @@ export class ModelUpdate {
     }
     if (from !== 'committing') return;
     this.#collectGarbage();
-    if (this.model !== AGENT_MODEL) this.#dropKept();
+    this.#dropKept();
   }
 
   /** Only memory is at stake, and a restart frees it as well. */
   #dropKept(): void {
-    const { serving, onIncident } = this.#environment;
-    serving.dropKept(this.model).catch((error: unknown) => onIncident({ error: toReportableError(error) }));
+    const { onIncident } = this.#environment;
+    kindFor(this.model)
+      .settled(this.model, this.#environment)
+      .catch((error: unknown) => onIncident({ error: toReportableError(error) }));
   }
 
   /** Nothing depends on it, and it is done again at the next start: a failure is reported and does not hold the update up. */
@@ -375,8 +372,3 @@ export class ModelUpdate {
     this.#environment.journal.write(name, { model: this.model, ...change });
   }
 }
-
-const notUpdatable = () =>
-  new UpdateError('AGENT_NOT_UPDATABLE', 'No launcher started this agent, so it cannot be replaced from within.', {
-    remedy: 'Update it the way it was installed (a new container image), or install it with install.sh.',
-  });

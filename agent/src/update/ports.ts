@@ -1,5 +1,5 @@
 import type { Digest, ModelName, Version } from '@drover/shared/ids';
-import type { AgentManifest, AgentVariant, Manifest, Variant } from '@drover/shared/manifest';
+import type { AgentManifest, AgentVariant, Manifest, ParametersManifest, Variant } from '@drover/shared/manifest';
 import type { ProviderReport, RunningModel } from '@drover/shared/protocol';
 
 /** A release (or an adaptation of one) whose files lie verified on this disk: all that serving needs to load it. */
@@ -30,10 +30,23 @@ export interface InstalledAgent {
   readonly directory: string;
 }
 
-/** What an update can be about. */
-export type Installed = InstalledModel | InstalledAgent;
+/** Parameters of a model as they are for the site of this device. */
+export interface InstalledParameters {
+  /** The name of the line, not of the model. */
+  readonly model: ModelName;
+  readonly release: { version: Version; digest: Digest };
+  readonly manifest: ParametersManifest;
+  /** What applications get (parameters/values-document.ts). */
+  readonly document: Buffer;
+  /** Digest of the document. */
+  readonly loaded: Digest;
+  readonly directory: string;
+}
 
-export const isAgent = (installed: Installed): installed is InstalledAgent => 'bundleFile' in installed;
+/** What an update can be about. */
+export type Installed = InstalledModel | InstalledAgent | InstalledParameters;
+
+export const isModel = (installed: Installed): installed is InstalledModel => 'modelFile' in installed;
 
 /** Counts since the activation of what is running now. */
 export interface ServingHealth {
@@ -72,6 +85,32 @@ export interface Serving {
   deactivate(model: ModelName): Promise<void>;
   running(model: ModelName): RunningModel | undefined;
   health(model: ModelName): ServingHealth;
+}
+
+/** Values as they are given to applications. */
+export interface ServedParameters {
+  /** The model that they are for. */
+  readonly model: ModelName;
+  readonly release: { version: Version; digest: Digest };
+  /** Releases of the model that they are for. */
+  readonly compatible: string;
+  /** Digest of the document. */
+  readonly loaded: Digest;
+  /** JSON. */
+  readonly document: string;
+}
+
+/** Who gives applications the parameters of a model. */
+export interface ParameterServing {
+  /**
+   * From now on these are the parameters of the model, or it has none. Every request that begins after it resolves sees them, whole, as long as the
+   * model that serves is one that they are for. Survives restarts of whoever serves.
+   */
+  setParameters(model: ModelName, parameters: ServedParameters | undefined, signal: AbortSignal): Promise<void>;
+  /** What applications get now; undefined also while nothing serves, or another release than the parameters are for. */
+  parametersInForce(model: ModelName): ServedParameters | undefined;
+  /** What an application last refused, and why, since they were set. */
+  parametersRejected(model: ModelName): { readonly digest: Digest; readonly reason: string } | undefined;
 }
 
 /**

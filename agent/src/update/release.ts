@@ -1,33 +1,21 @@
 import { digestOf, type Digest, type ModelName } from '@drover/shared/ids';
-import {
-  agentVariantFor,
-  isAgentManifest,
-  parseRelease,
-  variantFor,
-  type AgentVariant,
-  type FileReference,
-  type Platform,
-  type ReleaseManifest,
-  type Variant,
-} from '@drover/shared/manifest';
+import { parseRelease, type FileReference, type ReleaseManifest } from '@drover/shared/manifest';
 import type { ReleaseRef } from './accept.js';
 import { UpdateError } from './errors.js';
+import { kindFor, type DeviceFacts } from './kinds/index.js';
 
 /** A release whose manifest has the digest that the order names, which its publishers have listed. */
 export interface VerifiedRelease {
   readonly release: ReleaseRef;
   readonly manifest: ReleaseManifest;
-  readonly variant: Variant | AgentVariant;
+  /** Every file that this device needs under its own path: unlike `filesFor`, equal contents under two paths are two entries. */
+  readonly files: readonly FileReference[];
   readonly manifestBytes: Uint8Array;
 }
 
-export interface ReleaseExpectation {
+export interface ReleaseExpectation extends DeviceFacts {
   readonly model: ModelName;
   readonly release: ReleaseRef;
-  /** Decides which variant of a model is meant. */
-  readonly hardwareClass: string;
-  /** Decides which bundle of an agent is meant. */
-  readonly platform: Platform;
 }
 
 /**
@@ -54,18 +42,10 @@ export function openRelease(manifestBytes: Uint8Array, expected: ReleaseExpectat
       `The manifest is ${manifest.model} ${manifest.version}; ordered was ${expected.model} ${expected.release.version}.`,
     );
   }
-  const variant = isAgentManifest(manifest)
-    ? agentVariantFor(manifest, expected.platform)
-    : variantFor(manifest, expected.hardwareClass);
-  verifyPaths(filesOf(manifest, variant));
-  return { release: expected.release, manifest, variant, manifestBytes };
-}
-
-/** Every file under its own path: unlike `filesFor`, equal contents under two paths are two entries. */
-export function filesOf(manifest: ReleaseManifest, variant: Variant | AgentVariant): FileReference[] {
-  if (isAgentManifest(manifest) || 'bundle' in variant) return 'bundle' in variant ? [variant.bundle] : [];
-  const files = [variant.model, manifest.goldenVectors, ...manifest.assets.map(({ file }) => file)];
-  return manifest.referenceProfile ? [...files, manifest.referenceProfile] : files;
+  // The name says the kind, and the parser has held the manifest to it.
+  const files = kindFor(expected.model).files(manifest, expected);
+  verifyPaths(files);
+  return { release: expected.release, manifest, files, manifestBytes };
 }
 
 /** Two contents cannot lie under one path, nor a file where another one needs a folder. */

@@ -1,46 +1,28 @@
-import type { ModelName } from '@drover/shared/ids';
-import type { Deployment, RunningModel } from '@drover/shared/protocol';
-import { AGENT_MODEL, contractFor, type FileReference, type Platform } from '@drover/shared/manifest';
+import type { FileReference, Platform } from '@drover/shared/manifest';
+import type { Deployment } from '@drover/shared/protocol';
 import { TufError } from '@drover/shared/trust/tuf';
 import type { Clock } from '../host/index.js';
 import type { Bandwidth, Priority } from './delivery/bandwidth.js';
 import { deliverFile, type Delivery } from './delivery/deliver.js';
 import { withRetries, type RetryBounds } from './download.js';
-import { withDeadline } from './deadline.js';
 import { UpdateError } from './errors.js';
 import type { ReleaseSource } from './fetch.js';
-import { refuseForeignFiles } from './model-file.js';
-import {
-  isAgent,
-  type AgentRunner,
-  type Installed,
-  type InstalledModel,
-  type Replaced,
-  type Serving,
-  type ServingHealth,
-} from './ports.js';
+import { kindFor, type KindContext } from './kinds/index.js';
+import type { Installed } from './ports.js';
 import { judgeProbation } from './probation.js';
 import { toReportableError } from './reportable.js';
-import { filesOf, openRelease, type ReleaseExpectation, type VerifiedRelease } from './release.js';
-import type { ReleaseStore } from './store.js';
+import { openRelease, type ReleaseExpectation, type VerifiedRelease } from './release.js';
 import type { TrustedRepository } from './trusted-repository.js';
 
-/** Probation has no deadline of its own, and a test may hang. */
-const SELF_TEST_DEADLINE_MS = 15 * 60_000;
-
 /** What the steps of one update work with. */
-export interface StepContext {
-  readonly deployment: Deployment;
+export interface StepContext extends KindContext {
   readonly platform: Platform;
+  readonly site: string | undefined;
   readonly repository: TrustedRepository;
   readonly source: ReleaseSource;
-  readonly store: ReleaseStore;
-  readonly serving: Serving;
-  readonly agent: AgentRunner;
   readonly clock: Clock;
   readonly retry: RetryBounds;
   readonly bandwidth: Bandwidth;
-  readonly signal: AbortSignal;
 }
 
 /** What a successful step says for the record. */
@@ -50,8 +32,8 @@ export interface StepSuccess {
 
 export const expectationOf = (
   { model, release, hardwareClass }: Pick<Deployment, 'model' | 'release' | 'hardwareClass'>,
-  { platform }: Pick<StepContext, 'platform'>,
-): ReleaseExpectation => ({ model, release, hardwareClass, platform });
+  { platform, site }: Pick<StepContext, 'platform' | 'site'>,
+): ReleaseExpectation => ({ model, release, hardwareClass, platform, site });
 
 const candidateOf = (context: StepContext): Promise<Installed> =>
   context.store.load(expectationOf(context.deployment, context));
@@ -61,7 +43,7 @@ export async function fetchRelease(context: StepContext, wasCommitted: boolean):
   const { deployment, store, source, signal } = context;
   const listed = await confirmListed(context, wasCommitted);
   const release = await openStoredOrFetchedManifest(context);
-  const files = filesOf(release.manifest, release.variant);
+  const { files } = release;
   await store.reserve(files);
   const missing: FileReference[] = [];
   for (const file of files) if (!(await store.hasIntactBlob(file, signal))) missing.push(file);
@@ -129,21 +111,17 @@ async function openStoredOrFetchedManifest(context: StepContext): Promise<Verifi
 
 /** Reads everything again from the disk: what arrived is not yet what lies there. */
 export async function verifyRelease(context: StepContext): Promise<StepSuccess> {
-  const { store, signal } = context;
+  const { deployment, store, signal } = context;
   const release = await openStored(context);
-  const files = filesOf(release.manifest, release.variant);
-  for (const file of files) await store.verifyBlob(file, signal);
-  if (!('bundle' in release.variant)) await refuseForeignFiles(store.blobFile(release.variant.model.digest), signal);
-  return { reason: `the manifest and ${files.length} files have their digests` };
+  for (const file of release.files) await store.verifyBlob(file, signal);
+  const further = await kindFor(deployment.model).verify(release, expectationOf(deployment, context), context);
+  return { reason: `the manifest and ${release.files.length} files have their digests${further}` };
 }
 
 export async function stageRelease(context: StepContext): Promise<StepSuccess> {
-  const { store, agent, signal } = context;
+  const { deployment, store, signal } = context;
   await store.stage(await openStored(context), signal);
-  const candidate = await candidateOf(context);
-  if (!isAgent(candidate)) return { reason: 'the release folder is complete' };
-  await agent.stage(candidate, signal);
-  return { reason: 'the version lies beside the one that runs' };
+  return { reason: await kindFor(deployment.model).stage(await candidateOf(context), context) };
 }
 
 async function openStored(context: StepContext): Promise<VerifiedRelease> {
@@ -157,97 +135,39 @@ async function openStored(context: StepContext): Promise<VerifiedRelease> {
 }
 
 export async function selfTest(context: StepContext): Promise<StepSuccess> {
-  const candidate = await candidateOf(context);
-  if (isAgent(candidate)) return { reason: await context.agent.selfTest(candidate, context.signal) };
-  const result = await context.serving.selfTest(candidate, context.signal);
-  return {
-    reason: `golden vectors within ${result.worstDifference} on ${result.provider.actual}, ${result.latencyUs} µs`,
-  };
+  return { reason: await kindFor(context.deployment.model).selfTest(await candidateOf(context), context) };
 }
 
-/** From the start of a version of the agent to its commit: probation, and what a slow device takes before and after it. */
-const AGENT_START_MS = 15 * 60_000;
-
-/** Activates the candidate and believes only what the inference process says it has loaded. */
+/** Puts the candidate in force and believes only the word of who runs it. */
 export async function activateCandidate(context: StepContext): Promise<{ candidate: Installed; reason: string }> {
-  const { serving, agent, deployment, signal } = context;
   const candidate = await candidateOf(context);
-  if (!isAgent(candidate)) return { candidate, reason: await activateModel(serving, candidate, signal, 'keep') };
-  const running = await agent.activate(candidate, deployment.probation.maxMs + AGENT_START_MS, signal);
-  return { candidate, reason: `${candidate.model} ${running.release.version} runs on ${running.provider.actual}` };
-}
-
-/** @throws UpdateError UPDATE_UNEXPECTED_MODEL, or what serving threw */
-export async function activateModel(
-  serving: Serving,
-  target: InstalledModel,
-  signal: AbortSignal,
-  replaced: Replaced = 'close',
-): Promise<string> {
-  const running = await serving.activate(target, signal, replaced);
-  if (running.loaded === target.loaded && running.release.digest === target.release.digest) {
-    return `${target.model} ${target.release.version} serves on ${running.provider.actual}`;
-  }
-  throw new UpdateError(
-    'UPDATE_UNEXPECTED_MODEL',
-    `Serving has loaded ${running.loaded} of ${running.release.version}; asked for was ${target.loaded} of ${target.release.version}.`,
-    { remedy: 'This is a defect in Drover. Report it with the log around this line.' },
-  );
-}
-
-/**
- * The golden vectors once more, from the disk and beside what serves: what is about to be committed has to be what was tested, after whatever
- * happened since.
- */
-async function testedAgain({ serving, signal }: StepContext, candidate: Installed): Promise<string> {
-  if (isAgent(candidate)) return '';
-  const what = `The self-test of ${candidate.model} ${candidate.release.version} in probation`;
-  const { worstDifference } = await withDeadline({ what, deadlineMs: SELF_TEST_DEADLINE_MS, signal }, (bounded) =>
-    serving.selfTest(candidate, bounded),
-  );
-  return `; golden vectors within ${worstDifference}`;
+  return { candidate, reason: await kindFor(candidate.model).activate(candidate, context) };
 }
 
 /** Watches the candidate until probation is decided. Its time begins here, also after a restart: the counts began anew with it. */
 export async function observeProbation(context: StepContext): Promise<StepSuccess> {
   const { deployment, clock, signal } = context;
   const { model, release } = deployment;
-  const isOfAgent = model === AGENT_MODEL;
-  // Nobody sends requests to the agent itself.
-  const probation = isOfAgent ? { ...deployment.probation, minRequests: 0 } : deployment.probation;
+  const kind = kindFor(model);
   const beganAtMs = clock.monotonic();
-  const candidate = await candidateOf(context);
-  const contract = isAgent(candidate) ? undefined : contractFor(candidate.manifest, deployment.hardwareClass);
+  const { probation, contract, ...watch } = kind.watch(await candidateOf(context), context);
   for (;;) {
     signal.throwIfAborted();
+    const broken = watch.broken();
+    if (broken) throw broken;
     const elapsedMs = clock.monotonic() - beganAtMs;
-    const health = isOfAgent ? NO_REQUESTS : context.serving.health(model);
-    const verdict = judgeProbation(probation, health, elapsedMs, contract);
+    const verdict = judgeProbation(probation, watch.health(), elapsedMs, contract);
     if (verdict.kind === 'unhealthy') throw verdict.error;
     if (verdict.kind === 'healthy') {
-      const unfit = isOfAgent ? context.agent.unfit() : undefined;
-      const isRunning = runningOf(context, model)?.release.digest === release.digest;
-      if (isRunning && unfit === undefined)
-        return { reason: `${verdict.reason}${await testedAgain(context, candidate)}` };
+      const isRunning = kind.running(model, context)?.release.digest === release.digest;
       // Between a crash and its restart nothing runs, and silence is no health.
-      if (elapsedMs >= probation.maxMs) throw unfit === undefined ? notRunning(deployment) : notFit(deployment, unfit);
+      const unfit = watch.unfit() ?? (isRunning ? undefined : notRunning(deployment));
+      if (unfit === undefined) return { reason: `${verdict.reason}${await watch.testAgain()}` };
+      if (elapsedMs >= probation.maxMs) throw unfit;
     }
     await clock.sleep(verdict.kind === 'healthy' ? 100 : verdict.nextLookMs, signal);
   }
 }
-
-const NO_REQUESTS: ServingHealth = { requests: 0, failures: 0, crashes: 0 };
-
-export const runningOf = (
-  { serving, agent }: Pick<StepContext, 'serving' | 'agent'>,
-  model: ModelName,
-): RunningModel | undefined => (model === AGENT_MODEL ? agent.running() : serving.running(model));
-
-const notFit = ({ model, release }: Deployment, why: string) =>
-  new UpdateError('AGENT_UNFIT', `${model} ${release.version} was not fit at the end of probation: ${why}.`, {
-    remedy:
-      'If the network was down, order the release again; else look at the log of the device (journalctl -u drover-agent).',
-  });
 
 const notRunning = ({ model, release }: Deployment) =>
   new UpdateError('PROBATION_NOT_RUNNING', `${model} ${release.version} was not running at the end of probation.`, {

@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { copyFile, link, mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { digestHex, type Digest, type ModelName } from '@drover/shared/ids';
-import { agentVariantFor, isAgentManifest, variantFor, type FileReference } from '@drover/shared/manifest';
+import type { FileReference } from '@drover/shared/manifest';
 import {
   makeDirectoryDurably,
   removeTemporaries,
@@ -15,9 +15,10 @@ import {
 } from '../host/index.js';
 import type { ReleaseRef } from './accept.js';
 import { UpdateError } from './errors.js';
+import { kindFor } from './kinds/index.js';
 import type { WriteGate } from './kill-points.js';
 import type { Installed, InstalledModel } from './ports.js';
-import { filesOf, openRelease, type ReleaseExpectation, type VerifiedRelease } from './release.js';
+import { openRelease, type ReleaseExpectation, type VerifiedRelease } from './release.js';
 
 export interface StoreLayout {
   /** Whole files by digest. */
@@ -179,7 +180,7 @@ export class ReleaseStore {
       await rm(temporary, { recursive: true, force: true });
       await mkdir(temporary, { recursive: true });
       const folders = new Set([temporary]);
-      for (const { path, digest } of filesOf(release.manifest, release.variant)) {
+      for (const { path, digest } of release.files) {
         const file = join(temporary, path);
         await mkdir(dirname(file), { recursive: true });
         folders.add(dirname(file));
@@ -196,10 +197,10 @@ export class ReleaseStore {
   }
 
   /** The blobs were verified just before: a staged file that is one of them by another name is as good. */
-  async #isStaged(target: string, { manifestBytes, manifest, variant }: VerifiedRelease, signal: AbortSignal) {
+  async #isStaged(target: string, { manifestBytes, files }: VerifiedRelease, signal: AbortSignal) {
     const staged = await readIfThere(join(target, MANIFEST_NAME));
     if (!staged || Buffer.compare(staged, manifestBytes) !== 0) return false;
-    for (const { path, digest } of filesOf(manifest, variant)) {
+    for (const { path, digest } of files) {
       const file = join(target, path);
       if (await isSameFile(file, this.blobFile(digest))) continue;
       if ((await digestOfFile(file, signal)) !== digest) return false;
@@ -221,19 +222,11 @@ export class ReleaseStore {
         },
       );
     if (!manifestBytes) throw missing(directory);
-    const { manifest, variant, release } = openRelease(manifestBytes, expected);
-    for (const { path, bytes } of filesOf(manifest, variant)) {
+    const { manifest, files, release } = openRelease(manifestBytes, expected);
+    for (const { path, bytes } of files) {
       if ((await sizeOf(join(directory, path))) !== bytes) throw missing(join(directory, path));
     }
-    const { model } = expected;
-    if (isAgentManifest(manifest)) {
-      const agentVariant = agentVariantFor(manifest, expected.platform);
-      const { path, digest: loaded } = agentVariant.bundle;
-      return { model, release, manifest, variant: agentVariant, bundleFile: join(directory, path), loaded, directory };
-    }
-    const modelVariant = variantFor(manifest, expected.hardwareClass);
-    const { path, digest: loaded } = modelVariant.model;
-    return { model, release, manifest, variant: modelVariant, modelFile: join(directory, path), loaded, directory };
+    return kindFor(expected.model).installed({ model: expected.model, release, manifest, directory }, expected);
   }
 
   /** @throws UpdateError ADAPTATION_DAMAGED when the file is not what its digest says */

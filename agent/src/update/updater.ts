@@ -1,4 +1,4 @@
-import { compareVersions, Version, type DeviceId, type Digest, type ModelName } from '@drover/shared/ids';
+import { Version, type DeviceId, type Digest, type ModelName } from '@drover/shared/ids';
 import {
   openDeployment,
   type Deployment,
@@ -8,7 +8,7 @@ import {
   type TransitionBody,
   type UpdateState,
 } from '@drover/shared/protocol';
-import { AGENT_MODEL, type Platform } from '@drover/shared/manifest';
+import type { Platform, ReleaseKind } from '@drover/shared/manifest';
 import { DatabaseError } from '../database/index.js';
 import type { RepositoryStatus } from '@drover/shared/trust/tuf';
 import {
@@ -19,15 +19,18 @@ import {
   type Clock,
 } from '../host/index.js';
 import { unlaunchedAgent } from './agent/unlaunched-agent.js';
-import { verifyDeployment, type ReleaseRef } from './accept.js';
+import { verifyDeployment } from './accept.js';
 import { collectGarbage } from './collect.js';
 import { Bandwidth, DEFAULT_LIMITS, type BandwidthLimits } from './delivery/bandwidth.js';
 import type { RetryBounds } from './download.js';
 import type { ReleaseSource } from './fetch.js';
 import { openJournal, type Journal } from './journal.js';
 import { createWriteGate, type KillPoint } from './kill-points.js';
+import { kindFor, kindsTaken, type Runners } from './kinds/index.js';
 import { ModelUpdate, type UpdateEnvironment } from './model-update.js';
-import { isAgent, type AgentRunner, type InstalledModel, type Serving } from './ports.js';
+import { followedBy } from './parameters/followed-serving.js';
+import { ParametersInForce } from './parameters/in-force.js';
+import { isModel, type AgentRunner, type InstalledModel, type ParameterServing, type Serving } from './ports.js';
 import { toReportableError } from './reportable.js';
 import { acceptRecovery, authorityOf, isRecoveryStatement, type Enrolled } from './recovery.js';
 import { ReleaseStore } from './store.js';
@@ -44,6 +47,10 @@ export interface UpdaterOptions {
   readonly enrolled: Enrolled;
   readonly source: ReleaseSource;
   readonly serving: Serving;
+  /** The label that this device was enrolled with, if any: it gets the parameters of that site. */
+  readonly site?: string | undefined;
+  /** Who gives applications the parameters of models; without it releases of parameters are refused. */
+  readonly parameters?: ParameterServing | undefined;
   /** Who runs releases of the agent itself, and on what; without it they are refused. */
   readonly agentReleases?: { readonly runner: AgentRunner; readonly platform: Platform } | undefined;
   readonly clock: Clock;
@@ -77,6 +84,8 @@ export interface Updater {
   /** Serves again what served before, and goes on with what was interrupted. Resolves when each model serves, or can't. */
   resume(): Promise<void>;
   state(): StateBody['models'];
+  /** The kinds of releases that can be ordered of this device. */
+  kindsTaken(): ReleaseKind[];
   /** The latest time that a signed order vouched for; 0 before the first. */
   timeFloorMs(): number;
   /** What is known of the release repository, and whether it is fresh. */
@@ -117,10 +126,26 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     fetcher: options.source.metadata,
     nowMs: () => timeToJudgeBy(clock.now(), journal.timeFloorMs()),
   });
+  const parameters =
+    options.parameters &&
+    new ParametersInForce({
+      dataDir,
+      gate,
+      serving: options.serving,
+      values: options.parameters,
+      committedVersion: (model) => journal.models.get(model)?.committed?.version,
+      onIncident: (error) => onIncident({ error: toReportableError(error) }),
+    });
+  const runners: Runners = {
+    serving: parameters ? followedBy(options.serving, (model) => parameters.modelChanged(model)) : options.serving,
+    agent,
+    parameters,
+  };
   const environment: UpdateEnvironment = {
     ...options,
-    agent,
+    ...runners,
     platform,
+    site: options.site,
     repository,
     store,
     journal,
@@ -154,7 +179,8 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
       hardwareClass: options.hardwareClass,
       epoch: authority().epoch,
       accepted,
-      running: order.model === AGENT_MODEL ? newestAgent(committed, agent) : committed,
+      site: options.site,
+      running: kindFor(order.model).base(committed, runners),
       revertFloor,
       nowMs: timeToJudgeBy(clock.now(), journal.timeFloorMs()),
     });
@@ -228,14 +254,16 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
       reportClock();
       collectAtStart();
       await Promise.all([...models.values()].map((model) => model.resume()));
+      await parameters?.removeStrays();
     },
     timeFloorMs: () => journal.timeFloorMs(),
     state: () => [...models.values()].map((model) => model.status()),
+    kindsTaken: () => kindsTaken(runners),
     repository: () => repository.status(),
     refreshRepository: (signal) => repository.refresh(signal),
     active(model) {
       const serving = models.get(model)?.base.serving();
-      return serving && !isAgent(serving) ? serving : undefined;
+      return serving && isModel(serving) ? serving : undefined;
     },
     activateAdaptation: ({ model, modelFile, digest }) => updateOf(model).adapt(modelFile, digest),
     dropAdaptation: (model) => updateOf(model).dropAdaptation(),
@@ -253,15 +281,6 @@ const NO_AGENT_RELEASES = {
   runner: unlaunchedAgent(Version('0.0.0')),
   platform: { os: 'none', arch: 'none', nodeAbi: '0' },
 };
-
-/** No manifest has this digest, so no grant can name it. */
-const NO_RELEASE = `sha256:${'0'.repeat(64)}` as Digest;
-
-/** The installer's version is no release that the journal knows, and nobody shall go below it either. */
-function newestAgent(committed: ReleaseRef | undefined, agent: AgentRunner): ReleaseRef {
-  const version = agent.committedVersion();
-  return committed && compareVersions(committed.version, version) >= 0 ? committed : { version, digest: NO_RELEASE };
-}
 
 /** MQTT delivers at least once (MQTT 3.1.1, section 4.3.2): an order that is being carried out is no replay when it comes again. */
 function isKnown(journal: Journal, { model, deploymentId }: Deployment): boolean {

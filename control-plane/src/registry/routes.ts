@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { AgentManifest, Manifest } from '@drover/shared/manifest';
+import { AgentManifest, Manifest, ParametersManifest } from '@drover/shared/manifest';
 import type { Db } from '../database/index.js';
 import { digestText, listOf, modelNameText, responses, versionText, VIEWER } from '../http/index.js';
 import { releases } from './releases.js';
@@ -12,7 +12,7 @@ const ReleaseDocument = Type.Object({
   publishedAt: Type.Integer(),
   publishedBy: Type.String(),
   withdrawnAt: Type.Optional(Type.Integer()),
-  manifest: Type.Union([Manifest, AgentManifest]),
+  manifest: Type.Union([Manifest, AgentManifest, ParametersManifest]),
 });
 const ModelDocument = Type.Object({
   model: modelNameText,

@@ -1,5 +1,5 @@
 import { newRolloutId, type DeviceId, type ModelName, type RolloutId } from '@drover/shared/ids';
-import { isAgentManifest, variantFor } from '@drover/shared/manifest';
+import { isOfKind, variantFor } from '@drover/shared/manifest';
 import type { Db } from '../database/index.js';
 import { deviceDirectory } from '../devices/index.js';
 import { audit } from '../governance/index.js';
@@ -38,13 +38,12 @@ export async function createRollout(db: Db, request: RolloutRequest, by: string,
       });
     }
     const { manifest } = release;
-    if (isAgentManifest(manifest)) {
-      // Which platform a device is of, it alone knows: one without a bundle refuses, and counts as failed.
-      if (request.gate.metric === 'accuracy') throw agentHasNoAccuracy();
-    } else {
+    if (isOfKind('model', manifest)) {
       for (const hardwareClass of new Set(devices.map((device) => device.hardwareClass)))
         variantFor(manifest, hardwareClass);
     }
+    // Which platform a device is of, and which release of a model it runs, it alone knows: what does not fit it refuses, and counts as failed.
+    else if (request.gate.metric === 'accuracy') throw hasNoAccuracy(request.model);
     await refuseOverlap(trx, request.model, new Set(devices.map(({ id }) => id)));
 
     const id = newRolloutId();
@@ -104,8 +103,8 @@ export async function createRollout(db: Db, request: RolloutRequest, by: string,
   });
 }
 
-const agentHasNoAccuracy = () =>
-  new RolloutError('ROLLOUT_INVALID', 'A release of the agent has no accuracy to be judged by.', {
+const hasNoAccuracy = (line: ModelName) =>
+  new RolloutError('ROLLOUT_INVALID', `${line} is no model and has no accuracy to be judged by.`, {
     remedy: 'Judge it by failures: "metric": "failures" in the gate, or `drover rollout create … --judge failures`.',
   });
 

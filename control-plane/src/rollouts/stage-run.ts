@@ -1,5 +1,5 @@
 import type { DeviceId, Digest, ModelName, RolloutId } from '@drover/shared/ids';
-import { isAgentManifest, type ReleaseManifest } from '@drover/shared/manifest';
+import { isOfKind, type ReleaseManifest } from '@drover/shared/manifest';
 import type { Db } from '../database/index.js';
 import type { LabelledReport } from './accuracy.js';
 import { planComparison, type Labels } from './comparison.js';
@@ -82,7 +82,7 @@ export async function beginRun(trx: Db, rollout: RolloutRow, manifest: ReleaseMa
       device: labels.get(match.device) ?? NO_LABELS,
       controls: match.controls.map((control) => labels.get(control) ?? NO_LABELS).reduce(sum, NO_LABELS),
     }),
-    heldOut: isAgentManifest(manifest) ? undefined : manifest.contract.heldOut,
+    heldOut: isOfKind('model', manifest) ? manifest.contract.heldOut : undefined,
   });
   const facts: StageFacts = {
     candidate: rollout.digest,

@@ -53,6 +53,8 @@ export const Deployment = Type.Object(
     model: modelName,
     release,
     hardwareClass: text(64),
+    /** Of parameters only: the site whose values are meant. Absent for a device that was enrolled without one. */
+    site: Type.Optional(text(200)),
     epoch: count,
     counter: Type.Integer({ minimum: 1 }),
     nonce: Type.String({ pattern: '^[0-9a-f]{32}$' }),

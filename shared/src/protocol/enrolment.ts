@@ -45,6 +45,8 @@ export const EnrolmentGrant = Type.Object(
   {
     protocol,
     deviceId,
+    /** What the device is enrolled as: its own words, and the claim token's above them. */
+    attributes: Type.Optional(attributes),
     /** Password for MQTT (user name = device id) and for HTTP Basic authentication, only where a listener speaks no TLS. */
     credential: Type.Optional(Type.String({ minLength: 32, maxLength: 200 })),
     identity: DeviceCertificate,

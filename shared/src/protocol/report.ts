@@ -60,6 +60,8 @@ export const StateBody = Type.Object({
   agentVersion: text(64),
   hardwareClass: text(64),
   attributes,
+  /** The kinds of releases that can be ordered of it. An agent that says nothing takes models and releases of itself. */
+  takes: Type.Optional(Type.Array(text(32), { maxItems: 16 })),
   models: Type.Array(
     Type.Object({
       model: modelName,

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
-import { AGENT_MODEL } from '@drover/shared/manifest';
+import { ModelName } from '@drover/shared/ids';
+import { kindOf } from '@drover/shared/manifest';
 import { readJson } from '../files.js';
 import type { Session } from '../program.js';
 import { buildRolloutRequest, type RolloutOptions } from '../rollout-request.js';
@@ -33,7 +34,7 @@ export const rolloutCommands = ({ client, answer, terminal, options: globals }: 
         'what a stage is judged by: accuracy and failures, or failures alone (no labels needed)',
       )
         .choices(['accuracy', 'failures'])
-        .default(undefined, 'accuracy; failures for the agent, which has none'),
+        .default(undefined, 'accuracy; failures for the agent and for parameters, which have none'),
     )
     .option('--soak <duration>', 'least time that a stage is watched', parseDuration)
     .option('--timeout <duration>', 'time after which a stage without a verdict halts', parseDuration)
@@ -45,7 +46,7 @@ export const rolloutCommands = ({ client, answer, terminal, options: globals }: 
     .action(async (name: string, options: CreateOptions) => {
       const { gate, probation, judge, ...rest } = options;
       const release = parseReleaseName(name);
-      const metric = judge ?? (release.model === AGENT_MODEL ? 'failures' : 'accuracy');
+      const metric = judge ?? (kindOf(ModelName(release.model)) === 'model' ? 'accuracy' : 'failures');
       const request = buildRolloutRequest(
         release,
         { ...rest, judge: metric },
