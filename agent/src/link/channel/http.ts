@@ -1,6 +1,7 @@
 import { Agent, request, type ClientRequestArgs, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { Readable } from 'node:stream';
+import { pipeline, Readable } from 'node:stream';
+import { createBrotliDecompress, createGunzip } from 'node:zlib';
 
 export type OpenSocket = (target: URL, signal: AbortSignal) => Promise<Duplex>;
 
@@ -72,5 +73,13 @@ function toResponse(answer: IncomingMessage, method: string): Response {
     answer.resume();
     return new Response(null, { status, headers });
   }
-  return new Response(Readable.toWeb(answer) as ReadableStream<Uint8Array>, { status, headers });
+  return new Response(Readable.toWeb(decoded(answer)) as ReadableStream<Uint8Array>, { status, headers });
+}
+
+/** As `fetch` does: what was asked for compressed is handed on as it was before (RFC 9110, section 8.4). Whoever reads bounds what comes out. */
+function decoded(answer: IncomingMessage): Readable {
+  const coding = answer.headers['content-encoding'];
+  const decoder = coding === 'gzip' ? createGunzip() : coding === 'br' ? createBrotliDecompress() : undefined;
+  // A broken connection and broken contents both end the reading with their error.
+  return decoder ? pipeline(answer, decoder, () => undefined) : answer;
 }
