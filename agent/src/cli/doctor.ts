@@ -112,6 +112,7 @@ async function checkLinks(identity: Identity, config: AgentConfig): Promise<Chec
       notBeforeMs: () => Math.max(Date.now(), BUILD_FLOOR_MS),
     });
     const checks = [await checkControlPlane(identity, channel), await checkBroker(identity, channel)];
+    for (const url of config.mirrors) checks.push(await checkMirror(url, channel));
     channel.reset();
     return checks;
   } catch (error) {
@@ -142,6 +143,23 @@ async function checkControlPlane({ controlPlaneUrl }: Identity, channel: Channel
     return failed(
       'control plane',
       `${controlPlaneUrl} cannot be reached (${reasonOf(error)}). Check the network, the proxy and the address.`,
+    );
+  }
+}
+
+/** Not having one costs time and bandwidth, and nothing else; but who set it up wants to know. */
+async function checkMirror(url: string, channel: Channel): Promise<Check> {
+  try {
+    const response = await channel.fetch(`${url.replace(/\/+$/, '')}/api/v1/device/metadata/timestamp.json`, {
+      signal: AbortSignal.timeout(NETWORK_TIMEOUT_MS),
+    });
+    await response.arrayBuffer();
+    if (response.ok) return ok('mirror', `${url} answers`);
+    return failed('mirror', `${url} answered ${response.status}. See its log, and docs/operations.md.`);
+  } catch (error) {
+    return failed(
+      'mirror',
+      `${url} cannot be reached (${reasonOf(error)}). Check the mirror, or take it out of "mirrors".`,
     );
   }
 }

@@ -24,10 +24,18 @@ export async function showStatus(config: AgentConfig, asJson: boolean, terminal:
       return `  ${model}: ${what}${adapted}${drift}; update: ${update.state}`;
     }),
     repositoryLine(status.repository),
+    ...status.mirrors.map(mirrorLine),
     ...(linkProblem ? [`  ! ${linkProblem.code}: ${linkProblem.what}\n    ${linkProblem.remedy}`] : []),
     ...status.lastProblems.map(({ code, what, remedy }) => `  ! ${code}: ${what}\n    ${remedy}`),
   ];
   terminal.stdout(`${lines.join('\n')}\n`);
+}
+
+function mirrorLine({ url, bytesServed, resting }: AgentStatus['mirrors'][number]): string {
+  const rests = resting
+    ? `; passed over for ${Math.ceil(resting.forMs / 1000)} s (${resting.code}): ${resting.what}`
+    : '';
+  return `  mirror ${url}: ${bytesServed} bytes since the start${rests}`;
 }
 
 function repositoryLine({

@@ -58,9 +58,17 @@ export const AgentConfig = Type.Object(
         maxBytesPerSecond: Type.Optional(Type.Integer({ minimum: 1024, maximum: 100_000_000_000 })),
         /** A server that gives less over a minute is given up for now. */
         minBytesPerSecond: Type.Integer({ minimum: 0, maximum: 1_000_000_000, default: 1024 }),
+        /** A mirror that gives less than this, counting from ten seconds of silence, is passed over for now. */
+        mirrorMinBytesPerSecond: Type.Integer({ minimum: 1, maximum: 1_000_000_000, default: 16_384 }),
       },
       { ...strict, default: {} },
     ),
+    /** Addresses of mirrors at the site, tried in this order before the control plane. */
+    mirrors: Type.Array(Type.String({ pattern: '^https?://[^/ ?#@]+(/[^ ?#]*)?$', maxLength: 500 }), {
+      maxItems: 8,
+      uniqueItems: true,
+      default: [],
+    }),
     learn: Type.Object(
       {
         /** The stricter of this and the release's recipe holds. */

@@ -4,6 +4,7 @@ import type { CodedErrorJson } from '@drover/shared/coded-error';
 import type { DriftBody, ReportBody, ReportKind, StateBody } from '@drover/shared/protocol';
 import type { ModelName } from '@drover/shared/ids';
 import type { AgentConfig } from '../config/index.js';
+import type { MirrorStatus } from '../sources/index.js';
 import { BUILD_FLOOR_MS, type Clock, type HostProbe } from '../host/index.js';
 import { identityChannel, networkOf, type Identity } from '../identity/index.js';
 import { openLink, openOutbox, type Link, type LinkError, type Outbox } from '../link/index.js';
@@ -24,6 +25,7 @@ import { every } from './every.js';
 import type { Log } from './log.js';
 import { createProblems } from './problems.js';
 import { createRepositoryWatch, type RepositoryReport } from './repository-watch.js';
+import { createReleaseSources } from './release-sources.js';
 import { createTelemetryReports } from './telemetry-reports.js';
 import { TuningQueue } from './tuning-queue.js';
 import { watchServing } from './watched-serving.js';
@@ -53,6 +55,7 @@ export interface AgentStatus {
   readonly linkProblem?: CodedErrorJson;
   readonly outbox: { reports: number; bytes: number; dropped: number };
   readonly repository: RepositoryReport;
+  readonly mirrors: readonly MirrorStatus[];
   readonly models: StateBody['models'];
   readonly driftedModels: readonly string[];
   readonly lastProblems: readonly CodedErrorJson[];
@@ -172,18 +175,26 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     },
   });
 
+  const sources = createReleaseSources({
+    config,
+    controlPlane: httpReleaseSource({
+      controlPlaneUrl: identity.controlPlaneUrl,
+      deviceId: grant.deviceId,
+      credential: grant.credential,
+      fetch: channel.fetch,
+    }),
+    bundles: () => [],
+    fetch: channel.fetch,
+    clock,
+    onProblem: incident,
+  });
   const updater: Updater = await createUpdater({
     dataDir: config.dataDir,
     deviceId: grant.deviceId,
     hardwareClass: identity.hardwareClass,
     pinnedRoot: Buffer.from(identity.pinnedRoot),
     enrolled: { epoch: grant.epoch, director: grant.director },
-    source: httpReleaseSource({
-      controlPlaneUrl: identity.controlPlaneUrl,
-      deviceId: grant.deviceId,
-      credential: grant.credential,
-      fetch: channel.fetch,
-    }),
+    source: sources.source,
     bandwidth: config.download,
     serving,
     clock,
@@ -304,6 +315,7 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
       ...(linkProblem && !link.isConnected() ? { linkProblem } : {}),
       outbox: outbox.pending(),
       repository: repositoryWatch.report(),
+      mirrors: sources.mirrors(),
       models: updater.state(),
       driftedModels: [...drifted],
       lastProblems: problems.last(),

@@ -1,10 +1,11 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
+import type { Digest } from '@drover/shared/ids';
 import type { FileReference } from '@drover/shared/manifest';
 import { backoffMs, systemCode, toWriteError, type BackoffBounds, type Clock } from '../host/index.js';
 import { paced, RateWatch, type Bandwidth, type Priority } from './delivery/bandwidth.js';
-import { UpdateError } from './errors.js';
+import { UpdateError, type UpdateCode } from './errors.js';
 import type { ReleaseSource } from './fetch.js';
 import type { ReleaseStore } from './store.js';
 
@@ -62,17 +63,37 @@ export async function downloadBlob(reference: FileReference, options: DownloadOp
   let received = 0;
   await withRetries(
     options,
-    async () => {
-      const resumedAt = await streamToPartial(reference, options, (bytes) => (received += bytes));
-      // A power cut may have left garbage in a partial file: only a file that came in one piece proves that the server lies.
-      if (resumedAt === 'mismatch-after-resume')
-        await streamToPartial(reference, options, (bytes) => (received += bytes));
-    },
+    () =>
+      askingOthers(options, reference.digest, async () => {
+        const resumedAt = await streamToPartial(reference, options, (bytes) => (received += bytes));
+        // A power cut may have left garbage in a partial file: only a file that came in one piece proves that the server lies.
+        if (resumedAt === 'mismatch-after-resume')
+          await streamToPartial(reference, options, (bytes) => (received += bytes));
+      }),
     () => received,
   );
   signal.throwIfAborted();
   await store.adoptPartial(reference.digest);
   return received;
+}
+
+/** What a file that does not hold says about its server. */
+const DISOWNED: ReadonlySet<UpdateCode> = new Set(['FETCH_DIGEST_MISMATCH', 'FETCH_TOO_LARGE', 'FETCH_INTERRUPTED']);
+
+/** Repeats `attempt` as long as what came does not hold and somebody else can be asked: each time it is one less (docs/protocol.md, section 13, step 4). */
+export async function askingOthers(
+  { source }: Pick<DownloadOptions, 'source'>,
+  digest: Digest,
+  attempt: () => Promise<void>,
+): Promise<void> {
+  for (;;) {
+    try {
+      await attempt();
+      return;
+    } catch (error) {
+      if (!(error instanceof UpdateError) || !DISOWNED.has(error.code) || !source.disown?.(digest, error)) throw error;
+    }
+  }
 }
 
 async function streamToPartial(

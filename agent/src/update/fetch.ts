@@ -19,6 +19,25 @@ export interface ReleaseSource {
   packDirectory?(request: PackRequest, signal: AbortSignal): Promise<Uint8Array | undefined>;
   /** A part of a pack. */
   pack?(digest: Digest, range: ReadRange, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /**
+   * What came for this digest does not hold; whoever gave it is not asked for it again in this update, and is blamed where there is an error. True
+   * where somebody else is asked from now on.
+   */
+  disown?(digest: Digest, error?: UpdateError): boolean;
+  /** Who may be asked for metadata while `metadata` cannot be reached (docs/protocol.md, section 13, step 3). */
+  standIns?(): readonly MetadataStandIn[];
+  /** The same source for one update, which tells where its bytes came from. */
+  forUpdate?(): ReleaseSource & { account(): string[] };
+}
+
+/** Metadata in place of the control plane's. */
+export interface MetadataStandIn {
+  readonly name: string;
+  readonly fetcher: MetadataFetcher;
+  /** Longest time for one refresh. */
+  readonly maxMs: number;
+  /** What it had does not hold, or it could not be asked either. */
+  refused(error: unknown): void;
 }
 
 /** From `start` to before `end`. */
@@ -36,7 +55,8 @@ export interface PackRequest {
 export interface HttpSourceOptions {
   /** Without a trailing slash. */
   readonly controlPlaneUrl: string;
-  readonly deviceId: DeviceId;
+  /** With the credential. */
+  readonly deviceId?: DeviceId | undefined;
   /** For connections without TLS; over TLS the certificate in the channel proves the device. */
   readonly credential?: string | undefined;
   /** Longest silence of the server, before the answer and within it. Real time, whatever clock the device keeps: it bounds real sockets. */
@@ -56,7 +76,7 @@ const MAX_ERROR_BYTES = 16 * 1024;
 export function httpReleaseSource(options: HttpSourceOptions): ReleaseSource {
   const { controlPlaneUrl, deviceId, credential, idleTimeoutMs = 30_000, fetch: request = fetch } = options;
   const authorization: Record<string, string> =
-    credential === undefined || controlPlaneUrl.startsWith('https:')
+    credential === undefined || deviceId === undefined || controlPlaneUrl.startsWith('https:')
       ? {}
       : { authorization: `Basic ${Buffer.from(`${deviceId}:${credential}`).toString('base64')}` };
 

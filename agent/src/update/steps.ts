@@ -39,7 +39,12 @@ const candidateOf = (context: StepContext): Promise<Installed> =>
   context.store.load(expectationOf(context.deployment, context));
 
 /** First what both repositories say, then the manifest: it decides what else is fetched, and how much. */
-export async function fetchRelease(context: StepContext, wasCommitted: boolean): Promise<StepSuccess> {
+export async function fetchRelease(
+  { source: shared, ...rest }: StepContext,
+  wasCommitted: boolean,
+): Promise<StepSuccess> {
+  const accounted = shared.forUpdate?.();
+  const context: StepContext = { ...rest, source: accounted ?? shared };
   const { deployment, store, source, signal } = context;
   const listed = await confirmListed(context, wasCommitted);
   const release = await openStoredOrFetchedManifest(context);
@@ -57,7 +62,7 @@ export async function fetchRelease(context: StepContext, wasCommitted: boolean):
   const there = files.length - deliveries.length;
   const said = deliveries.filter(({ bytes }) => bytes > MENTIONED_BYTES).map(toWords);
   const summary = `${deployment.release.version}: ${listed}; fetched ${deliveries.length} files, ${there} were there`;
-  return { reason: [summary, ...said].join('; ') };
+  return { reason: [summary, ...said, ...(accounted?.account() ?? [])].join('; ') };
 }
 
 /** Smaller files are not worth a line in the report. */

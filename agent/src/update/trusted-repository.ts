@@ -2,9 +2,16 @@ import { digestHex, type ModelName, type Version } from '@drover/shared/ids';
 import { MAX_MANIFEST_BYTES } from '@drover/shared/manifest';
 import { releasePath } from '@drover/shared/trust/ceremony';
 import type { KeySet } from '@drover/shared/trust';
-import { RepositoryClient, type MetadataFetcher, type RepositoryStatus } from '@drover/shared/trust/tuf';
+import {
+  RepositoryClient,
+  TufError,
+  type MetadataFetcher,
+  type RefreshOptions,
+  type RepositoryStatus,
+} from '@drover/shared/trust/tuf';
 import type { ReleaseRef } from './accept.js';
 import { UpdateError } from './errors.js';
+import type { MetadataStandIn } from './fetch.js';
 import type { WriteGate } from './kill-points.js';
 import { openMetadataCache } from './metadata-cache.js';
 
@@ -29,6 +36,7 @@ export interface TrustedRepositoryOptions {
   readonly gate: WriteGate;
   readonly pinnedRoot: Uint8Array;
   readonly fetcher: MetadataFetcher;
+  readonly standIns?: () => readonly MetadataStandIn[];
   /** The time by which expiry is judged: never before what a signed order has vouched for. */
   readonly nowMs: () => number;
 }
@@ -39,22 +47,53 @@ export function openTrustedRepository({
   gate,
   pinnedRoot,
   fetcher,
+  standIns = () => [],
   nowMs,
 }: TrustedRepositoryOptions): TrustedRepository {
   const client = new RepositoryClient({ pinnedRoot, cache: openMetadataCache(dataDir, gate) });
+
+  /** @returns who was asked in the end, where it was not the control plane */
+  async function refresh(options: RefreshOptions): Promise<MetadataStandIn | undefined> {
+    try {
+      await client.refresh(options);
+      return undefined;
+    } catch (error) {
+      options.signal.throwIfAborted();
+      // Only where it could not be asked: what the control plane says counts, also where it is bad news (docs/protocol.md, section 13, step 3).
+      if (!(error instanceof UpdateError) || !error.retryable) throw error;
+      for (const standIn of standIns()) if (await refreshBy(standIn, options)) return standIn;
+      throw error;
+    }
+  }
+
+  async function refreshBy(standIn: MetadataStandIn, options: RefreshOptions): Promise<boolean> {
+    const signal = AbortSignal.any([options.signal, AbortSignal.timeout(standIn.maxMs)]);
+    try {
+      await client.refresh({ ...options, fetcher: standIn.fetcher, signal });
+      return true;
+    } catch (error) {
+      options.signal.throwIfAborted();
+      standIn.refused(error);
+      // It is behind what this device knows, and what this device knows still holds: no worse than if it had said the same.
+      return error instanceof TufError && error.code === 'TUF_ROLLBACK' && !client.status(options.nowMs).stale;
+    }
+  }
   return {
     async confirm({ model, release }, signal) {
       // One time for the whole update (TUF 1.0, section 5.1).
       const options = { fetcher, nowMs: nowMs(), signal };
-      await client.refresh(options);
+      const standIn = await refresh(options);
       const path = releasePath(model, release.version);
-      const target = await client.target(path, options);
+      const target = await client.target(path, standIn ? { ...options, fetcher: standIn.fetcher } : options);
       if (!target) throw notListed(model, release.version);
       if (target.hashes['sha256'] !== digestHex(release.digest) || target.length > MAX_MANIFEST_BYTES)
         throw disagree(model, release, target.hashes['sha256']);
-      return `listed by ${target.role}, root version ${client.root.version}`;
+      const by = standIn ? ` (by ${standIn.name}, for want of the control plane)` : '';
+      return `listed by ${target.role}, root version ${client.root.version}${by}`;
     },
-    refresh: (signal) => client.refresh({ fetcher, nowMs: nowMs(), signal }),
+    async refresh(signal) {
+      await refresh({ fetcher, nowMs: nowMs(), signal });
+    },
     status: () => client.status(nowMs()),
     rootKeys: () => client.root.keySet,
   };

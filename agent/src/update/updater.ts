@@ -124,6 +124,7 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     gate,
     pinnedRoot: options.pinnedRoot,
     fetcher: options.source.metadata,
+    standIns: () => options.source.standIns?.() ?? [],
     nowMs: () => timeToJudgeBy(clock.now(), journal.timeFloorMs()),
   });
   const parameters =

@@ -27,7 +27,8 @@ describe('readAgentConfig', () => {
       tls: {},
       outbox: { maxReports: 20_000, maxBytes: 50_000_000 },
       link: { keepaliveS: 60 },
-      download: { minBytesPerSecond: 1024 },
+      download: { minBytesPerSecond: 1024, mirrorMinBytesPerSecond: 16_384 },
+      mirrors: [],
       learn: { adaptation: 'auto', memoryMiB: 512 },
       log: { level: 'info' },
     });

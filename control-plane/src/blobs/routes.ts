@@ -5,9 +5,18 @@ import { promisify } from 'node:util';
 import { brotliCompress, constants } from 'node:zlib';
 import { Type } from 'typebox';
 import { digestHex, type Digest } from '@drover/shared/ids';
-import { DEVICE, digestHexText, digestText, HttpError, PUBLISHER, responses, toDigest } from '../http/index.js';
+import {
+  CONTENT,
+  digestHexText,
+  digestText,
+  hasAlready,
+  HttpError,
+  PUBLISHER,
+  responses,
+  toDigest,
+} from '../http/index.js';
 import { BlobError } from './errors.js';
-import { describe, sendRange } from './send-range.js';
+import { describe, etagOf, sendRange } from './send-range.js';
 import type { BlobStore } from './store.js';
 
 const params = Type.Object({ digest: digestHexText });
@@ -50,7 +59,7 @@ export const blobRoutes =
 
     app.head(
       '/device/blobs/:digest',
-      { config: { access: DEVICE }, schema: { tags: ['device'], params } },
+      { config: { access: CONTENT }, schema: { tags: ['device'], params } },
       async (request, reply) =>
         describe(reply, {
           bytes: await sizeOf(blobs, toDigest(request.params.digest)),
@@ -61,12 +70,14 @@ export const blobRoutes =
     app.get(
       '/device/blobs/:digest',
       // Fastify's own HEAD would read the whole file to throw it away.
-      { config: { access: DEVICE }, exposeHeadRoute: false, schema: { tags: ['device'], params } },
+      { config: { access: CONTENT }, exposeHeadRoute: false, schema: { tags: ['device'], params } },
       async (request, reply) => {
         const digest = toDigest(request.params.digest);
         const bytes = await sizeOf(blobs, digest);
         const hex = request.params.digest;
-        if (takesBrotli(request) && bytes <= MAX_ENCODED_BYTES) return sendEncoded(reply, { blobs, digest, bytes });
+        if (bytes <= MAX_ENCODED_BYTES) void reply.header('vary', 'accept-encoding');
+        if (takesBrotli(request) && bytes <= MAX_ENCODED_BYTES)
+          return sendEncoded(request, reply, { blobs, digest, bytes });
         return sendRange(request, reply, { hex, bytes, read: (range) => blobs.read(digest, range) });
       },
     );
@@ -99,17 +110,18 @@ const takesBrotli = ({ headers }: FastifyRequest): boolean =>
 
 /** The content coding "br" (RFC 7932), where it makes the file smaller. */
 async function sendEncoded(
+  request: FastifyRequest,
   reply: FastifyReply,
   { blobs, digest, bytes }: { blobs: BlobStore; digest: Digest; bytes: number },
 ) {
+  const hex = digestHex(digest);
+  const tag = `${hex}-br`;
+  if (hasAlready(request, etagOf(tag)))
+    return describe(reply, { bytes, hex: tag }).code(304).removeHeader('content-length').send();
   const parts: Buffer[] = [];
   for await (const part of blobs.read(digest)) parts.push(part as Buffer);
   const plain = Buffer.concat(parts);
   const encoded = await compress(plain, { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } });
-  const hex = digestHex(digest);
-  reply.header('vary', 'accept-encoding');
   if (encoded.length >= bytes) return describe(reply, { bytes, hex }).send(plain);
-  return describe(reply, { bytes: encoded.length, hex: `${hex}-br` })
-    .header('content-encoding', 'br')
-    .send(encoded);
+  return describe(reply, { bytes: encoded.length, hex: tag }).header('content-encoding', 'br').send(encoded);
 }

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Readable } from 'node:stream';
+import { hasAlready } from '../http/index.js';
 import { parseRange } from './range.js';
 import type { ByteRange } from './store.js';
 
@@ -28,7 +29,7 @@ export const describe = (reply: FastifyReply, { bytes, hex }: Pick<Immutable, 'b
 export async function sendRange(request: FastifyRequest, reply: FastifyReply, content: Immutable) {
   const { hex, bytes } = content;
   describe(reply, content);
-  if (request.headers['if-none-match'] === etagOf(hex)) {
+  if (hasAlready(request, etagOf(hex))) {
     await content.discard?.();
     return reply.code(304).removeHeader('content-length').send();
   }

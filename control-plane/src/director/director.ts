@@ -127,7 +127,8 @@ export function createDirector(options: DirectorOptions): Director {
     });
   };
 
-  const settle = async (device: DeviceId): Promise<void> => {
+  /** @param isFresh it has only now begun to listen: what was sent before, also just before, it never got */
+  const settleWith = async (device: DeviceId, isFresh: boolean): Promise<void> => {
     if (recovery.isPending()) return;
     const orders = await newestOrders(db, device);
     if (orders.length === 0) return;
@@ -146,7 +147,8 @@ export function createDirector(options: DirectorOptions): Director {
       }
       if (verdict === 'send') {
         const last = sentAt.get(`${device}/${order.model}`);
-        if (last?.deploymentId !== order.deployment_id || now() - last.at >= resendMs) await send(order);
+        const wasJustSent = last?.deploymentId === order.deployment_id && now() - last.at < resendMs;
+        if (isFresh || !wasJustSent) await send(order);
       }
     }
   };
@@ -157,9 +159,9 @@ export function createDirector(options: DirectorOptions): Director {
     async welcome(device) {
       const statement = recovery.statement();
       if (statement) await publisher.publish(ordersTopic(device), statement);
-      await settle(device);
+      await settleWith(device, true);
     },
-    settle,
+    settle: (device) => settleWith(device, false),
   };
 }
 

@@ -11,7 +11,12 @@ export type Access =
   /** `Authorization: Bearer TOKEN` of a token with at least this role. */
   | { readonly kind: 'role'; readonly role: Role }
   /** A device: by its certificate over TLS, else by HTTP Basic with the credential that its enrolment returned. */
-  | { readonly kind: 'device' };
+  | { readonly kind: 'device' }
+  /**
+   * Releases and their metadata, which any device may read: a device, or a token of a mirror at a site (docs/protocol.md, section 13), or of an operator, who
+   * makes bundles of them.
+   */
+  | { readonly kind: 'content' };
 
 export const PUBLIC: Access = { kind: 'public' };
 export const VIEWER: Access = { kind: 'role', role: 'viewer' };
@@ -19,6 +24,10 @@ export const PUBLISHER: Access = { kind: 'role', role: 'publisher' };
 export const OPERATOR: Access = { kind: 'role', role: 'operator' };
 export const ADMIN: Access = { kind: 'role', role: 'admin' };
 export const DEVICE: Access = { kind: 'device' };
+export const CONTENT: Access = { kind: 'content' };
+
+/** Of tokens that may read what devices read of releases. */
+export const CONTENT_ROLES: readonly Role[] = ['mirror', 'operator'];
 
 /** Who is calling, set before any handler runs. `name` is what the audit log records as the actor. */
 export type Caller =

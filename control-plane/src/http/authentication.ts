@@ -3,8 +3,9 @@ import { TLSSocket } from 'node:tls';
 import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify';
 import type { DeviceId } from '@drover/shared/ids';
 import { roleIncludes, type TokenHolder } from '../governance/index.js';
+import type { Role } from '../governance/roles.js';
 import type { CertificateHolder } from '../broker/index.js';
-import type { Access, Caller } from './access.js';
+import { CONTENT_ROLES, type Access, type Caller } from './access.js';
 import { HttpError } from './errors.js';
 
 export interface Credentials {
@@ -42,36 +43,43 @@ async function authenticate(
   switch (access?.kind) {
     case 'public':
       return undefined;
-    case 'role': {
-      const token = /^Bearer ([\x21-\x7e]{1,500})$/i.exec(request.headers.authorization ?? '')?.[1];
-      if (token === undefined)
-        throw required('an access token ("Authorization: Bearer TOKEN")', '`drover login URL --token TOKEN`');
-      const holder = await credentials.holderOf(token);
-      if (!holder)
-        throw invalid(
-          'This access token is not known.',
-          'Ask an administrator for a token, then `drover login` again.',
-        );
-      if (roleIncludes(holder.role, access.role)) return { kind: 'token', name: holder.name, role: holder.role };
-      throw new HttpError(
-        'AUTH_FORBIDDEN',
-        `This needs the role ${access.role}; the token "${holder.name}" has the role ${holder.role}.`,
-        {
-          remedy: `Ask an administrator for a token with the role ${access.role}.`,
-        },
-      );
-    }
-    case 'device': {
-      const id = await (request.raw.socket instanceof TLSSocket
-        ? byCertificate(request.raw.socket, credentials)
-        : byPassword(request.headers.authorization, credentials));
-      return { kind: 'device', name: id, deviceId: id };
-    }
+    case 'role':
+      return byToken(request, [access.role], credentials);
+    case 'device':
+      return byDevice(request, credentials);
+    case 'content':
+      return isBearer(request) ? byToken(request, CONTENT_ROLES, credentials) : byDevice(request, credentials);
     case undefined:
       throw new HttpError('AUTH_FORBIDDEN', 'This route declares no access, so nobody may use it.', {
         remedy: 'This is a defect in Drover; report it.',
       });
   }
+}
+
+const isBearer = ({ headers }: FastifyRequest): boolean => /^Bearer /i.test(headers.authorization ?? '');
+
+async function byToken(request: FastifyRequest, roles: readonly Role[], credentials: Credentials): Promise<Caller> {
+  const token = /^Bearer ([\x21-\x7e]{1,500})$/i.exec(request.headers.authorization ?? '')?.[1];
+  if (token === undefined)
+    throw required('an access token ("Authorization: Bearer TOKEN")', '`drover login URL --token TOKEN`');
+  const holder = await credentials.holderOf(token);
+  if (!holder)
+    throw invalid('This access token is not known.', 'Ask an administrator for a token, then `drover login` again.');
+  if (roles.some((role) => roleIncludes(holder.role, role)))
+    return { kind: 'token', name: holder.name, role: holder.role };
+  const needed = roles.join(' or ');
+  throw new HttpError(
+    'AUTH_FORBIDDEN',
+    `This needs the role ${needed}; the token "${holder.name}" has the role ${holder.role}.`,
+    { remedy: `Ask an administrator for a token with the role ${needed}.` },
+  );
+}
+
+async function byDevice(request: FastifyRequest, credentials: Credentials): Promise<Caller> {
+  const id = await (request.raw.socket instanceof TLSSocket
+    ? byCertificate(request.raw.socket, credentials)
+    : byPassword(request.headers.authorization, credentials));
+  return { kind: 'device', name: id, deviceId: id };
 }
 
 /** docs/protocol.md, section 8: over TLS a device shows its certificate, and a password is not looked at. */

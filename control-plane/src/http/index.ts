@@ -1,4 +1,5 @@
-export { ADMIN, DEVICE, OPERATOR, PUBLIC, PUBLISHER, VIEWER, type Access, type Caller } from './access.js';
+export { ADMIN, CONTENT, DEVICE, OPERATOR, PUBLIC, PUBLISHER, VIEWER, type Access, type Caller } from './access.js';
+export { hasAlready } from './conditional.js';
 export { actorOf, deviceOf, holderOf } from './caller.js';
 export {
   countText,

@@ -1,7 +1,7 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
-import { PUBLIC } from './access.js';
+import { CONTENT_ROLES, PUBLIC, type Access } from './access.js';
 
 /** OpenAPI from the routes' own schemas; to be registered before them. */
 export function installOpenApi(app: FastifyInstance, version: string): void {
@@ -18,12 +18,24 @@ export function installOpenApi(app: FastifyInstance, version: string): void {
     },
     transform: ({ schema, url, route }) => {
       const access = route.config?.access;
-      const security =
-        access?.kind === 'role' ? [{ token: [access.role] }] : access?.kind === 'device' ? [{ device: [] }] : [];
+      const security = access ? securityOf(access) : [];
       return { schema: { ...schema, security }, url };
     },
   });
   void app.register(documentation);
+}
+
+function securityOf(access: Access): Record<string, string[]>[] {
+  switch (access.kind) {
+    case 'public':
+      return [];
+    case 'role':
+      return [{ token: [access.role] }];
+    case 'device':
+      return [{ device: [] }];
+    case 'content':
+      return [{ device: [] }, ...CONTENT_ROLES.map((role) => ({ token: [role] }))];
+  }
 }
 
 /** The pages at /docs hold no data of this control plane, so anybody may read them. */

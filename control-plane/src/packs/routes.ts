@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { sendRange } from '../blobs/index.js';
-import { DEVICE, digestHexText, toDigest } from '../http/index.js';
+import { CONTENT, digestHexText, hasAlready, toDigest } from '../http/index.js';
 import { PackError } from './errors.js';
 import type { Packs } from './packs.js';
 
@@ -19,37 +20,27 @@ export const packRoutes =
 
     app.get(
       '/device/pack-directories/:index',
-      { config: { access: DEVICE }, schema: { ...schema, params: Type.Object({ index: digestHexText }) } },
+      { config: { access: CONTENT }, schema: { ...schema, params: Type.Object({ index: digestHexText }) } },
       async (request, reply) => {
-        const content = await directory(request.params.index);
-        return reply
-          .type('application/octet-stream')
-          .header('etag', etagOf(content))
-          .header('cache-control', `public, max-age=${DIRECTORY_MAX_AGE_S}`)
-          .send(content);
+        return sendDirectory(request, reply, await directory(request.params.index));
       },
     );
 
     app.get(
       '/device/pack-directories/:index/from/:base',
       {
-        config: { access: DEVICE },
+        config: { access: CONTENT },
         schema: { ...schema, params: Type.Object({ index: digestHexText, base: digestHexText }) },
       },
       async (request, reply) => {
-        const content = await directory(request.params.index, request.params.base);
-        return reply
-          .type('application/octet-stream')
-          .header('etag', etagOf(content))
-          .header('cache-control', `public, max-age=${DIRECTORY_MAX_AGE_S}`)
-          .send(content);
+        return sendDirectory(request, reply, await directory(request.params.index, request.params.base));
       },
     );
 
     app.get(
       '/device/packs/:digest',
       {
-        config: { access: DEVICE },
+        config: { access: CONTENT },
         exposeHeadRoute: false,
         schema: { ...schema, params: Type.Object({ digest: digestHexText }) },
       },
@@ -71,5 +62,11 @@ export const packRoutes =
     );
     return Promise.resolve();
   };
+
+function sendDirectory(request: FastifyRequest, reply: FastifyReply, content: Buffer) {
+  const etag = etagOf(content);
+  void reply.header('etag', etag).header('cache-control', `public, max-age=${DIRECTORY_MAX_AGE_S}`);
+  return hasAlready(request, etag) ? reply.code(304).send() : reply.type('application/octet-stream').send(content);
+}
 
 const etagOf = (content: Buffer): string => `"${createHash('sha256').update(content).digest('hex')}"`;

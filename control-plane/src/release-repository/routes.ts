@@ -9,8 +9,9 @@ import { audit, roleIncludes } from '../governance/index.js';
 import {
   actorOf,
   ADMIN,
-  DEVICE,
+  CONTENT,
   ErrorDocument,
+  hasAlready,
   holderOf,
   HttpError,
   listOf,
@@ -69,14 +70,14 @@ export const repositoryRoutes =
     const params = Type.Object({ file: FileName });
     app.get(
       '/device/metadata/:file',
-      { config: { access: DEVICE }, schema: { tags: ['device'], params } },
-      async (request, reply) => sendFile(request, reply, await metadataFiles(db).named(request.params.file)),
+      { config: { access: CONTENT }, schema: { tags: ['device'], params } },
+      async (request, reply) => sendFile(request, reply, await metadataFiles(db).named(request.params.file), 'public'),
     );
 
     app.get(
       '/repository/metadata/:file',
       { config: { access: VIEWER }, schema: { tags: ['release repository'], params } },
-      async (request, reply) => sendFile(request, reply, await metadataFiles(db).named(request.params.file)),
+      async (request, reply) => sendFile(request, reply, await metadataFiles(db).named(request.params.file), 'private'),
     );
 
     app.get(
@@ -160,18 +161,27 @@ function requireRoleFor(request: FastifyRequest, documents: readonly { role: str
 
 const compress = promisify(gzip);
 
-/** A version never changes; what has none in its name is the newest, and the timestamp always is. */
-async function sendFile(request: FastifyRequest, reply: FastifyReply, { role, version, body }: StoredFile) {
+/** A version never changes; what has none in its name is the newest, and may be kept to be asked for again by its tag. */
+async function sendFile(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { role, version, body }: StoredFile,
+  scope: 'public' | 'private',
+) {
   const bytes = Buffer.from(body);
   const isVersioned = /\/\d+\.[^/]+$/.test(request.url.split('?')[0] ?? '');
+  const isCompressed = bytes.length >= MIN_COMPRESSED_BYTES && acceptsGzip(request);
+  // Two representations, two tags (RFC 9110, section 8.8.3.3).
+  const etag = `"${role}.${version}${isCompressed ? '-gzip' : ''}"`;
   void reply
-    .type('application/json')
-    .header('etag', `"${role}.${version}"`)
+    .header('etag', etag)
     .header('vary', 'accept-encoding')
-    .header('cache-control', isVersioned ? 'private, max-age=31536000, immutable' : 'no-store');
-  const accepts = (request.headers['accept-encoding'] ?? '')
-    .split(',')
-    .some((coding) => coding.trim().split(';')[0] === 'gzip');
-  if (!accepts || bytes.length < MIN_COMPRESSED_BYTES) return reply.send(bytes);
+    .header('cache-control', `${scope}, ${isVersioned ? 'max-age=31536000, immutable' : 'no-cache'}`);
+  if (hasAlready(request, etag)) return reply.code(304).send();
+  void reply.type('application/json');
+  if (!isCompressed) return reply.send(bytes);
   return reply.header('content-encoding', 'gzip').send(await compress(bytes, { level: 9 }));
 }
+
+const acceptsGzip = ({ headers }: FastifyRequest): boolean =>
+  (headers['accept-encoding'] ?? '').split(',').some((coding) => coding.trim().split(';')[0] === 'gzip');

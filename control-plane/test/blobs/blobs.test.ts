@@ -139,6 +139,11 @@ describe('when a device fetches a file', () => {
     const known = await fixture.app.inject({ url, headers: { ...headers, 'if-none-match': `"${hex}"` } });
     expect([known.statusCode, known.rawPayload.length]).toEqual([304, 0]);
 
+    for (const tags of [`W/"${hex}"`, `"other", "${hex}"`, '*']) {
+      const again = await fixture.app.inject({ url, headers: { ...headers, 'if-none-match': tags } });
+      expect([tags, again.statusCode]).toEqual([tags, 304]);
+    }
+
     const head = await fixture.app.inject({ method: 'HEAD', url, headers });
     expect([head.statusCode, head.headers['content-length']]).toEqual([200, '5000']);
 

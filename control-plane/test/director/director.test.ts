@@ -103,6 +103,15 @@ describe('the director', () => {
     expect(await desiredReleases(world.db, device.id)).toMatchObject([{ release, counter: 1 }]);
   });
 
+  it('when a device begins to listen just after an order was sent to nobody, it gets that at once', async () => {
+    const order = await issue();
+    await director.send(order);
+    await director.welcome(device.id);
+    expect(sent).toEqual([order.envelope, order.envelope]);
+    await director.settle(device.id);
+    expect(sent).toHaveLength(2);
+  });
+
   it('when the order expired while the device was away, it is signed anew under the next counter', async () => {
     const order = await issue();
     world.clock.nowMs += HOUR_MS;

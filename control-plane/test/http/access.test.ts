@@ -94,6 +94,26 @@ describe('when a route is called', () => {
     expect(open.map(({ url }) => url)).toEqual(['/api/v1/enrolments', '/api/v1/certificate-renewals']);
   });
 
+  it('lets devices, mirrors and operators read releases, and nobody else', async () => {
+    const content = routes.filter(({ config }) => config?.access?.kind === 'content');
+    expect(content.length).toBeGreaterThan(4);
+    for (const role of ROLES) {
+      const headers = await fixture.token(role);
+      for (const route of content) {
+        for (const method of methodsOf(route)) {
+          expect(['GET', 'HEAD']).toContain(method);
+          const { statusCode } = await request(route, method, headers);
+          const allowed = statusCode !== 403;
+          expect({ role, url: route.url, allowed }).toEqual({
+            role,
+            url: route.url,
+            allowed: ['mirror', 'operator', 'admin'].includes(role),
+          });
+        }
+      }
+    }
+  });
+
   it('lets no token pass as a device', async () => {
     const headers = await fixture.token('admin');
     for (const route of routes.filter(({ config }) => config?.access?.kind === 'device')) {
@@ -108,6 +128,7 @@ describe('when roles are compared', () => {
     expect(held('viewer')).toEqual(['viewer']);
     expect(held('publisher')).toEqual(['viewer', 'publisher']);
     expect(held('operator')).toEqual(['viewer', 'operator']);
+    expect(held('mirror')).toEqual(['mirror']);
     expect(held('admin')).toEqual([...ROLES]);
   });
 });

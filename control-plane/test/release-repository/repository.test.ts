@@ -132,11 +132,14 @@ describe('when a device follows the repository', () => {
     const { get } = await deviceFetcher();
     const timestamp = await get('timestamp.json');
     expect(timestamp.rawPayload.length).toBeLessThanOrEqual(512);
-    expect(timestamp.headers['cache-control']).toBe('no-store');
+    expect(timestamp.headers['cache-control']).toBe('public, no-cache');
+    const { etag = '' } = timestamp.headers;
+    expect((await get('timestamp.json', { 'if-none-match': `W/${etag}` })).statusCode).toBe(304);
+    expect((await get('timestamp.json', { 'if-none-match': '"timestamp.1"' })).statusCode).toBe(200);
     const root = await get('1.root.json', { 'accept-encoding': 'gzip, br' });
     expect([root.headers['content-encoding'], root.headers['cache-control']]).toEqual([
       'gzip',
-      'private, max-age=31536000, immutable',
+      'public, max-age=31536000, immutable',
     ]);
     expect(refusal(await get('2.root.json'))).toEqual([404, 'REPOSITORY_FILE_UNKNOWN']);
     expect((await get('..%2fdirector.key')).statusCode).toBe(400);

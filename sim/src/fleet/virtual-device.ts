@@ -24,6 +24,7 @@ export interface VirtualDeviceOptions {
   readonly host: HostProbe;
   /** Of the place where it stands. */
   readonly proxy?: AgentConfig['proxy'];
+  readonly mirrors?: AgentConfig['mirrors'];
   /** Lines of the agent's log. */
   readonly onLog?: (line: string) => void;
 }
@@ -56,6 +57,7 @@ export async function startVirtualDevice(options: VirtualDeviceOptions): Promise
     serve: { ...defaults.serve, providers: ['cpu'] },
     learn: { ...defaults.learn, adaptation: 'off' },
     proxy: options.proxy ?? defaults.proxy,
+    mirrors: options.mirrors ?? defaults.mirrors,
   };
   const agentVersion = SIMULATED_AGENT_VERSION;
   const { claimToken } = options;

@@ -21,6 +21,7 @@ const SUBJECTS: Readonly<Record<number, string>> = {
   10: 'Chunks, packs and deltas',
   11: 'Recovery',
   12: 'Metadata of the release repository',
+  13: 'Mirrors and bundles',
 };
 
 const citations = files.flatMap(({ file, text }) =>

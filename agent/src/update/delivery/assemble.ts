@@ -22,6 +22,8 @@ export interface AssemblyOptions {
   readonly signal: AbortSignal;
 }
 
+export const WRONG_FRAME = 'a compressed chunk was wrong';
+
 /** So that a power cut costs no more than this, and the last fsync is short. */
 const SYNC_EVERY_BYTES = 8 * 1024 ** 2;
 
@@ -101,7 +103,7 @@ async function contentOf(
     const content = await decoded(piece, requestEnd, local, frames);
     signal.throwIfAborted();
     if (content && hasHash(content, piece.chunk)) return content;
-    if (piece.source.kind === 'pack') onFallback('a compressed chunk was wrong');
+    if (piece.source.kind === 'pack') onFallback(WRONG_FRAME);
   }
   await frames.close();
   const plain = plainPiece(index, piece.chunk);

@@ -10,9 +10,9 @@ import {
 import type { Digest } from '@drover/shared/ids';
 import type { FileReference } from '@drover/shared/manifest';
 import { backoffMs } from '../../host/index.js';
-import { downloadBlob, withRetries, type DownloadOptions } from '../download.js';
+import { askingOthers, downloadBlob, withRetries, type DownloadOptions } from '../download.js';
 import { UpdateError, type UpdateCode } from '../errors.js';
-import { assemble, countWholeChunks } from './assemble.js';
+import { assemble, countWholeChunks, WRONG_FRAME } from './assemble.js';
 import { paced, RateWatch } from './bandwidth.js';
 import { FrameStream } from './frame-stream.js';
 import { localFiles } from './local-files.js';
@@ -69,13 +69,14 @@ async function deliverChunks(reference: IndexedFile, options: DownloadOptions): 
   await withRetries(
     options,
     async () => {
+      const attempt = () => assembleOnce({ ...facts, done: progress.done, directory }, reference, options, progress);
       try {
-        await assembleOnce({ ...facts, done: progress.done, directory }, reference, options, progress);
+        await askingOthers(options, digest, attempt);
       } catch (error) {
         if (!(error instanceof UpdateError) || !PACK_FAILURES.has(error.code) || !directory) throw error;
         directory = undefined;
         progress.fallbacks.add('the pack is gone or damaged');
-        await assembleOnce({ ...facts, done: progress.done }, reference, options, progress);
+        await askingOthers(options, digest, attempt);
       }
     },
     () => progress.received,
@@ -117,11 +118,13 @@ async function fetchOffer(
     const expected = { index: facts.index, target, base: against };
     const stored = await options.store.readDirectory(digest);
     let directory = stored && readDirectory(stored, expected);
-    if (!directory) {
+    // A mirror may give nonsense: then somebody else is asked, until nobody is left.
+    for (let isAsking = directory === undefined; isAsking;) {
       const content = await askForDirectory({ target, base: against?.index, maxBytes }, options);
       received += content?.length ?? 0;
       directory = content && readDirectory(content, expected);
       if (content && directory) await options.store.storeDirectory(digest, content);
+      isAsking = content !== undefined && !directory && options.source.disown?.(target) === true;
     }
     if (!directory) {
       why.push(against ? 'no delta to be had' : 'no compressed chunks to be had');
@@ -191,7 +194,11 @@ async function assembleOnce(
       localFile: store.blobFile,
       passWrite: (name) => store.passDelivery(name, digest),
       onChunk: () => (progress.done += 1),
-      onFallback: (why) => progress.fallbacks.add(why),
+      onFallback: (why) => {
+        progress.fallbacks.add(why);
+        // Perhaps the base on this disk is what is wrong, so nobody is blamed for it.
+        if (why === WRONG_FRAME && facts.directory) source.disown?.(facts.directory.pack);
+      },
       signal,
     });
   } finally {
