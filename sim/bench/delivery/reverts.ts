@@ -4,6 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { systemClock } from '@drover/agent/host';
 import { ProcessServing } from '@drover/agent/serve';
 import { createUpdater, httpReleaseSource, type Serving } from '@drover/agent/update';
+import { createModelPool } from '../../src/chaos/releases/model-pool.js';
 import { startReleaseServer, TRIAL_CREDENTIAL } from '../../src/chaos/releases/release-server.js';
 import { createPublisher, HARDWARE_CLASS, TRIAL_DEVICE, TRIAL_MODEL } from '../../src/chaos/releases/releases.js';
 
@@ -23,7 +24,7 @@ const PROBATION = { minMs: 3_600_000, minRequests: 4, maxMs: 7_200_000, maxFailu
  * inference process as it is on a device. Only the self-test before is left out, which is no part of that time.
  */
 export async function measureReverts({ folder, reverts, crashes, signal }: RevertOptions) {
-  const publisher = await createPublisher();
+  const publisher = createPublisher(await createModelPool());
   const server = await startReleaseServer(publisher);
   const dataDir = join(folder, 'reverts');
   await mkdir(dataDir, { recursive: true });

@@ -1,11 +1,13 @@
 #!/usr/bin/env node
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { killPointsOf, newTally, replayEpisode, runCampaign, violationsOf, type Tally } from './campaign/campaign.js';
+import { Option } from 'commander';
+import { newTally, replayEpisode, runCampaign, violationsOf, type SavedCampaign } from './campaign/campaign.js';
+import { KillPointCatalogue } from './campaign/catalogue.js';
 import type { EpisodeViolation } from './campaign/episode.js';
 import type { LifeDecision } from './campaign/planner.js';
+import { runTrialCommand, say, seldom, whole } from './command.js';
 import { killControlPlanes } from './control-plane/campaign.js';
 
 interface Flags {
@@ -14,62 +16,73 @@ interface Flags {
   readonly workers: number;
   readonly maxViolations: number;
   readonly target: 'device' | 'control-plane';
+  readonly failures: string;
+  readonly listPoints?: true;
   readonly json?: true;
   readonly resume?: string;
   readonly replay?: string;
 }
 
-const PROGRESS_EVERY_MS = 10_000;
-const say = (line: string): void => void process.stderr.write(`${line}\n`);
-
-const whole = (text: string): number => {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('It must be a whole number above 0.');
-  return value;
-};
-
-const summaryOf = (tally: Tally): string =>
-  `kills=${tally.kills} killPoints=${killPointsOf(tally)} bricked=${tally.bricked} lies=${tally.lies} stuck=${tally.stuck}`;
-
 /** Says what went wrong, and how to see it again. */
-function tellViolation({ kind, what, trace, decisions }: EpisodeViolation): void {
-  const file = join(tmpdir(), `drover-chaos-${process.pid}-${Date.now()}.json`);
+function tellViolation({ kind, what, trace, decisions }: EpisodeViolation, folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, `${process.pid}-${Date.now()}.json`);
   writeFileSync(file, JSON.stringify(decisions, undefined, 2));
   say(`\n${kind.toUpperCase()}: ${what}\n${trace.join('\n')}\nAgain: npm run chaos -- --replay ${file}\n`);
 }
 
-async function chaos(flags: Flags, signal: AbortSignal): Promise<number> {
-  const { kills, seed, workers, resume } = flags;
-  const tally =
-    resume !== undefined && existsSync(resume) ? (JSON.parse(readFileSync(resume, 'utf8')) as Tally) : newTally(seed);
+function readSaved(file: string | undefined): SavedCampaign | undefined {
+  if (file === undefined || !existsSync(file)) return undefined;
+  return JSON.parse(readFileSync(file, 'utf8')) as SavedCampaign;
+}
+
+async function killDevices(flags: Flags, signal: AbortSignal): Promise<number> {
+  const { kills, workers, resume, maxViolations, failures } = flags;
+  const saved = readSaved(resume);
+  const tally = saved?.tally ?? newTally(flags.seed);
+  const catalogue = new KillPointCatalogue(saved?.catalogue);
+  const before = tally.kills;
   const startedMs = Date.now();
-  let toldMs = startedMs;
-  const keep = (): void => {
-    if (resume !== undefined) writeFileSync(resume, JSON.stringify(tally));
+  const figures = () => {
+    const { bricked, lies, stuck } = tally;
+    return { kills: tally.kills, killPoints: catalogue.reachedPoints().length, bricked, lies, stuck };
   };
-  await runCampaign({
-    kills,
-    workers,
-    maxViolations: flags.maxViolations,
-    tally,
-    signal,
-    onProgress() {
-      if (Date.now() - toldMs < PROGRESS_EVERY_MS) return;
-      toldMs = Date.now();
-      keep();
-      const perHour = Math.round((tally.kills * 3_600_000) / (toldMs - startedMs));
-      say(`${summaryOf(tally)} missed=${tally.missed} of=${kills} (${perHour} kills an hour in this run)`);
-    },
-    onViolation: tellViolation,
-  });
-  keep();
-  if (signal.aborted) say('Stopped before the end. With --resume FILE the next run goes on from here.');
-  if (flags.json) {
-    const { bricked, lies, stuck, missed, episodes } = tally;
-    const figures = { kills: tally.kills, killPoints: killPointsOf(tally), bricked, lies, stuck, missed, episodes };
-    process.stdout.write(`${JSON.stringify({ seed: tally.seed, ...figures, completed: !signal.aborted })}\n`);
+  const summary = (): string =>
+    Object.entries(figures())
+      .map(([name, value]) => `${name}=${value}`)
+      .join(' ');
+  function keep(): void {
+    if (resume === undefined) return;
+    // Whole at any moment: this run may be killed as well.
+    writeFileSync(`${resume}.tmp`, JSON.stringify({ tally, catalogue } satisfies Record<keyof SavedCampaign, unknown>));
+    renameSync(`${resume}.tmp`, resume);
   }
-  process.stdout.write(`${summaryOf(tally)}\n`);
+  const perKillMs = (): number => Math.round((Date.now() - startedMs) / Math.max(1, tally.kills - before));
+  const onProgress = seldom(() => {
+    keep();
+    const known = catalogue.reachedPoints().length + catalogue.unreachedPoints().length;
+    say(`${summary()} known=${known} survived=${tally.survived} of=${kills} (${perKillMs()} ms a kill)`);
+  });
+  const onViolation = (violation: EpisodeViolation): void => tellViolation(violation, failures);
+  await runCampaign({ kills, workers, maxViolations, tally, catalogue, signal, onProgress, onViolation });
+  keep();
+  if (signal.aborted) {
+    say(
+      resume === undefined
+        ? 'Stopped before the end. With --resume FILE a run can be gone on with.'
+        : `Stopped before the end. The next run with --resume ${resume} goes on from here.`,
+    );
+  }
+  if (flags.listPoints) {
+    for (const point of catalogue.reachedPoints().sort()) process.stdout.write(`reached   ${point}\n`);
+    for (const point of catalogue.unreachedPoints().sort()) process.stdout.write(`unreached ${point}\n`);
+  }
+  if (flags.json) {
+    const { seed, survived, episodes } = tally;
+    const more = { unreached: catalogue.unreachedPoints().length, survived, episodes, perKillMs: perKillMs() };
+    process.stdout.write(`${JSON.stringify({ seed, ...figures(), ...more, completed: !signal.aborted })}\n`);
+  }
+  process.stdout.write(`${summary()}\n`);
   return violationsOf(tally) > 0 ? 1 : signal.aborted ? 130 : 0;
 }
 
@@ -91,51 +104,33 @@ async function controlPlane({ kills, seed, json }: Flags, signal: AbortSignal): 
   return lost + repeated + broken > 0 ? 1 : signal.aborted ? 130 : 0;
 }
 
-async function replay(file: string, signal: AbortSignal): Promise<number> {
+async function replay(file: string, failures: string, signal: AbortSignal): Promise<number> {
   let violations = 0;
   await replayEpisode(JSON.parse(readFileSync(file, 'utf8')) as LifeDecision[], signal, (violation) => {
     violations += 1;
-    tellViolation(violation);
+    tellViolation(violation, failures);
   });
   process.stdout.write(`violations=${violations}\n`);
   return violations === 0 ? 0 : 1;
 }
 
-async function main(): Promise<number> {
-  const stopped = new AbortController();
-  process.once('SIGINT', () => stopped.abort());
-  process.once('SIGTERM', () => stopped.abort());
-  let status = 0;
-  const program = new Command('npm run chaos --')
-    .description('Kills device processes at every write of the update path and judges what they do afterwards.')
-    .option('--kills <n>', 'how many kills', whole, 300)
-    .option('--seed <n>', 'makes the choices repeatable', whole, 1)
-    .option('--workers <n>', 'devices at a time', whole, Math.min(2, availableParallelism()))
-    .option('--max-violations <n>', 'end early after so many', whole, 20)
-    .addOption(new Option('--target <what>', 'what is killed').choices(['device', 'control-plane']).default('device'))
-    .option('--json', 'the figures as one JSON object before the summary line')
-    .option('--resume <file>', 'keep the tally there, and go on from it when it exists')
-    .option('--replay <file>', 'repeat one episode that went wrong')
-    .addHelpText('after', '\nExample: npm run chaos -- --kills 10000 --seed 7 --resume chaos.json')
-    .exitOverride()
-    .action(async (flags: Flags) => {
-      const { signal } = stopped;
-      if (flags.replay !== undefined) status = await replay(flags.replay, signal);
-      else status = await (flags.target === 'device' ? chaos : controlPlane)(flags, signal);
-    });
-  try {
-    await program.parseAsync(process.argv);
-  } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    throw error;
-  }
-  return status;
-}
-
-main().then(
-  (status) => process.exit(status),
-  (error: unknown) => {
-    say(error instanceof Error ? (error.stack ?? error.message) : String(error));
-    process.exit(1);
+runTrialCommand<Flags>({
+  name: 'chaos',
+  description: 'Kills device processes at every write of the update path and judges what they do afterwards.',
+  example: '--kills 10000 --seed 7 --resume chaos.json',
+  addOptions: (command) =>
+    command
+      .option('--kills <n>', 'how many kills', whole, 600)
+      .option('--seed <n>', 'makes the choices repeatable', whole, 1)
+      .option('--workers <n>', 'devices at a time', whole, Math.min(2, availableParallelism()))
+      .option('--max-violations <n>', 'end early after so many', whole, 20)
+      .addOption(new Option('--target <what>', 'what is killed').choices(['device', 'control-plane']).default('device'))
+      .option('--resume <file>', 'keep the tally there, and go on from it when it exists')
+      .option('--replay <file>', 'repeat one episode that went wrong')
+      .option('--failures <folder>', 'where episodes that went wrong are kept', join(tmpdir(), 'drover-chaos-failures'))
+      .option('--list-points', 'all kill points, reached and unreached, before the summary line'),
+  async run(flags, signal) {
+    if (flags.replay !== undefined) return replay(flags.replay, flags.failures, signal);
+    return (flags.target === 'device' ? killDevices : controlPlane)(flags, signal);
   },
-);
+});

@@ -1,30 +1,32 @@
 import { seededRandom } from '@drover/shared/statistics';
-import { createPublisher } from '../releases/releases.js';
+import { createModelPool } from '../releases/model-pool.js';
+import type { KillPointCatalogue, CatalogueJson } from './catalogue.js';
 import { playEpisode, type EpisodeViolation } from './episode.js';
-import { decideLife, KillPointCatalogue, type LifeDecision } from './planner.js';
+import { decideLife, isThorough, type LifeDecision } from './planner.js';
 
 /** What a campaign has come to; also what a later run continues from. */
 export interface Tally {
   readonly seed: number;
   kills: number;
-  /** Lives that ended before the chosen point was passed. */
-  missed: number;
+  /** Lives that ended by themselves, with all that they had to do. */
+  survived: number;
   episodes: number;
   bricked: number;
   lies: number;
   stuck: number;
-  points: Record<string, { mostPassed: number; kills: number }>;
 }
 
 export interface CampaignOptions {
   readonly kills: number;
+  /** Devices at a time. */
   readonly workers: number;
   /** It ends early after so many. */
   readonly maxViolations: number;
   /** Where an interrupted campaign was; its seed is the tally's. */
   readonly tally: Tally;
+  readonly catalogue: KillPointCatalogue;
   readonly signal: AbortSignal;
-  readonly onProgress: (tally: Tally, killPoints: number) => void;
+  readonly onProgress: () => void;
   readonly onViolation: (violation: EpisodeViolation) => void;
 }
 
@@ -33,30 +35,31 @@ const LIVES_PER_EPISODE = 25;
 export const newTally = (seed: number): Tally => ({
   seed,
   kills: 0,
-  missed: 0,
+  survived: 0,
   episodes: 0,
   bricked: 0,
   lies: 0,
   stuck: 0,
-  points: {},
 });
 
 export const violationsOf = ({ bricked, lies, stuck }: Tally): number => bricked + lies + stuck;
-export const killPointsOf = ({ points }: Tally): number =>
-  Object.values(points).filter(({ kills }) => kills > 0).length;
+
+export interface SavedCampaign {
+  readonly tally: Tally;
+  readonly catalogue: CatalogueJson;
+}
 
 /** Kills devices until there were `kills` kills, several devices at a time. */
 export async function runCampaign(options: CampaignOptions): Promise<void> {
-  const { kills, workers, maxViolations, tally, signal, onProgress, onViolation } = options;
-  const catalogue = new KillPointCatalogue(tally.points);
-  const publisher = await createPublisher();
+  const { kills, workers, maxViolations, tally, catalogue, signal, onProgress, onViolation } = options;
+  const pool = await createModelPool();
   const isOver = (): boolean => signal.aborted || tally.kills >= kills || violationsOf(tally) >= maxViolations;
 
   const work = async (): Promise<void> => {
     while (!isOver()) {
       const random = seededRandom(tally.seed).fork(`episode ${tally.episodes++}`);
       await playEpisode({
-        publisher,
+        pool,
         maxLives: LIVES_PER_EPISODE,
         signal,
         decide: (facts) => (isOver() ? undefined : decideLife(catalogue, random, facts)),
@@ -64,15 +67,15 @@ export async function runCampaign(options: CampaignOptions): Promise<void> {
           tally[violation.kind === 'lie' ? 'lies' : violation.kind] += 1;
           onViolation(violation);
         },
-        onLife({ events, ending }) {
+        onLife({ events, ending }, { scenario, kill }) {
           if (ending === 'killed') tally.kills += 1;
-          else if (ending === 'ended') tally.missed += 1;
+          else if (ending === 'ended') tally.survived += 1;
           for (const event of events) {
-            if (event.event === 'points') catalogue.notePassed(event.passed);
-            if (event.event === 'killed') catalogue.noteKill(event.point);
+            if (event.event === 'passed') catalogue.notePassed(event.moments);
+            if (event.event === 'killed') catalogue.noteKill(event.moment);
           }
-          tally.points = catalogue.toJSON();
-          onProgress(tally, catalogue.reached);
+          if (isThorough(kill)) catalogue.noteSearch(scenario, ending === 'killed');
+          onProgress();
         },
       });
     }
@@ -86,14 +89,13 @@ export async function replayEpisode(
   signal: AbortSignal,
   onViolation: (violation: EpisodeViolation) => void,
 ): Promise<void> {
-  const publisher = await createPublisher();
   const left = [...decisions];
   await playEpisode({
-    publisher,
+    pool: await createModelPool(),
     maxLives: decisions.length + 1,
     signal,
     // One life more: the last kill is judged by the life after it.
-    decide: () => left.shift() ?? { scenario: 'upgrade', kill: { at: 'none' }, carriesOn: true },
+    decide: () => left.shift() ?? { scenario: 'upgrade', kill: { at: 'none' }, sparesCheck: true, carriesOn: true },
     onLife: () => undefined,
     onViolation,
   });

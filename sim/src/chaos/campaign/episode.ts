@@ -1,15 +1,18 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { seededRandom, type SeededRandom } from '@drover/shared/statistics';
-import type { LifePlan } from '../device/plan.js';
+import { seededRandom } from '@drover/shared/statistics';
+import { installAgent } from '../device/launched-device.js';
 import { runLife, type LifeRecord } from '../device/run-life.js';
-import { startReleaseServer, TRIAL_CREDENTIAL, type ReleaseServer } from '../releases/release-server.js';
-import { HARDWARE_CLASS, TRIAL_DEVICE, TRIAL_MODEL, type Publisher } from '../releases/releases.js';
+import type { ModelPool } from '../releases/model-pool.js';
+import { startReleaseServer } from '../releases/release-server.js';
+import { createPublisher, type PublishedRelease } from '../releases/releases.js';
 import { corruptSomething } from './corruption.js';
-import { toKillPlan, type LifeDecision } from './planner.js';
-import { SCENARIOS, type PlannedStep } from './scenarios.js';
-import { TrialDevice, type Violation } from './trial-device.js';
+import { lifePlan } from './life-plan.js';
+import type { LifeDecision } from './planner.js';
+import { SCENARIOS } from './scenarios.js';
+import { TrialDevice } from './trial-device.js';
+import type { Violation } from './violation.js';
 
 export interface EpisodeViolation extends Violation {
   /** What happened to the device before, one line per life. */
@@ -19,23 +22,24 @@ export interface EpisodeViolation extends Violation {
 }
 
 export interface EpisodeOptions {
-  readonly publisher: Publisher;
+  readonly pool: ModelPool;
   readonly maxLives: number;
   /** What the next life shall be; undefined ends the episode. */
   readonly decide: (facts: { isFirstLife: boolean; mayCorrupt: boolean }) => LifeDecision | undefined;
-  readonly onLife: (life: LifeRecord) => void;
+  readonly onLife: (life: LifeRecord, decision: LifeDecision) => void;
   readonly onViolation: (violation: EpisodeViolation) => void;
   readonly signal: AbortSignal;
 }
 
-/** One device from its first release on, killed in each of its lives; the next life shows whether it bore that. */
+/** One device from its first start on, killed in each of its lives; the next life shows whether it bore that. */
 export async function playEpisode(options: EpisodeOptions): Promise<void> {
-  const { publisher, decide, onLife, onViolation, signal } = options;
+  const { decide, onLife, onViolation, signal } = options;
+  const publisher = createPublisher(options.pool);
   const server = await startReleaseServer(publisher);
   const root = await mkdtemp(join(tmpdir(), 'drover-chaos-'));
   const device = new TrialDevice({ dataDir: join(root, 'device'), publisher });
-  // Enrolment, which a device has behind it, made its folder.
   await mkdir(device.dataDir);
+  installAgent(device.dataDir);
   const decisions: LifeDecision[] = [];
   const trace: string[] = [];
   try {
@@ -45,25 +49,27 @@ export async function playEpisode(options: EpisodeOptions): Promise<void> {
       const decision = decide({ isFirstLife, mayCorrupt: !isFirstLife && !device.isDamaged });
       if (!decision) break;
       decisions.push(decision);
-      // The next deployment after a kill must get through, before anything else happens.
+      const { kill, corruptionSeed } = decision;
       const scenery = { device, publisher, server };
+      const due = [...device.due(), ...(decision.carriesOn ? device.owes() : [])];
+      // The next deployment after a kill must get through, before anything else happens.
       const next = isFirstLife ? [] : SCENARIOS.upgrade(scenery);
-      const owed = decision.carriesOn ? device.owes() : undefined;
-      const owing: PlannedStep[] =
-        owed === undefined ? [] : [{ step: { kind: 'carry-on', role: 'carried on', ...owed } }];
-      const planned = [...owing, ...next, ...SCENARIOS[decision.scenario]({ ...scenery, running: next[0]?.release })];
-      const life = await runLife(lifePlan(device, planned, decision, { publisher, server }), {
-        ...(decision.kill.at === 'moment' ? { killAfterMs: decision.kill.afterMs } : {}),
+      const running = next[0]?.release as PublishedRelease | undefined;
+      const planned = [...due, ...next, ...SCENARIOS[decision.scenario]({ ...scenery, running })];
+      const fromStep = decision.sparesCheck ? due.length + next.length + 1 : 0;
+      const own = kill.at === 'time' || kill.at === 'none' ? undefined : { ...kill, fromStep };
+      const life = await runLife(lifePlan(device, planned, { publisher, server, kill: own }), {
+        ...(kill.at === 'time' ? { killAfterMs: kill.afterMs } : {}),
       });
       // Whoever stops the campaign may have stopped the device too.
       if (isStopped()) break;
-      onLife(life);
+      onLife(life, decision);
       trace.push(traceLine(lives, decision, life));
       const violations = device.judge(life, planned);
       for (const violation of violations) onViolation({ ...violation, trace: [...trace], decisions: [...decisions] });
       if (violations.length > 0) break;
-      if (decision.corruptionSeed !== undefined && life.ending === 'killed') {
-        const damage = corruptSomething(device.dataDir, corruptionRandom(decision.corruptionSeed));
+      if (corruptionSeed !== undefined && life.ending === 'killed') {
+        const damage = corruptSomething(device.dataDir, seededRandom(corruptionSeed).fork('corruption'));
         if (damage) device.wasDamaged();
         if (damage) trace.push(`         then ${damage.file} was ${damage.way}`);
       }
@@ -74,40 +80,11 @@ export async function playEpisode(options: EpisodeOptions): Promise<void> {
   }
 }
 
-const corruptionRandom = (seed: number): SeededRandom => seededRandom(seed).fork('corruption');
-
-function lifePlan(
-  { dataDir, unhealthy }: TrialDevice,
-  planned: readonly PlannedStep[],
-  { kill }: LifeDecision,
-  { publisher, server }: { publisher: Publisher; server: ReleaseServer },
-): LifePlan {
-  const { pinnedRoot, director, deviceKey, probe } = publisher;
-  const killPlan = toKillPlan(kill);
-  return {
-    device: {
-      dataDir,
-      serverUrl: server.url,
-      credential: TRIAL_CREDENTIAL,
-      deviceId: TRIAL_DEVICE,
-      model: TRIAL_MODEL,
-      hardwareClass: HARDWARE_CLASS,
-      pinnedRoot,
-      director,
-      deviceKey,
-      probe,
-      unhealthy,
-    },
-    steps: planned.map(({ step }) => step),
-    ...(killPlan ? { kill: killPlan } : {}),
-  };
-}
-
 function traceLine(index: number, { scenario, kill }: LifeDecision, { events, ending }: LifeRecord): string {
   const died = events.find((event) => event.event === 'killed');
   const incidents = events.flatMap((event) =>
     event.event === 'incident' || event.event === 'refused' ? [`${event.event}: ${event.code} ${event.what}`] : [],
   );
-  const how = died?.event === 'killed' ? `killed ${died.point}` : `${ending}; planned was ${JSON.stringify(kill)}`;
+  const how = died?.event === 'killed' ? `killed ${died.moment}` : `${ending}; planned was ${kill.at}`;
   return [`life ${index}: ${scenario}; ${how}`, ...incidents.map((incident) => `         ${incident}`)].join('\n');
 }

@@ -1,120 +1,84 @@
 import type { SeededRandom } from '@drover/shared/statistics';
-import type { KillPlan } from '../device/plan.js';
-import { scenarioOfRole, SCENARIOS, type Scenario } from './scenarios.js';
+import { roleOf, type KillPlace } from '../device/plan.js';
+import type { KillPointCatalogue } from './catalogue.js';
+import { SCENARIO_NAMES, type Scenario } from './scenarios.js';
 
-/** At a point; at a moment; or not at all, to learn which points there are. */
-export type Kill =
-  | { readonly at: 'point'; readonly point: string; readonly occurrence: number }
-  /** The nth write of the life, whichever that is. */
-  | { readonly at: 'write'; readonly occurrence: number }
-  | { readonly at: 'moment'; readonly afterMs: number }
-  | { readonly at: 'none' };
+/** Where the device is to be killed in a life; at a time, when it is killed from outside. */
+export type Kill = KillPlace | { readonly at: 'time'; readonly afterMs: number } | { readonly at: 'none' };
 
 /** Where and how one life is to end; written down, so that an episode can be repeated. */
 export interface LifeDecision {
   readonly scenario: Scenario;
   readonly kill: Kill;
+  /** The restart and the order after it, which show how the kill before was borne, are not disturbed by this one. */
+  readonly sparesCheck: boolean;
   /** An order that was acknowledged before the kill is carried out before the next one arrives, which would end it. */
   readonly carriesOn: boolean;
   /** Seed of the damage that is done to one file after the kill. */
   readonly corruptionSeed?: number;
 }
 
-const RANDOM_MOMENT_SHARE = 0.1;
-/** Of kills during the restart and the deployment after it: which writes those have depends on the kill before. */
-const RESTART_SHARE = 0.25;
-/** Writes from the start to the end of the deployment after it. */
-const RESTART_WRITES = 400;
+/** Kills that also come during the restart and the order after it: then a later life shows how the kill before was borne. */
+const DISTURBED_SHARE = 0.25;
+const RANDOM_TIME_SHARE = 0.1;
+const RANDOM_WRITE_SHARE = 0.15;
 const CORRUPTION_SHARE = 0.15;
-/** A life lasts about that long. */
-const LIFE_MS = 1_100;
+/** A life lasts about that long, and has about so many writes. */
+const LIFE_MS = 900;
+const LIFE_WRITES = 300;
+/** Lives in which a scenario had no kill point that was not reached before, after which it is believed to have none. */
+const ENOUGH_MISSES = 2;
+/** Now and then a scenario that is believed to have none is looked at again. */
+const SECOND_LOOK_SHARE = 0.1;
 
-/** All kill points that were ever passed, and how often a device was killed at each. */
-export class KillPointCatalogue {
-  readonly #points = new Map<string, { mostPassed: number; kills: number }>();
+/** Kill points to pass over at most, where devices that run side by side shall not all die at the same one. */
+const NEAR = 4;
+/** A search that passed over more has not shown that there are none. */
+export const isThorough = (kill: Kill): boolean => kill.at === 'unreached' && kill.skip < NEAR;
 
-  constructor(known: Readonly<Record<string, { mostPassed: number; kills: number }>> = {}) {
-    for (const [point, counts] of Object.entries(known)) this.#points.set(point, { ...counts });
-  }
-
-  notePassed(passed: Readonly<Record<string, number>>): void {
-    for (const [point, times] of Object.entries(passed)) {
-      const known = this.#points.get(point);
-      if (known) known.mostPassed = Math.max(known.mostPassed, times);
-      else this.#points.set(point, { mostPassed: times, kills: 0 });
-    }
-  }
-  noteKill(point: string): void {
-    const known = this.#points.get(point);
-    if (known) known.kills += 1;
-    else this.#points.set(point, { mostPassed: 1, kills: 1 });
-  }
-
-  /** Distinct points at which a device was killed. */
-  get reached(): number {
-    return [...this.#points.values()].filter(({ kills }) => kills > 0).length;
-  }
-  get known(): number {
-    return this.#points.size;
-  }
-  toJSON(): Record<string, { mostPassed: number; kills: number }> {
-    return Object.fromEntries(this.#points);
-  }
-
-  /** One of the least killed points of a scenario; nobody is killed where no point is known yet. */
-  choose(scenario: Scenario, random: SeededRandom): Kill {
-    const candidates = [...this.#points].filter(([point]) => scenarioOfRole(roleOf(point)) === scenario);
-    const fewest = Math.min(...candidates.map(([, { kills }]) => kills));
-    const rarest = candidates.filter(([, { kills }]) => kills === fewest);
-    const chosen = rarest[random.nextInt(Math.max(1, rarest.length))];
-    if (!chosen) return { at: 'none' };
-    const [point, { mostPassed }] = chosen;
-    return { at: 'point', point, occurrence: 1 + random.nextInt(mostPassed) };
-  }
-  /** A scenario that has points where nobody was killed yet. */
-  neglected(random: SeededRandom): Scenario | undefined {
-    const scenarios = [...this.#points]
-      .filter(([, { kills }]) => kills === 0)
-      .map(([point]) => scenarioOfRole(roleOf(point)))
-      .filter((scenario) => scenario !== undefined && scenario !== 'first') as Scenario[];
-    return scenarios.length === 0 ? undefined : scenarios[random.nextInt(scenarios.length)];
-  }
-}
-
-const roleOf = (point: string): string => point.split(' | ')[2] ?? '';
-const OTHERS = (Object.keys(SCENARIOS) as Scenario[]).filter((name) => name !== 'first');
+const OTHERS = SCENARIO_NAMES.filter((name) => name !== 'first');
 
 export interface DecisionFacts {
   readonly isFirstLife: boolean;
   readonly mayCorrupt: boolean;
 }
 
-/** Chooses what happens in the next life of a device. */
+/** Chooses what happens in the next life of a device: kill points that nobody was killed at come first, then the least killed moments. */
 export function decideLife(catalogue: KillPointCatalogue, random: SeededRandom, facts: DecisionFacts): LifeDecision {
   const scenario = facts.isFirstLife ? 'first' : chooseScenario(catalogue, random);
-  const kill = chooseKill(scenario, catalogue, random);
+  const sparesCheck = !facts.isFirstLife && random.next() >= DISTURBED_SHARE;
+  const kill = chooseKill({ scenario, sparesCheck }, catalogue, random);
   const corrupts = facts.mayCorrupt && random.next() < CORRUPTION_SHARE;
   return {
     scenario,
     kill,
+    sparesCheck,
     carriesOn: random.next() < 0.5,
     ...(corrupts ? { corruptionSeed: random.nextInt(2 ** 31) } : {}),
   };
 }
 
-function chooseKill(scenario: Scenario, catalogue: KillPointCatalogue, random: SeededRandom): Kill {
-  const lot = random.next();
-  if (lot < RANDOM_MOMENT_SHARE) return { at: 'moment', afterMs: Math.round(random.next() * LIFE_MS) };
-  if (lot < RANDOM_MOMENT_SHARE + RESTART_SHARE) return { at: 'write', occurrence: 1 + random.nextInt(RESTART_WRITES) };
-  return catalogue.choose(scenario, random);
-}
-
 function chooseScenario(catalogue: KillPointCatalogue, random: SeededRandom): Scenario {
-  const neglected = random.next() < 0.5 ? catalogue.neglected(random) : undefined;
-  return neglected ?? OTHERS[random.nextInt(OTHERS.length)] ?? 'upgrade';
+  const promising = OTHERS.filter((name) => catalogue.missesOf(name) < ENOUGH_MISSES);
+  const among = promising.length > 0 && random.next() > SECOND_LOOK_SHARE ? promising : OTHERS;
+  return among[random.nextInt(among.length)] ?? 'upgrade';
 }
 
-export function toKillPlan(kill: Kill): KillPlan | undefined {
-  if (kill.at === 'point') return { point: kill.point, occurrence: kill.occurrence };
-  return kill.at === 'write' ? { occurrence: kill.occurrence } : undefined;
+function chooseKill(
+  { scenario, sparesCheck }: Pick<LifeDecision, 'scenario' | 'sparesCheck'>,
+  catalogue: KillPointCatalogue,
+  random: SeededRandom,
+): Kill {
+  const lot = random.next();
+  if (lot < RANDOM_TIME_SHARE) return { at: 'time', afterMs: Math.round(random.next() * LIFE_MS) };
+  if (lot < RANDOM_TIME_SHARE + RANDOM_WRITE_SHARE) return { at: 'write', occurrence: 1 + random.nextInt(LIFE_WRITES) };
+  if (catalogue.missesOf(scenario) < ENOUGH_MISSES || random.next() < SECOND_LOOK_SHARE) {
+    const phase = random.next() < 0.5 ? 'before' : 'after';
+    return { at: 'unreached', reached: catalogue.reachedPoints(), skip: chooseSkip(random), phase };
+  }
+  const moment = catalogue.leastKilledMoment((of) => !sparesCheck || roleOf(of) === scenario, random);
+  return moment ?? { at: 'write', occurrence: 1 + random.nextInt(LIFE_WRITES) };
 }
+
+/** Now and then far into what was not reached: what comes late in a life is to be known early in a campaign. */
+const chooseSkip = (random: SeededRandom): number => random.nextInt(random.next() < 0.5 ? NEAR : 60);

@@ -1,6 +1,14 @@
 import { writeFileSync } from 'node:fs';
+import type { ModelName } from '@drover/shared/ids';
+import { AGENT_MODEL } from '@drover/shared/manifest';
 import type { Deployment } from '@drover/shared/protocol';
-import { TRIAL_MODEL, type PublishedRelease, type Publisher, type ReleaseKind } from '../releases/releases.js';
+import {
+  TRIAL_MODEL,
+  type Published,
+  type PublishedRelease,
+  type Publisher,
+  type ReleaseKind,
+} from '../releases/releases.js';
 import type { ReleaseServer, ServerFault } from '../releases/release-server.js';
 import type { LifeStep } from '../device/plan.js';
 import type { TrialDevice } from './trial-device.js';
@@ -10,10 +18,10 @@ export type ExpectedOutcome = 'committed' | 'fell-back' | 'refused';
 
 export interface PlannedStep {
   readonly step: LifeStep;
-  readonly counter?: number;
   /** Of the last order of the step; undefined where the step is none. */
+  readonly order?: { readonly epoch: number; readonly counter: number };
   readonly expected?: ExpectedOutcome;
-  readonly release?: PublishedRelease;
+  readonly release?: Published;
 }
 
 interface SceneryOptions {
@@ -25,8 +33,8 @@ interface SceneryOptions {
 }
 
 /**
- * What can happen to a model on a device, by the role that the release plays. `first` needs an empty device, all others one that serves. The names
- * are part of the names of kill points.
+ * What can happen on a device, by the role that a release plays. `first` needs an empty device, all others one that serves. The names are part of the
+ * names of moments.
  */
 export const SCENARIOS = {
   first: (scenery) => [order(scenery, 'first', publish(scenery))],
@@ -37,19 +45,34 @@ export const SCENARIOS = {
     order(scenery, 'tampered', publish(scenery, { kind: 'novel', fault: 'tampered' }), 'refused'),
   ],
   'cut off': (scenery) => [order(scenery, 'cut off', publish(scenery, { fault: 'cut' }))],
+  // The second takes most chunks from the first, and the others as deltas to it.
+  delta: (scenery) => [
+    order(scenery, 'delta', publish(scenery, { kind: 'indexed' })),
+    order(scenery, 'delta', publish(scenery, { kind: 'indexed' })),
+  ],
+  'delta cut off': (scenery) => [
+    order(scenery, 'delta cut off', publish(scenery, { kind: 'indexed', fault: 'cut' })),
+    order(scenery, 'delta cut off', publish(scenery, { kind: 'indexed', fault: 'cut' })),
+  ],
   'way back': (scenery) => wayBack(scenery),
   'runs already': (scenery) => [order(scenery, 'runs already', runningIn(scenery))],
   'superseded in fetching': (scenery) => [supersede(scenery, 'fetching')],
   'superseded in self-testing': (scenery) => [supersede(scenery, 'self-testing')],
   'superseded in probation': (scenery) => [supersede(scenery, 'probation')],
-  adaptation: (scenery) => [adapt(scenery), { step: { kind: 'drop-adaptation', role: 'adaptation dropped' } }],
+  adaptation: (scenery) => [adapt(scenery), { step: { kind: 'drop-adaptation', role: 'adaptation' } }],
+  // The owners of the repository replace a key: metadata that it signed is forgotten.
+  'key replaced': (scenery) => {
+    scenery.publisher.replaceOnlineKey();
+    return [order(scenery, 'key replaced', publish(scenery))];
+  },
+  recovery: (scenery) => [scenery.device.nextEpoch('recovery'), order(scenery, 'recovery', publish(scenery))],
+  renewal: () => [{ step: { kind: 'renew', role: 'renewal' } }],
+  agent: (scenery) => [orderAgent(scenery, 'agent', 'committed')],
+  'unreachable agent': (scenery) => [orderAgent(scenery, 'unreachable agent', 'fell-back')],
 } satisfies Record<string, (scenery: SceneryOptions) => PlannedStep[]>;
 
 export type Scenario = keyof typeof SCENARIOS;
-
-/** The scenario whose steps carry this role. */
-export const scenarioOfRole = (role: string): Scenario | undefined =>
-  role === 'adaptation dropped' ? 'adaptation' : (Object.keys(SCENARIOS) as Scenario[]).find((name) => name === role);
+export const SCENARIO_NAMES = Object.keys(SCENARIOS) as Scenario[];
 
 function publish(
   { device, publisher, server }: SceneryOptions,
@@ -68,14 +91,15 @@ function publish(
 function order(
   { publisher }: SceneryOptions,
   role: string,
-  release: PublishedRelease,
+  release: Published,
   expected: ExpectedOutcome = 'committed',
   change: Partial<Deployment> = {},
-): PlannedStep {
+): PlannedStep & { readonly step: Extract<LifeStep, { kind: 'order' }> } {
   const { deployment, bytes } = publisher.order(release.release, change);
+  const { deploymentId, epoch, counter, model } = deployment;
   return {
-    step: { kind: 'order', role, bytesBase64: bytes.toString('base64'), deploymentId: deployment.deploymentId },
-    counter: deployment.counter,
+    step: { kind: 'order', role, model, bytesBase64: bytes.toString('base64'), deploymentId },
+    order: { epoch, counter },
     expected,
     release,
   };
@@ -88,7 +112,7 @@ function wayBack(scenery: SceneryOptions): PlannedStep[] {
   scenery.server.offer(target);
   const expiresAt = Date.now() + 3_600_000;
   const downgrade = { from: newer.release, to: target.release, reason: 'trial', expiresAt, cohort: 'all' };
-  return [order(scenery, 'upgrade', newer), order(scenery, 'way back', target, 'committed', { downgrade })];
+  return [order(scenery, 'way back', newer), order(scenery, 'way back', target, 'committed', { downgrade })];
 }
 
 function runningIn({ running }: SceneryOptions): PublishedRelease {
@@ -97,15 +121,39 @@ function runningIn({ running }: SceneryOptions): PublishedRelease {
 }
 
 function supersede(scenery: SceneryOptions, inState: 'fetching' | 'self-testing' | 'probation'): PlannedStep {
-  const role = `superseded in ${inState}` as const;
+  const role = `superseded in ${inState}`;
   const first = order(scenery, role, publish(scenery));
   const second = order(scenery, role, publish(scenery));
-  if (first.step.kind !== 'order' || second.step.kind !== 'order') throw new Error('an order is a step of its own');
-  return { ...second, step: { kind: 'supersede', role, first: first.step, second: second.step, inState } };
+  const step = {
+    kind: 'supersede',
+    role,
+    model: TRIAL_MODEL,
+    first: first.step,
+    second: second.step,
+    inState,
+  } as const;
+  return { ...second, step };
 }
 
 function adapt({ device, publisher }: SceneryOptions): PlannedStep {
   const file = `${device.dataDir}.fine-tuned-${TRIAL_MODEL}.onnx`;
-  writeFileSync(file, publisher.adapted.bytes);
-  return { step: { kind: 'adapt', role: 'adaptation', file, digest: publisher.adapted.digest } };
+  const { bytes, digest } = publisher.pool.adapted;
+  writeFileSync(file, bytes);
+  return { step: { kind: 'adapt', role: 'adaptation', file, digest } };
+}
+
+/** The one that cannot reach anybody has to be taken back when its probation is over. */
+function orderAgent(scenery: SceneryOptions, role: string, expected: 'committed' | 'fell-back'): PlannedStep {
+  const { device, publisher, server } = scenery;
+  const published = publisher.publishAgent();
+  device.knowsAgent(published, expected === 'committed');
+  server.offer(published);
+  const probation = {
+    minMs: 10,
+    minRequests: 0,
+    maxMs: expected === 'committed' ? 30_000 : 60,
+    maxFailureShare: 0.1,
+    maxCrashes: 2,
+  };
+  return order(scenery, role, published, expected, { model: AGENT_MODEL satisfies ModelName, probation });
 }

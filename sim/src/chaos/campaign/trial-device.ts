@@ -2,28 +2,28 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Digest } from '@drover/shared/ids';
+import type { ModelName } from '@drover/shared/ids';
+import { AGENT_MODEL } from '@drover/shared/manifest';
 import { openReport, type StateBody } from '@drover/shared/protocol';
-import { publicKeyOf } from '@drover/shared/trust';
 import type { LifeEvent } from '../device/plan.js';
 import type { LifeRecord } from '../device/run-life.js';
+import type { ModelFile } from '../releases/model-pool.js';
 import {
   TRIAL_DEVICE,
   TRIAL_MODEL,
-  type ModelFile,
+  type Published,
   type PublishedRelease,
   type Publisher,
 } from '../releases/releases.js';
 import type { PlannedStep } from './scenarios.js';
+import { TrialAgent } from './trial-agent.js';
+import { TrialIdentity } from './trial-identity.js';
+import type { Found, Violation } from './violation.js';
 
-/** `bricked`: nothing serves, or it does not start. `lie`: what it reports is not so. `stuck`: an order does not get through. */
-export interface Violation {
-  readonly kind: 'bricked' | 'lie' | 'stuck';
-  readonly what: string;
-}
-
-export const ACCEPT_WITHIN_MS = 1_000;
+const ACCEPT_WITHIN_MS = 1_000;
 
 interface AcknowledgedOrder {
+  readonly epoch: number;
   readonly counter: number;
   readonly deploymentId: string;
 }
@@ -40,11 +40,14 @@ export class TrialDevice {
   readonly dataDir: string;
   readonly unhealthy: Digest[] = [];
   readonly #publisher: Publisher;
+  readonly #identity = new TrialIdentity();
+  readonly #agent = new TrialAgent();
   readonly #releases = new Map<Digest, PublishedRelease>();
   readonly #models: ReadonlyMap<Digest, ModelFile>;
   readonly #sequences = new Map<number, string>();
   #releaseNumber = 0;
-  #acknowledged: AcknowledgedOrder | undefined;
+  readonly #acknowledged = new Map<ModelName, AcknowledgedOrder>();
+  #recovery: { readonly epoch: number; readonly bytes: Buffer; isAcknowledged: boolean } | undefined;
   #committed: PublishedRelease | undefined;
   #previous: PublishedRelease | undefined;
   /** Since a file was damaged and until an order got through again. */
@@ -54,11 +57,16 @@ export class TrialDevice {
   constructor({ dataDir, publisher }: TrialDeviceOptions) {
     this.dataDir = dataDir;
     this.#publisher = publisher;
-    this.#models = new Map([...publisher.models, publisher.adapted].map((model) => [model.digest, model]));
+    const { plain, indexed, novel, adapted } = publisher.pool;
+    this.#models = new Map([...plain, ...indexed, novel, adapted].map((model) => [model.digest, model]));
   }
 
   get isDamaged(): boolean {
     return this.#isDamaged;
+  }
+  /** Releases of the agent that cannot reach the control plane. */
+  get unreachable(): readonly Digest[] {
+    return this.#agent.unreachable;
   }
   get hasCommitted(): boolean {
     return this.#committed !== undefined;
@@ -66,16 +74,36 @@ export class TrialDevice {
   nextReleaseNumber(): number {
     return this.#releaseNumber++;
   }
-  /** The order that the device owes after a restart. A damaged journal may lose it: the director then signs it anew (docs/protocol.md, section 4). */
-  owes(): AcknowledgedOrder | undefined {
-    return this.#isDamaged ? undefined : this.#acknowledged;
+  /** The orders that the device owes after a restart. A damaged journal may lose them: the director then signs anew (docs/protocol.md, section 4). */
+  owes(): PlannedStep[] {
+    if (this.#isDamaged) return [];
+    return [...this.#acknowledged].map(([model, owed]) => ({
+      step: { kind: 'carry-on', role: 'carried on', model, ...owed },
+    }));
+  }
+  /** What comes with each connection until the device has it. */
+  due(): PlannedStep[] {
+    const { epoch = 0, bytes, isAcknowledged = true } = this.#recovery ?? {};
+    if (!bytes || isAcknowledged) return [];
+    return [{ step: { kind: 'recover', role: 'recovery', epoch, bytesBase64: bytes.toString('base64') } }];
+  }
+  /** The owners open an epoch. */
+  nextEpoch(role: string): PlannedStep {
+    this.#recovery = { ...this.#publisher.recover(), isAcknowledged: false };
+    const { epoch, bytes } = this.#recovery;
+    return { step: { kind: 'recover', role, epoch, bytesBase64: bytes.toString('base64') } };
   }
   knows(published: PublishedRelease, isUnhealthy: boolean): void {
     this.#releases.set(published.release.digest, published);
     if (isUnhealthy) this.unhealthy.push(published.release.digest);
   }
+  knowsAgent(published: Published, isReachable: boolean): void {
+    this.#agent.knows(published, isReachable);
+  }
   /** The same releases are known of a copy of a device. */
   knowsAll(other: TrialDevice): void {
+    this.#agent.knowsAll(other.#agent);
+    this.#recovery = other.#recovery && { ...other.#recovery, isAcknowledged: false };
     for (const [digest, release] of other.#releases) this.#releases.set(digest, release);
     this.unhealthy.push(...other.unhealthy);
     this.#releaseNumber = other.#releaseNumber;
@@ -83,6 +111,7 @@ export class TrialDevice {
 
   /** A file was damaged while the device was off. It has to serve all the same if one of its releases is still whole. */
   wasDamaged(): void {
+    this.#agent.forget();
     this.#isDamaged = true;
     this.#mustServe = [this.#committed, this.#previous].some((release) => release && this.#isWhole(release));
   }
@@ -90,18 +119,31 @@ export class TrialDevice {
   judge(life: LifeRecord, planned: readonly PlannedStep[]): Violation[] {
     const violations: Violation[] = [];
     const found = (kind: Violation['kind'], what: string): void => void violations.push({ kind, what });
-    let state: ModelState | undefined;
+    let models: readonly ModelState[] | undefined;
     for (const event of life.events) {
       switch (event.event) {
+        case 'identified':
+        case 'renewed':
+          this.#identity.judge(event, found);
+          break;
+        case 'recovered':
+          if (this.#recovery?.epoch === event.epoch) this.#recovery.isAcknowledged = true;
+          break;
         case 'report':
-          state = this.#readReport(event.bytesBase64, found) ?? state;
+          models = this.#readReport(event.bytesBase64, found) ?? models;
           break;
         case 'acknowledged':
           this.#noteAcknowledged(event, planned, found);
           break;
         case 'examined':
-          this.#judgeState(event, state, found);
-          if (event.atStep > 0) this.#judgeOutcome(planned[event.atStep - 1], state, found);
+          if (!models) {
+            found('lie', 'the device reported no state');
+            break;
+          }
+          this.#judgeState(event, stateOf(models, TRIAL_MODEL), found);
+          this.#judgeAccepted(models, found);
+          this.#agent.judge(event, models, found);
+          if (event.atStep > 0) this.#judgeOutcome(planned[event.atStep - 1], models, found);
           break;
         case 'stuck':
           found('stuck', `step ${event.step} did not end; the update is in "${event.state}"`);
@@ -112,7 +154,7 @@ export class TrialDevice {
         case 'refused':
         case 'incident':
         case 'killed':
-        case 'points':
+        case 'passed':
         case 'ended':
           break;
       }
@@ -121,10 +163,9 @@ export class TrialDevice {
     return violations;
   }
 
-  #readReport(bytesBase64: string, found: Found): ModelState | undefined {
+  #readReport(bytesBase64: string, found: Found): readonly ModelState[] | undefined {
     const bytes = Buffer.from(bytesBase64, 'base64');
-    const keys = { threshold: 1, keys: [publicKeyOf(this.#publisher.deviceKey)] };
-    const report = openReport(bytes, TRIAL_DEVICE, keys);
+    const report = openReport(bytes, TRIAL_DEVICE, this.#identity.keys);
     const digest = createHash('sha256').update(bytes).digest('hex');
     const known = this.#sequences.get(report.sequence);
     // A device whose outbox was damaged may count anew (docs/protocol.md, section 5).
@@ -132,33 +173,24 @@ export class TrialDevice {
       found('lie', `two different reports have the sequence number ${report.sequence}`);
     }
     this.#sequences.set(report.sequence, digest);
-    if (report.kind !== 'state') return undefined;
-    return (
-      report.body.models.find(({ model }) => model === TRIAL_MODEL) ?? { model: TRIAL_MODEL, update: { state: 'idle' } }
-    );
+    return report.kind === 'state' ? report.body.models : undefined;
   }
 
   #noteAcknowledged({ deploymentId, tookMs }: Acknowledged, planned: readonly PlannedStep[], found: Found): void {
     if (tookMs > ACCEPT_WITHIN_MS) found('stuck', `an order was accepted only after ${Math.round(tookMs)} ms`);
-    for (const { step, counter } of planned) {
-      if (counter === undefined) continue;
-      if (step.kind === 'order' && step.deploymentId === deploymentId) {
-        this.#acknowledged = { counter, deploymentId };
-      } else if (step.kind === 'supersede') {
-        const { first, second } = step;
-        if (first.deploymentId === deploymentId) this.#acknowledged = { counter: counter - 1, deploymentId };
-        if (second.deploymentId === deploymentId) this.#acknowledged = { counter, deploymentId };
-      }
+    for (const { step, order } of planned) {
+      if (!order) continue;
+      const note = (counter: number): void =>
+        void this.#acknowledged.set('model' in step ? step.model : TRIAL_MODEL, { ...order, counter, deploymentId });
+      if (step.kind === 'order' && step.deploymentId === deploymentId) note(order.counter);
+      if (step.kind !== 'supersede') continue;
+      if (step.first.deploymentId === deploymentId) note(order.counter - 1);
+      if (step.second.deploymentId === deploymentId) note(order.counter);
     }
   }
 
   /** What the signed report says runs, against what the inference answered. */
-  #judgeState({ answer, error }: Examined, state: ModelState | undefined, found: Found): void {
-    if (!state) {
-      found('lie', 'the device reported no state');
-      return;
-    }
-    const { running, accepted } = state;
+  #judgeState({ answer, error }: Examined, { running, lastOutcome }: ModelState, found: Found): void {
     const expected = running && this.#models.get(running.loaded);
     if (running && !answer)
       found('lie', `it reports ${running.release.version} as running and answers: ${error ?? ''}`);
@@ -174,20 +206,26 @@ export class TrialDevice {
         );
     }
     if (!answer && this.#committed && this.#mustServe) found('bricked', `nothing serves: ${error ?? 'no answer'}`);
-    if (this.#acknowledged) {
-      const { counter } = this.#acknowledged;
-      if ((accepted?.counter ?? 0) < counter)
-        found('lie', `it acknowledged order ${counter} and now says that it accepted ${accepted?.counter ?? 'none'}`);
-    }
-    if (state.lastOutcome?.outcome === 'committed') this.#noteCommitted(state.lastOutcome.release.digest);
+    if (lastOutcome?.outcome === 'committed') this.#noteCommitted(lastOutcome.release.digest);
   }
 
-  #judgeOutcome(planned: PlannedStep | undefined, state: ModelState | undefined, found: Found): void {
-    if (planned?.expected === undefined || planned.step.kind === 'adapt' || planned.step.kind === 'drop-adaptation')
-      return;
+  /** What was acknowledged stays accepted, also where one file is damaged: journal and mirror stand for each other. */
+  #judgeAccepted(models: readonly ModelState[], found: Found): void {
+    for (const [model, { epoch, counter }] of this.#acknowledged) {
+      const { accepted } = stateOf(models, model);
+      const isThere = accepted && (accepted.epoch > epoch || (accepted.epoch === epoch && accepted.counter >= counter));
+      const said = accepted ? `${accepted.epoch}.${accepted.counter}` : 'none';
+      if (!isThere) found('lie', `it acknowledged order ${epoch}.${counter} and now says that it accepted ${said}`);
+    }
+  }
+
+  #judgeOutcome(planned: PlannedStep | undefined, models: readonly ModelState[], found: Found): void {
+    if (planned?.expected === undefined) return;
     const { step, expected } = planned;
+    const model = 'model' in step ? step.model : TRIAL_MODEL;
+    const state = stateOf(models, model);
     const deploymentId = lastOrderOf(step);
-    const outcome = state?.lastOutcome;
+    const outcome = state.lastOutcome;
     const ended = outcome?.deploymentId === deploymentId ? outcome : undefined;
     if (ended?.outcome !== expected) {
       const { code = '', what = '' } = ended?.error ?? {};
@@ -198,8 +236,9 @@ export class TrialDevice {
       return;
     }
     if (expected !== 'committed') return;
-    if (state?.running?.release.digest !== planned.release?.release.digest)
-      found('lie', `the order "${step.role}" was committed, and ${state?.running?.release.version ?? 'nothing'} runs`);
+    if (state.running?.release.digest !== planned.release?.release.digest)
+      found('lie', `the order "${step.role}" was committed, and ${state.running?.release.version ?? 'nothing'} runs`);
+    if (model === AGENT_MODEL) return;
     this.#isDamaged = false;
     this.#mustServe = true;
   }
@@ -225,7 +264,9 @@ function lastOrderOf(step: PlannedStep['step']): string | undefined {
   return step.kind === 'order' ? step.deploymentId : undefined;
 }
 
-type Found = (kind: Violation['kind'], what: string) => void;
+const stateOf = (models: readonly ModelState[], model: ModelName): ModelState =>
+  models.find((each) => each.model === model) ?? { model, update: { state: 'idle' } };
+
 type Acknowledged = Extract<LifeEvent, { event: 'acknowledged' }>;
 type Examined = Extract<LifeEvent, { event: 'examined' }>;
 

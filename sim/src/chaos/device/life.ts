@@ -1,15 +1,12 @@
-import { setTimeout as pause } from 'node:timers/promises';
-import { systemClock } from '@drover/agent/host';
-import { openOutbox } from '@drover/agent/link';
-import { InlineServing } from '@drover/agent/serve/inline';
-import { createUpdater, httpReleaseSource, type Serving, type Updater } from '@drover/agent/update';
-import type { StateBody } from '@drover/shared/protocol';
-import { bulkSigner } from '@drover/shared/trust';
+import { existsSync, readFileSync } from 'node:fs';
+import { renewCertificate } from '@drover/agent/identity';
+import type { ModelName } from '@drover/shared/ids';
+import { TrialLauncher } from './launched-device.js';
+import { identify, startAgent, type RunningAgent } from './running-agent.js';
 import type { DevicePlan, LifeEvent, LifeStep } from './plan.js';
 
 /** Longest time for an update of a few kilobytes, before the device counts as stuck. */
-const SETTLE_TIMEOUT_MS = 12_000;
-const LOOK_EVERY_MS = 2;
+const SETTLE_TIMEOUT_MS = 30_000;
 const REQUEST_EVERY_MS = 3;
 
 export interface LifeOptions {
@@ -19,156 +16,170 @@ export interface LifeOptions {
   /** Told before each step; 0 is the start. */
   readonly onStep: (index: number) => void;
   /** Asked for the name of the state in which a write happens. */
-  readonly onUpdater: (state: () => string) => void;
+  readonly onAgent: (stateOf: (model: ModelName) => string) => void;
 }
 
-/**
- * One life of a device: the real updater, store, journal, outbox and inference on a real data folder, from its start to the end of its steps. The
- * link is left out: what it would publish is told instead.
- */
-export async function live({ device, steps, emit, onStep, onUpdater }: LifeOptions): Promise<void> {
-  const { dataDir, deviceId, model, hardwareClass } = device;
-  const outbox = openOutbox({ dataDir, deviceId, signer: bulkSigner(device.deviceKey), clock: systemClock });
-  const inline = new InlineServing({
-    providers: ['cpu'],
-    hardwareClass,
-    clock: systemClock,
-    recorder: { record: () => undefined, label: () => undefined },
-    onIncident: tellIncident,
-  });
-  const serving = withUnhealthyReleases(inline, device.unhealthy);
-
-  function tellIncident(error: unknown): void {
-    emit({ event: 'incident', code: 'THROWN', what: error instanceof Error ? error.message : String(error) });
-  }
-
-  const updater: Updater = await createUpdater({
-    dataDir,
-    deviceId,
-    hardwareClass,
-    pinnedRoot: Buffer.from(device.pinnedRoot),
-    enrolled: { epoch: 1, director: device.director },
-    source: httpReleaseSource({ controlPlaneUrl: device.serverUrl, deviceId, credential: device.credential }),
-    serving,
-    clock: systemClock,
-    onTransition: (transition) => outbox.enqueue('transition', transition),
-    onRefusal: (refusal) => {
-      emit({ event: 'refused', code: refusal.error.code, what: refusal.error.what });
-      outbox.enqueue('refusal', refusal);
-    },
-    onIncident: (incident) => {
-      emit({ event: 'incident', code: incident.error.code, what: incident.error.what });
-      outbox.enqueue('incident', incident);
-    },
-    retry: { firstMs: 5, maxMs: 50, giveUpAfterMs: 10_000 },
-    diskFreeBytes: () => Promise.resolve(1024 ** 4),
-  });
-  const ofModel = (): StateBody['models'][number] | undefined => updater.state().find((each) => each.model === model);
-  onUpdater(() => ofModel()?.update.state ?? 'idle');
-
-  const infer = async (): Promise<readonly number[]> => {
-    const data = Float32Array.from(device.probe);
-    const inputs = { features: { datatype: 'FP32', shape: [1, data.length], data } } as const;
-    const { outputs } = await inline.infer({ model, requestId: 'probe', inputs });
-    return Array.from(outputs['probabilities']?.data ?? [], Number);
+/** One life of a device on a real data folder, from its start to the end of its steps. */
+export async function live({ device, steps, emit, onStep, onAgent }: LifeOptions): Promise<void> {
+  const { model, dataDir } = device;
+  const launcher = new TrialLauncher(dataDir);
+  const waiting = new Set<() => void>();
+  const changed = (): void => {
+    for (const look of [...waiting]) look();
   };
-  /** As a local application would: probation needs requests. */
-  const application = setInterval(() => {
-    if (inline.running(model)) infer().catch(tellIncident);
-  }, REQUEST_EVERY_MS);
+  let agent: RunningAgent | undefined;
+  let restarting = Promise.resolve();
+  let restarts = 0;
 
-  async function examine(atStep: number): Promise<void> {
-    outbox.enqueue('state', { agentVersion: '0.0.0', hardwareClass, attributes: {}, models: updater.state() });
-    for (let head = outbox.head(); head; head = outbox.head()) {
-      emit({ event: 'report', bytesBase64: Buffer.from(head.bytes).toString('base64') });
-      outbox.remove(head.sequence);
-    }
-    try {
-      emit({ event: 'examined', atStep, answer: await infer() });
-    } catch (error) {
-      emit({ event: 'examined', atStep, error: error instanceof Error ? error.message : String(error) });
-    }
+  /** It changes when the device starts another version of itself. */
+  function now(): RunningAgent {
+    if (!agent) throw new Error('no agent was started yet');
+    return agent;
   }
 
-  async function receive(bytesBase64: string, deploymentId: string): Promise<void> {
-    const startedMs = performance.now();
-    await updater.receive(Buffer.from(bytesBase64, 'base64'));
-    emit({ event: 'acknowledged', deploymentId, tookMs: performance.now() - startedMs });
+  onStep(0);
+  let who = await identify({ device, emit });
+
+  async function launch(): Promise<void> {
+    const slot = launcher.next();
+    const onRestart = (): void => {
+      restarts += 1;
+      // It is called from within a step of the updater, which has to end first.
+      restarting = restarting
+        .then(() => new Promise((resolve) => void setImmediate(resolve)))
+        .then(async () => {
+          await now().close();
+          launcher.ended(slot);
+          await launch();
+          restarts -= 1;
+          changed();
+        });
+    };
+    agent = await startAgent({ device, slot, emit, onChange: changed, onRestart }, who);
+    onAgent((of) => now().ofModel(of)?.update.state ?? 'idle');
+    await now()
+      .resume()
+      .catch((error: unknown) => {
+        // What it would have served, the agent that takes its place serves.
+        if (restarts === 0) throw error;
+      });
   }
 
-  async function until(holds: () => boolean, step: number): Promise<boolean> {
-    const startedMs = performance.now();
-    while (!holds()) {
-      if (performance.now() - startedMs > SETTLE_TIMEOUT_MS) {
-        emit({ event: 'stuck', step, state: ofModel()?.update.state ?? 'none' });
-        return false;
-      }
-      await pause(LOOK_EVERY_MS);
-    }
-    return true;
+  async function settled(): Promise<void> {
+    while (restarts > 0) await restarting;
   }
-  const hasEnded = (deploymentId: string) => (): boolean =>
-    ofModel()?.update.state === 'idle' && ofModel()?.lastOutcome?.deploymentId === deploymentId;
-  const isIdle = (): boolean => (ofModel()?.update.state ?? 'idle') === 'idle';
 
-  const acceptedCounter = (): number => ofModel()?.accepted?.counter ?? 0;
+  async function until(holds: () => boolean, step: number, about: ModelName): Promise<boolean> {
+    await settled();
+    if (holds()) return true;
+    return new Promise((resolve) => {
+      const end = (isSo: boolean): void => {
+        waiting.delete(look);
+        clearTimeout(timer);
+        resolve(isSo);
+      };
+      // A change is told before those who wait for its consequences have seen it.
+      const look = (): void =>
+        void setImmediate(() => {
+          if (restarts === 0 && holds()) end(true);
+        });
+      waiting.add(look);
+      const timer = setTimeout(() => {
+        emit({ event: 'stuck', step, state: now().ofModel(about)?.update.state ?? 'none' });
+        end(false);
+      }, SETTLE_TIMEOUT_MS);
+    });
+  }
+  const hasEnded = (of: ModelName, deploymentId: string) => (): boolean =>
+    now().ofModel(of)?.update.state === 'idle' && now().ofModel(of)?.lastOutcome?.deploymentId === deploymentId;
+  const isIdle = (of: ModelName) => (): boolean => (now().ofModel(of)?.update.state ?? 'idle') === 'idle';
+  function hasAcceptedLater({ model: of, epoch, counter }: Extract<LifeStep, { kind: 'carry-on' }>): boolean {
+    const accepted = now().ofModel(of)?.accepted ?? { epoch: 0, counter: 0 };
+    return accepted.epoch > epoch || (accepted.epoch === epoch && accepted.counter > counter);
+  }
+
+  async function receive({ bytesBase64, deploymentId }: { bytesBase64: string; deploymentId: string }): Promise<void> {
+    const startedMs = performance.now() - starvedMs();
+    await now().updater.receive(Buffer.from(bytesBase64, 'base64'));
+    emit({ event: 'acknowledged', deploymentId, tookMs: performance.now() - starvedMs() - startedMs });
+  }
 
   async function perform(step: LifeStep, index: number): Promise<void> {
+    await settled();
     switch (step.kind) {
       case 'order':
-        await receive(step.bytesBase64, step.deploymentId);
-        await until(hasEnded(step.deploymentId), index);
+        await receive(step);
+        await until(hasEnded(step.model, step.deploymentId), index, step.model);
         return;
-      case 'supersede':
-        await receive(step.first.bytesBase64, step.first.deploymentId);
-        await until(() => ofModel()?.update.state === step.inState || hasEnded(step.first.deploymentId)(), index);
-        await receive(step.second.bytesBase64, step.second.deploymentId);
-        await until(hasEnded(step.second.deploymentId), index);
+      case 'supersede': {
+        const { first, second, inState, model: of } = step;
+        await receive(first);
+        const isThere = (): boolean => now().ofModel(of)?.update.state === inState;
+        await until(() => isThere() || hasEnded(of, first.deploymentId)(), index, of);
+        await receive(second);
+        await until(hasEnded(of, second.deploymentId), index, of);
         return;
-      case 'carry-on':
-        await until(() => hasEnded(step.deploymentId)() || (isIdle() && acceptedCounter() > step.counter), index);
+      }
+      case 'carry-on': {
+        const { model: of, deploymentId } = step;
+        await until(() => hasEnded(of, deploymentId)() || (isIdle(of)() && hasAcceptedLater(step)), index, of);
         return;
+      }
       case 'adapt':
-        if (await until(isIdle, index))
-          await updater.activateAdaptation({ model, modelFile: step.file, digest: step.digest });
+        if (await until(isIdle(model), index, model))
+          await now().updater.activateAdaptation({ model, modelFile: step.file, digest: step.digest });
         return;
       case 'drop-adaptation':
-        if (await until(isIdle, index)) await updater.dropAdaptation(model);
+        if (await until(isIdle(model), index, model)) await now().updater.dropAdaptation(model);
         return;
+      case 'recover':
+        await now().updater.receive(Buffer.from(step.bytesBase64, 'base64'));
+        emit({ event: 'recovered', epoch: step.epoch });
+        return;
+      case 'renew': {
+        const { identity, deviceKey } = who;
+        const asking = { dataDir, identity, deviceKey, agentVersion: '1.0.0', nowMs: Date.now(), fetch };
+        who = { identity: await renewCertificate(asking), deviceKey };
+        emit({ event: 'renewed', certificate: who.identity.grant.identity.certificate });
+        return;
+      }
     }
   }
 
+  await launch();
+  /** As a local application would: probation needs requests. */
+  const application = setInterval(() => {
+    if (!now().serves()) return;
+    now()
+      .infer()
+      .catch((error: unknown) => {
+        emit({ event: 'incident', code: 'THROWN', what: error instanceof Error ? error.message : String(error) });
+      });
+  }, REQUEST_EVERY_MS);
   try {
-    onStep(0);
-    await updater.resume();
-    await examine(0);
+    await settled();
+    await now().examine(0);
     for (const [index, step] of steps.entries()) {
       onStep(index + 1);
       await perform(step, index + 1).catch((error: unknown) => {
         emit({ event: 'step-failed', step: index + 1, error: error instanceof Error ? error.message : String(error) });
       });
-      await examine(index + 1);
+      await settled();
+      await now().examine(index + 1);
     }
   } finally {
     clearInterval(application);
   }
-  await updater.close();
-  outbox.close();
-  await inline.close();
+  await now().close();
 }
 
-/** The one thing that is made up: a release that answers well in its self-test and badly afterwards. */
-function withUnhealthyReleases(serving: Serving, unhealthy: DevicePlan['unhealthy']): Serving {
-  return {
-    selfTest: (candidate, signal) => serving.selfTest(candidate, signal),
-    activate: (candidate, signal, replaced) => serving.activate(candidate, signal, replaced),
-    dropKept: (model) => serving.dropKept(model),
-    deactivate: (model) => serving.deactivate(model),
-    running: (model) => serving.running(model),
-    health(model) {
-      const health = serving.health(model);
-      const digest = serving.running(model)?.release.digest;
-      return digest !== undefined && unhealthy.includes(digest) ? { ...health, failures: health.requests } : health;
-    },
-  };
+/**
+ * For how long this process could have run and got no processor, in all (Linux, Documentation/scheduler/sched-stats.rst); 0 where the system does not
+ * say. A busy machine is no fault of the device.
+ */
+function starvedMs(): number {
+  if (!existsSync(SCHEDULER_STATISTICS)) return 0;
+  const [, waitedNs = '0'] = readFileSync(SCHEDULER_STATISTICS, 'utf8').split(' ');
+  return Number(waitedNs) / 1e6;
 }
+const SCHEDULER_STATISTICS = '/proc/self/schedstat';

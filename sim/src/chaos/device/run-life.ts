@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { bundledLife } from './bundle.js';
 import type { LifeEvent, LifePlan } from './plan.js';
 
 export interface LifeRecord {
@@ -29,14 +30,14 @@ const MAIN = join(
   '..',
   'dist/chaos/device/device-main.js',
 );
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 120_000;
 const MAX_COMPLAINTS = 8_000;
 
 /** Starts a process for one life of a device and reads what it tells until it is gone. */
 export async function runLife(plan: LifePlan, options: RunLifeOptions = {}): Promise<LifeRecord> {
   const planFile = `${plan.device.dataDir}.plan.json`;
   await writeFile(planFile, JSON.stringify(plan));
-  const words = [...(options.wrapper ?? []), process.execPath, MAIN, planFile];
+  const words = [...(options.wrapper ?? []), process.execPath, MAIN, planFile, await bundledLife()];
   const child = spawn(words[0] ?? process.execPath, words.slice(1), { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
   const events: LifeEvent[] = [];
   let complaints = '';

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { devNull } from 'node:os';
-import { codeSite } from './code-site.js';
+import { codeSite, type BundleSources } from './code-site.js';
 
 /** One persisted write of the product, at the moment before it begins or after it has ended. */
 export interface WritePoint {
@@ -36,12 +36,16 @@ const CALLBACK = ['write', 'writev', 'fsync', 'rename', 'unlink'];
  * Tells of every write that product code makes through `node:fs`, `node:fs/promises` or SQLite statements, from now on and in this thread. It takes
  * the place of the functions themselves, so nothing in the product can bypass it or has to know of it. Call it before product code is loaded.
  */
-export async function interposeWrites(sqliteResolvedFrom: string, onWrite: OnWrite): Promise<void> {
+export async function interposeWrites(
+  sqliteResolvedFrom: string,
+  onWrite: OnWrite,
+  sources?: BundleSources,
+): Promise<void> {
   const wrap = (owner: object, name: string, label: Label): void => {
     const original = Reflect.get(owner, name) as Method;
     Reflect.set(owner, name, function (this: unknown, ...args: unknown[]): unknown {
       const operation = label(this, args);
-      const place = operation === undefined ? undefined : codeSite(new Error().stack ?? '');
+      const place = operation === undefined ? undefined : codeSite(new Error().stack ?? '', sources);
       if (operation === undefined || place === undefined) return Reflect.apply(original, this, args);
       const site = `${operation} in ${place}`;
       const after = (): void => onWrite({ site, phase: 'after' });

@@ -10,9 +10,14 @@ interface OpenFile {
   offset: number;
 }
 
-/** Where a sync happens, by what it syncs: `fdatasync journal.db-wal`, `fsync releases`, `fsync incoming/#.partial`. */
+/** Where a sync happens, by what it syncs: `fdatasync journal.db-wal`, `fsync incoming/#.partial`, `fsync launcher/versions/@/FILES`. */
 const siteOf = (call: string, path: string): string =>
-  `${call} ${path.replace(/[0-9a-f]{64}/g, '#').replace(/[0-9a-f]{12}\.tmp$/, 'tmp') || '.'}`;
+  `${call} ${
+    path
+      .replace(/[0-9a-f]{64}/g, '#')
+      .replace(/\d+\.\d+\.\d+-[0-9a-f]{12}/, '@')
+      .replace(/\.[0-9a-f]{12}\.tmp$/, '.tmp') || '.'
+  }`;
 
 /** A view of the data folder before the traced life: take it before the life begins. */
 export const viewBefore = (dataDir: string): ReturnType<typeof readDisk> => readDisk(dataDir);

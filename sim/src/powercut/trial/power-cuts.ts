@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { seededRandom } from '@drover/shared/statistics';
-import type { Violation } from '../../chaos/campaign/trial-device.js';
-import { createPublisher } from '../../chaos/releases/releases.js';
+import type { Violation } from '../../chaos/campaign/violation.js';
+import { createModelPool } from '../../chaos/releases/model-pool.js';
 import { fingerprint, writeDisk } from '../disk/disk.js';
 import { legalStates, type LegalState } from '../disk/legal-states.js';
 import { recordUpdate, type RecordedScenario, type RecordedUpdate } from './recorded-update.js';
@@ -44,14 +44,14 @@ export interface CutTally {
 export async function cutPower(options: PowerCutOptions): Promise<CutTally> {
   const { scenarios, workFolder, signal } = options;
   const tally: CutTally = { states: 0, bricked: 0, lies: 0, stuck: 0, operations: 0, syncSites: new Set() };
-  const publisher = await createPublisher();
+  const pool = await createModelPool();
   const root = await mkdtemp(join(workFolder, 'drover-powercut-'));
   const judged = new StateProcess();
   const isOver = (): boolean => signal.aborted || tally.bricked + tally.lies + tally.stuck >= options.maxViolations;
   try {
     for (const scenario of scenarios) {
       if (isOver()) break;
-      const update = await recordUpdate(scenario, publisher, await mkdtemp(join(root, 'update-')));
+      const update = await recordUpdate(scenario, pool, await mkdtemp(join(root, 'update-')));
       try {
         const { operations } = update.recording;
         tally.operations += operations.length;
@@ -144,7 +144,7 @@ function traceOf({ recording }: RecordedUpdate, cut: number, events: readonly { 
     }
   });
   const told = events
-    .filter(({ event }) => event !== 'report' && event !== 'points')
+    .filter(({ event }) => event !== 'report' && event !== 'passed')
     .map((event) => `  ${JSON.stringify(event)}`);
   return [...operations, 'after the cut:', ...told];
 }

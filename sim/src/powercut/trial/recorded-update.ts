@@ -1,11 +1,15 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { lifePlan } from '../../chaos/campaign/life-plan.js';
 import { SCENARIOS, type PlannedStep, type Scenario } from '../../chaos/campaign/scenarios.js';
-import { TrialDevice, type Violation } from '../../chaos/campaign/trial-device.js';
+import { TrialDevice } from '../../chaos/campaign/trial-device.js';
+import type { Violation } from '../../chaos/campaign/violation.js';
+import { installAgent } from '../../chaos/device/launched-device.js';
 import type { LifeEvent, LifePlan } from '../../chaos/device/plan.js';
 import { runLife, type LifeRecord } from '../../chaos/device/run-life.js';
-import { startReleaseServer, TRIAL_CREDENTIAL, type ReleaseServer } from '../../chaos/releases/release-server.js';
-import { HARDWARE_CLASS, TRIAL_DEVICE, TRIAL_MODEL, type Publisher } from '../../chaos/releases/releases.js';
+import type { ModelPool } from '../../chaos/releases/model-pool.js';
+import { startReleaseServer } from '../../chaos/releases/release-server.js';
+import { createPublisher, type PublishedRelease } from '../../chaos/releases/releases.js';
 import type { Recording } from '../disk/operation.js';
 import { recordingOf, viewBefore } from '../trace/recording.js';
 import { parseTrace, straceCommand } from '../trace/system-call.js';
@@ -14,7 +18,7 @@ import { parseTrace, straceCommand } from '../trace/system-call.js';
 const EVENTS = 3;
 
 /** What is cut: `first` on an empty device, the others on one that has two releases. */
-export type RecordedScenario = Exclude<Scenario, 'adaptation'>;
+export type RecordedScenario = Scenario;
 
 /** An update that was carried out once under the eyes of strace; what may be left of it after a cut can be judged as often as needed. */
 export interface RecordedUpdate {
@@ -28,21 +32,23 @@ export interface RecordedUpdate {
 /** @param folder empty; holds the device and the trace */
 export async function recordUpdate(
   scenario: RecordedScenario,
-  publisher: Publisher,
+  pool: ModelPool,
   folder: string,
 ): Promise<RecordedUpdate> {
+  const publisher = createPublisher(pool);
   const server = await startReleaseServer(publisher);
   const dataDir = join(folder, 'device');
   await mkdir(dataDir);
+  installAgent(dataDir);
   const device = new TrialDevice({ dataDir, publisher });
   const scenery = { device, publisher, server };
   const isFirst = scenario === 'first';
   const before: PlannedStep[] = isFirst ? [] : [...SCENARIOS.first(scenery), ...SCENARIOS.upgrade(scenery)];
-  const setup = isFirst ? undefined : await runLife(planOf(device, before, server, publisher));
+  const setup = isFirst ? undefined : await runLife(lifePlan(device, before, { publisher, server }));
   const view = viewBefore(dataDir);
-  const planned = SCENARIOS[scenario]({ ...scenery, running: before.at(-1)?.release });
+  const planned = SCENARIOS[scenario]({ ...scenery, running: before.at(-1)?.release as PublishedRelease | undefined });
   const traceFile = join(folder, 'trace');
-  const traced = await runLife(planOf(device, planned, server, publisher), { wrapper: straceCommand(traceFile) });
+  const traced = await runLife(lifePlan(device, planned, { publisher, server }), { wrapper: straceCommand(traceFile) });
   if (traced.ending !== 'ended') throw new Error(`The recorded life ${traced.ending}. ${traced.complaints}`);
   const recording = recordingOf(parseTrace(await readFile(traceFile, 'utf8')), dataDir, view, EVENTS);
   const next = SCENARIOS.upgrade(scenery);
@@ -60,36 +66,11 @@ export async function recordUpdate(
     scenario,
     recording,
     trialOn(place, cut) {
+      installAgent(place);
       const known = deviceAt(place, cut);
-      const owed = known.owes();
-      const owing: PlannedStep[] = owed ? [{ step: { kind: 'carry-on', role: 'carried on', ...owed } }] : [];
-      const steps = [...owing, ...next];
-      return { plan: planOf(known, steps, server, publisher), judge: (life) => known.judge(life, steps) };
+      const steps = [...known.due(), ...known.owes(), ...next];
+      return { plan: lifePlan(known, steps, { publisher, server }), judge: (life) => known.judge(life, steps) };
     },
     close: () => server.close(),
-  };
-}
-
-function planOf(
-  { dataDir, unhealthy }: TrialDevice,
-  planned: readonly PlannedStep[],
-  server: ReleaseServer,
-  { pinnedRoot, director, deviceKey, probe }: Publisher,
-): LifePlan {
-  return {
-    device: {
-      dataDir,
-      serverUrl: server.url,
-      credential: TRIAL_CREDENTIAL,
-      deviceId: TRIAL_DEVICE,
-      model: TRIAL_MODEL,
-      hardwareClass: HARDWARE_CLASS,
-      pinnedRoot,
-      director,
-      deviceKey,
-      probe,
-      unhealthy,
-    },
-    steps: planned.map(({ step }) => step),
   };
 }

@@ -1,0 +1,68 @@
+import type { SeededRandom } from '@drover/shared/statistics';
+import { killPointOf, type KillPlace } from '../device/plan.js';
+import type { Scenario } from './scenarios.js';
+
+/** What is known of a moment: a kill point, before or after its write, for one kind of release. */
+interface Moment {
+  /** Most often in one life. */
+  mostPassed: number;
+  kills: number;
+}
+
+export interface CatalogueJson {
+  readonly moments: Readonly<Record<string, Moment>>;
+  readonly misses: Readonly<Partial<Record<Scenario, number>>>;
+}
+
+/** All moments that were ever passed, and how often a device was killed at each. */
+export class KillPointCatalogue {
+  readonly #moments: Map<string, Moment>;
+  readonly #misses: Map<Scenario, number>;
+
+  constructor({ moments, misses }: CatalogueJson = { moments: {}, misses: {} }) {
+    this.#moments = new Map(Object.entries(moments).map(([name, counts]) => [name, { ...counts }]));
+    this.#misses = new Map(Object.entries(misses) as [Scenario, number][]);
+  }
+
+  notePassed(passed: Readonly<Record<string, number>>): void {
+    for (const [name, times] of Object.entries(passed)) {
+      const known = this.#moments.get(name);
+      if (known) known.mostPassed = Math.max(known.mostPassed, times);
+      else this.#moments.set(name, { mostPassed: times, kills: 0 });
+    }
+  }
+  noteKill(name: string): void {
+    const known = this.#moments.get(name) ?? { mostPassed: 1, kills: 0 };
+    this.#moments.set(name, { ...known, kills: known.kills + 1 });
+  }
+  /** Whether a life that looked for an unreached kill point has met one. */
+  noteSearch(scenario: Scenario, hasMet: boolean): void {
+    this.#misses.set(scenario, hasMet ? 0 : this.missesOf(scenario) + 1);
+  }
+  missesOf(scenario: Scenario): number {
+    return this.#misses.get(scenario) ?? 0;
+  }
+
+  /** Kill points at which a device was killed at least once. */
+  reachedPoints(): string[] {
+    const killed = [...this.#moments].filter(([, { kills }]) => kills > 0);
+    return [...new Set(killed.map(([name]) => killPointOf(name)))];
+  }
+  /** Kill points that were passed, and nobody was killed there. */
+  unreachedPoints(): string[] {
+    const reached = new Set(this.reachedPoints());
+    return [...new Set([...this.#moments.keys()].map(killPointOf))].filter((point) => !reached.has(point));
+  }
+  leastKilledMoment(isCandidate: (moment: string) => boolean, random: SeededRandom): KillPlace | undefined {
+    const candidates = [...this.#moments].filter(([name]) => isCandidate(name));
+    const fewest = candidates.reduce((least, [, { kills }]) => Math.min(least, kills), Infinity);
+    const rarest = candidates.filter(([, { kills }]) => kills === fewest);
+    const chosen = rarest[random.nextInt(Math.max(1, rarest.length))];
+    if (!chosen) return undefined;
+    const [moment, { mostPassed }] = chosen;
+    return { at: 'moment', moment, occurrence: 1 + random.nextInt(mostPassed) };
+  }
+  toJSON(): CatalogueJson {
+    return { moments: Object.fromEntries(this.#moments), misses: Object.fromEntries(this.#misses) };
+  }
+}
