@@ -13,6 +13,7 @@ import { enrolBenchDevice, openBenchDevice, type BenchDevice } from './delivery/
 import { countingProxy } from './delivery/counting-proxy.js';
 import { entropyShare } from './delivery/entropy.js';
 import { idleMonth } from './delivery/idle-month.js';
+import { measureMetadata } from './delivery/metadata.js';
 import { encodeNetwork, fineTunedByAdam, freshNetwork, scaled, withNewHead } from './delivery/payload.js';
 import { upload } from './delivery/publisher.js';
 import { measureReverts } from './delivery/reverts.js';
@@ -94,6 +95,7 @@ export default async function delivery({ seed, quick, signal, progress }: Bench)
     });
     progress('forced health failures');
     const reverts = await measureReverts({ folder, reverts: size.reverts, crashes: size.crashes, signal });
+    const metadata = await measureMetadata(operator, credential, signal);
     const idle = idleMonth();
     return {
       headOnlyRatio: headOnly.ratio,
@@ -108,8 +110,8 @@ export default async function delivery({ seed, quick, signal, progress }: Bench)
       verifyVsCopyRatio: writing.ratio,
       applyPeakMiB: applied.peakMiB - applied.idleMiB,
       applyLagP99Ms: applied.lagP99Ms,
-      metadataColdBytes: null,
-      metadataSteadyBytes: null,
+      metadataColdBytes: metadata.coldBytes,
+      metadataSteadyBytes: metadata.steadyBytes,
       revertP99Ms: reverts.revertP99Ms,
       revertCrashP99Ms: reverts.revertCrashP99Ms,
       idleMiBPerMonth: idle.idleMiBPerMonth,
@@ -121,6 +123,7 @@ export default async function delivery({ seed, quick, signal, progress }: Bench)
         writing,
         applied,
         reverts,
+        metadata: metadata.raw,
         idle: idle.raw,
         /** Of one, five and fifteen minutes: more than the cores have makes all times longer. */
         loadAverage: loadavg(),
