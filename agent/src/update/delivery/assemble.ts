@@ -29,7 +29,7 @@ const SYNC_EVERY_BYTES = 8 * 1024 ** 2;
 
 /**
  * Writes the pieces to the partial file, in the order of the file. Nothing is written that does not have the hash that the index states (docs/protocol.md,
- * section 10, step 6), so the partial file is always the beginning of the file. Holds two chunks and two frames in memory.
+ * section 10, step 6), so the partial file is always the beginning of the file. Holds four chunks and two frames in memory.
  *
  * @throws UpdateError FETCH_*; HostError HOST_DISK_FULL
  */
@@ -42,10 +42,12 @@ export async function assemble(pieces: readonly Piece[], options: AssemblyOption
   let writing: Promise<void> = Promise.resolve();
   let syncing: Promise<void> = Promise.resolve();
   try {
-    for (const piece of pieces) {
+    for (const [position, piece] of pieces.entries()) {
       signal.throwIfAborted();
+      const next = pieces[position + 1];
+      if (next?.kind === 'copy') local.readAhead(next.from, next.offset, next.chunk.bytes);
       const content = await contentOf(piece, ends.get(piece) ?? 0, local, options);
-      // One chunk is written while the next one is read and checked; the disk works on earlier ones meanwhile.
+      // One chunk is written while the next one is checked and the one after it is read; the disk works on earlier ones meanwhile.
       await writing;
       passWrite('chunk');
       writing = writeAt(target, content, piece.chunk.offset, file).then(() => onChunk(piece.chunk));
@@ -53,7 +55,7 @@ export async function assemble(pieces: readonly Piece[], options: AssemblyOption
       unsynced += content.length;
       if (unsynced < SYNC_EVERY_BYTES) continue;
       unsynced = 0;
-      await Promise.all([writing, syncing]);
+      await syncing;
       passWrite('sync');
       syncing = synced(target, file);
       syncing.catch(() => undefined);
@@ -140,29 +142,50 @@ async function decoded(
 const hasHash = (content: Uint8Array, { hex }: Chunk): boolean =>
   createHash('sha256').update(content).digest('hex') === hex;
 
-/** Reads parts of whole files; keeps them open. Takes turns with two buffers: what one holds may still be on its way to the disk. */
+/**
+ * Reads parts of whole files; keeps them open. Buffers take turns: what one holds may still be on its way to the disk while the next one is checked, another
+ * is a base, and another is read ahead.
+ */
 class LocalReader {
   readonly #pathOf: (digest: Digest) => string;
-  readonly #open = new Map<Digest, FileHandle | undefined>();
-  #buffer = Buffer.alloc(0);
-  #other = Buffer.alloc(0);
+  readonly #open = new Map<Digest, Promise<FileHandle | undefined>>();
+  readonly #buffers = Array.from({ length: 4 }, () => Buffer.alloc(0));
+  #turn = 0;
+  #ahead: { readonly key: string; readonly content: Promise<Uint8Array | undefined> } | undefined;
 
   constructor(pathOf: (digest: Digest) => string) {
     this.#pathOf = pathOf;
   }
 
-  /** A view that holds until the call after the next; undefined when the file does not have these bytes. */
-  async read(digest: Digest, offset: number, bytes: number): Promise<Uint8Array | undefined> {
-    if (!this.#open.has(digest)) this.#open.set(digest, await openIfThere(this.#pathOf(digest)));
-    const handle = this.#open.get(digest);
+  /** Begins with what `read` is going to ask for. */
+  readAhead(digest: Digest, offset: number, bytes: number): void {
+    const content = this.#start(digest, offset, bytes);
+    content.catch(() => undefined);
+    this.#ahead = { key: `${digest}:${offset}:${bytes}`, content };
+  }
+
+  /** A view that holds until two more were read; undefined when the file does not have these bytes. */
+  read(digest: Digest, offset: number, bytes: number): Promise<Uint8Array | undefined> {
+    if (this.#ahead?.key !== `${digest}:${offset}:${bytes}`) return this.#start(digest, offset, bytes);
+    const { content } = this.#ahead;
+    this.#ahead = undefined;
+    return content;
+  }
+
+  async #start(digest: Digest, offset: number, bytes: number): Promise<Uint8Array | undefined> {
+    const turn = this.#turn++ % this.#buffers.length;
+    const opened = this.#open.get(digest) ?? openIfThere(this.#pathOf(digest));
+    this.#open.set(digest, opened);
+    const handle = await opened;
     if (!handle) return undefined;
-    [this.#buffer, this.#other] = [this.#other, this.#buffer];
-    if (this.#buffer.length < bytes) this.#buffer = Buffer.allocUnsafeSlow(bytes);
-    return readAt(handle, offset, this.#buffer.subarray(0, bytes));
+    let buffer = this.#buffers[turn];
+    if (!buffer || buffer.length < bytes) this.#buffers[turn] = buffer = Buffer.allocUnsafeSlow(bytes);
+    return readAt(handle, offset, buffer.subarray(0, bytes));
   }
 
   async close(): Promise<void> {
-    for (const handle of this.#open.values()) await handle?.close();
+    await this.#ahead?.content.catch(() => undefined);
+    for (const opened of this.#open.values()) await (await opened)?.close();
     this.#open.clear();
   }
 }
