@@ -153,7 +153,6 @@ async function checkMirror(url: string, channel: Channel): Promise<Check> {
     const response = await channel.fetch(`${url.replace(/\/+$/, '')}/api/v1/device/metadata/timestamp.json`, {
       signal: AbortSignal.timeout(NETWORK_TIMEOUT_MS),
     });
-    await response.arrayBuffer();
     if (response.ok) return ok('mirror', `${url} answers`);
     return failed('mirror', `${url} answered ${response.status}. See its log, and docs/operations.md.`);
   } catch (error) {
@@ -164,7 +163,7 @@ async function checkMirror(url: string, channel: Channel): Promise<Check> {
   }
 }
 
-/** undici says only "fetch failed"; the reason is its cause. */
+/** Node's `fetch` says only "fetch failed"; the reason is its cause. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error && error.cause.message !== '' ? error.cause.message : error.message;

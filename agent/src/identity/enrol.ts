@@ -3,7 +3,7 @@ import type { DeviceId } from '@drover/shared/ids';
 import { EnrolmentGrant, parseClaimToken, signEnrolment } from '@drover/shared/protocol';
 import { occasionalSigner, parseKeySet, publicKeyOf } from '@drover/shared/trust';
 import { BUILD_FLOOR_MS, timeToJudgeBy, type Clock } from '../host/index.js';
-import { createChannel, isSecure } from '../link/index.js';
+import { createChannel, isSecure, type HttpFetch } from '../link/index.js';
 import { loadOrCreateDeviceKey } from './device-key.js';
 import { IdentityError } from './errors.js';
 import { exchange } from './exchange.js';
@@ -26,7 +26,7 @@ export interface EnrolOptions {
   readonly clock: Pick<Clock, 'now'>;
   readonly network?: Network;
   /** In place of connections by `network`. */
-  readonly fetch?: typeof fetch;
+  readonly fetch?: HttpFetch;
 }
 
 const NO_PROXY: Network = { proxy: { exceptions: [] } };

@@ -1,5 +1,6 @@
 import { Type, type Static, type TSchema } from 'typebox';
 import { formatProblems, validate } from '@drover/shared/validation';
+import type { HttpAnswer, HttpFetch } from '../link/index.js';
 import { IdentityError } from './errors.js';
 
 /** One small JSON document to the control plane, or none, and one back. */
@@ -8,7 +9,7 @@ export interface Exchange<Schema extends TSchema> {
   /** Absent: GET. */
   readonly body?: Uint8Array;
   readonly answer: Schema;
-  readonly fetch: typeof fetch;
+  readonly fetch: HttpFetch;
 }
 
 const TIMEOUT_MS = 30_000;
@@ -79,10 +80,10 @@ function parseJson(text: string, url: string): unknown {
   }
 }
 
-async function readBounded(response: Response, url: string): Promise<string> {
+async function readBounded(response: HttpAnswer, url: string): Promise<string> {
   const parts: Uint8Array[] = [];
   let bytes = 0;
-  for await (const part of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+  for await (const part of response.body ?? []) {
     bytes += part.length;
     if (bytes > MAX_ANSWER_BYTES) throw invalidAnswer(url, `it exceeds ${MAX_ANSWER_BYTES} bytes`);
     parts.push(part);
@@ -90,7 +91,7 @@ async function readBounded(response: Response, url: string): Promise<string> {
   return Buffer.concat(parts).toString('utf8');
 }
 
-/** undici says only "fetch failed"; the reason is its cause. Our own errors speak for themselves. */
+/** Node's `fetch` says only "fetch failed"; the reason is its cause. Our own errors speak for themselves. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { message } =

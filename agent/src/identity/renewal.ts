@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { DeviceCertificate, signRenewal } from '@drover/shared/protocol';
 import { occasionalSigner, type KeyPair } from '@drover/shared/trust';
+import type { HttpFetch } from '../link/index.js';
 import { IdentityError } from './errors.js';
 import { exchange, invalidAnswer } from './exchange.js';
 import { saveIdentity, type Identity } from './identity.js';
@@ -11,7 +12,7 @@ export interface RenewalOptions {
   readonly deviceKey: KeyPair;
   readonly agentVersion: string;
   readonly nowMs: number;
-  readonly fetch: typeof fetch;
+  readonly fetch: HttpFetch;
 }
 
 const Status = Type.Object({ renewalDue: Type.Boolean(), authorities: Type.Array(Type.String(), { maxItems: 100 }) });

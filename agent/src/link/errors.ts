@@ -11,6 +11,7 @@ export const LINK_CODES = {
   LINK_SERVER_NAME_WRONG: { fault: 'peer', retryable: false },
   LINK_CERTIFICATE_REFUSED: { fault: 'peer', retryable: true },
   LINK_TLS_FAILED: { fault: 'peer', retryable: true },
+  LINK_ANSWER_UNREADABLE: { fault: 'peer', retryable: true },
   LINK_LOST: { fault: 'environment', retryable: true },
   OUTBOX_OVERFLOW: { fault: 'environment', retryable: true },
   OUTBOX_REPORT_TOO_LARGE: { fault: 'bug', retryable: false },

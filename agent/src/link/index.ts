@@ -5,9 +5,12 @@ export {
   createChannel,
   isSecure,
   proxyFor,
+  readBody,
   withoutCredentials,
   type Channel,
   type ClientCertificate,
+  type HttpAnswer,
+  type HttpFetch,
   type ProxySettings,
   type ServerTrust,
 } from './channel/index.js';

@@ -1,3 +1,4 @@
+import type { HttpFetch } from '../link/index.js';
 import { backoffMs, type Clock } from '../host/index.js';
 import { httpReleaseSource } from '../update/fetch.js';
 import type { SourceCode, SourceError } from './errors.js';
@@ -7,7 +8,7 @@ export interface MirrorOptions {
   /** Where it has the paths of docs/protocol.md, sections 8 and 10; without a trailing slash. */
   readonly url: string;
   readonly minBytesPerSecond: number;
-  readonly fetch: typeof fetch;
+  readonly fetch: HttpFetch;
   readonly clock: Pick<Clock, 'monotonic'>;
   readonly onFailed: (error: SourceError) => void;
   readonly graceMs?: number;

@@ -1,5 +1,6 @@
 import { CodedError } from '@drover/shared/coded-error';
 import type { KeyPair } from '@drover/shared/trust';
+import type { HttpFetch } from '../link/index.js';
 import type { Clock } from '../host/index.js';
 import { isRenewalDue, renewCertificate, type Identity } from '../identity/index.js';
 import { isSecure } from '../link/index.js';
@@ -11,7 +12,7 @@ export interface CertificateKeeperOptions {
   readonly deviceKey: KeyPair;
   readonly agentVersion: string;
   readonly clock: Pick<Clock, 'now' | 'monotonic'>;
-  readonly fetch: typeof fetch;
+  readonly fetch: HttpFetch;
   readonly log: Log;
   /** A new certificate is stored: connections should be made anew with it. */
   readonly onRenewed: () => void;

@@ -1,3 +1,4 @@
+import type { HttpFetch } from '../link/index.js';
 import { createSourceChain, openMirror, type MirrorStatus, type Origin } from '../sources/index.js';
 import type { AgentConfig } from '../config/index.js';
 import type { Clock } from '../host/index.js';
@@ -8,7 +9,7 @@ export interface ReleaseSourcesOptions {
   readonly controlPlane: ReleaseSource;
   /** What people brought here on a stick. */
   readonly bundles: () => readonly Origin[];
-  readonly fetch: typeof fetch;
+  readonly fetch: HttpFetch;
   readonly clock: Clock;
   /** A mirror was passed over, for a reason that is new. */
   readonly onProblem: (error: unknown) => void;

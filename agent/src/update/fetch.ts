@@ -3,6 +3,7 @@ import { Value } from 'typebox/value';
 import { digestHex, type DeviceId, type Digest } from '@drover/shared/ids';
 import { MAX_MANIFEST_BYTES } from '@drover/shared/manifest';
 import type { MetadataFetcher } from '@drover/shared/trust/tuf';
+import { LinkError, readBody, type HttpAnswer, type HttpFetch } from '../link/index.js';
 import { UpdateError } from './errors.js';
 
 /** Where releases come from. Nothing that it gives is believed before it was checked. */
@@ -61,7 +62,7 @@ export interface HttpSourceOptions {
   readonly credential?: string | undefined;
   /** Longest silence of the server, before the answer and within it. Real time, whatever clock the device keeps: it bounds real sockets. */
   readonly idleTimeoutMs?: number;
-  readonly fetch?: typeof fetch;
+  readonly fetch?: HttpFetch;
 }
 
 const ServerError = Type.Object({ error: Type.Object({ code: Type.String(), what: Type.String() }) });
@@ -90,7 +91,8 @@ export function httpReleaseSource(options: HttpSourceOptions): ReleaseSource {
       });
       if (!response.ok) throw await toHttpError(response, url);
       let skipBytes = bytesToSkip(response, Number(/^bytes=(\d+)-/.exec(headers['range'] ?? '')?.[1] ?? 0), url);
-      for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+      const body: AsyncIterable<Uint8Array> | Iterable<Uint8Array> = response.body ?? [];
+      for await (const chunk of body) {
         timer.refresh();
         if (chunk.length > skipBytes) yield chunk.subarray(skipBytes);
         skipBytes = Math.max(0, skipBytes - chunk.length);
@@ -155,7 +157,7 @@ export function httpReleaseSource(options: HttpSourceOptions): ReleaseSource {
 }
 
 /** A server may ignore Range and answer 200 with everything (RFC 9110, section 14.2); one that answers with another part is wrong. */
-function bytesToSkip(response: Response, offset: number, url: string): number {
+function bytesToSkip(response: HttpAnswer, offset: number, url: string): number {
   if (response.status !== 206) return offset;
   const first = /^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1];
   if (first !== undefined && Number(first) === offset) return 0;
@@ -169,7 +171,7 @@ function bytesToSkip(response: Response, offset: number, url: string): number {
   );
 }
 
-async function toHttpError(response: Response, url: string): Promise<UpdateError> {
+async function toHttpError(response: HttpAnswer, url: string): Promise<UpdateError> {
   const { status } = response;
   const said = await serverWords(response);
   const facts = (remedy: string) => ({ where: url, remedy });
@@ -193,13 +195,13 @@ async function toHttpError(response: Response, url: string): Promise<UpdateError
   });
 }
 
-async function serverWords(response: Response): Promise<string> {
-  const text = (await response.text()).slice(0, MAX_ERROR_BYTES);
+async function serverWords(response: HttpAnswer): Promise<string> {
   try {
-    const body: unknown = JSON.parse(text);
+    const body: unknown = JSON.parse((await readBody(response, MAX_ERROR_BYTES)).toString('utf8'));
     return Value.Check(ServerError, body) ? `, ${body.error.code}: ${body.error.what}` : '';
   } catch (error) {
-    if (error instanceof SyntaxError) return '';
+    // The page of a proxy: the status says enough.
+    if (error instanceof SyntaxError || error instanceof LinkError) return '';
     throw error;
   }
 }

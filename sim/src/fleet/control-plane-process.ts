@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createChannel } from '@drover/agent/link';
+import { createChannel, type HttpFetch } from '@drover/agent/link';
 import { startProcess } from './child-process.js';
 import { operatorOf, type Operator } from './operator.js';
 
@@ -63,7 +63,7 @@ export async function startControlPlane({
 }
 
 /** A person who was given the authority's certificate, as `drover login --ca` wants it; without TLS nobody looks at it. */
-const believing = (dataDir: string): typeof fetch =>
+const believing = (dataDir: string): HttpFetch =>
   createChannel({
     proxy: { exceptions: [] },
     trust: () => ({

@@ -1,5 +1,9 @@
+import { readBody, type HttpFetch } from '@drover/agent/link';
 import type { CodedErrorJson } from '@drover/shared/coded-error';
 import { SimulationError } from './errors.js';
+
+/** Lists of whole fleets come in one answer. */
+const MAX_ANSWER_BYTES = 256 * 1024 ** 2;
 
 /** What an operator does through the HTTP API: the simulator knows the control plane only as its users do. */
 export interface Operator {
@@ -10,14 +14,14 @@ export interface Operator {
   putBlob(hex: string, bytes: Uint8Array): Promise<void>;
 }
 
-export function operatorOf(url: string, token: string, send: typeof fetch = fetch): Operator {
+export function operatorOf(url: string, token: string, send: HttpFetch = fetch): Operator {
   const request = async (method: string, path: string, headers: Record<string, string>, body?: string | Uint8Array) => {
     const response = await send(`${url}${path}`, {
       method,
       headers: { authorization: `Bearer ${token}`, ...headers },
-      ...(body === undefined ? {} : { body }),
+      ...(body === undefined ? {} : { body: Buffer.from(body) }),
     });
-    const text = await response.text();
+    const text = (await readBody(response, MAX_ANSWER_BYTES)).toString('utf8');
     if (!response.ok) throw refused(method, path, response.status, text);
     return text === '' ? undefined : (JSON.parse(text) as unknown);
   };

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { LinkError } from '../errors.js';
-import { httpOver, type HttpChannel } from './http.js';
+import { httpOver, type HttpChannel, type HttpFetch } from './http.js';
 import { openTunnel, portOf, proxyFor, type ProxySettings } from './proxy.js';
 import { secure, type ClientCertificate, type ServerTrust } from './tls.js';
 
@@ -15,7 +15,7 @@ export interface ChannelOptions {
 
 /** The way out of this device: one for HTTP and MQTT, so that proxy, certificates and errors are the same for both. */
 export interface Channel {
-  readonly fetch: typeof fetch;
+  readonly fetch: HttpFetch;
   /** Connected, through the proxy where there is one, and for `https:`, `mqtts:` and `wss:` secured. @throws LinkError */
   open(target: URL, signal: AbortSignal): Promise<Duplex>;
   /** The next connections use what `trust` and `client` say now. */
@@ -52,12 +52,7 @@ export function createChannel(options: ChannelOptions): Channel {
   return {
     open,
     reset: () => http?.reset(),
-    fetch: async (input, init) => {
-      const target = new URL(input instanceof Request ? input.url : input);
-      // Without TLS and proxy there is nothing to do that Node.js does not do itself.
-      if (!SECURE.has(target.protocol) && !proxyFor(target, options.proxy)) return fetch(input, init);
-      return (http ??= httpOver(open)).fetch(target, init);
-    },
+    fetch: (url, request) => (http ??= httpOver(open)).fetch(url, request),
   };
 }
 
@@ -90,5 +85,6 @@ function openDirectly(target: URL, signal: AbortSignal): Promise<Socket> {
   });
 }
 
+export { readBody, type HttpAnswer, type HttpFetch } from './http.js';
 export { proxyFor, withoutCredentials, type ProxySettings } from './proxy.js';
 export { toTlsError, type ClientCertificate, type ServerTrust } from './tls.js';

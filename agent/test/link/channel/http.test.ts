@@ -2,7 +2,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
-import { httpOver } from '../../../src/link/channel/http.js';
+import { httpOver, readBody, type HttpAnswer } from '../../../src/link/channel/http.js';
 
 const open = (target: URL) => Promise.resolve(connect({ host: target.hostname, port: Number(target.port) }));
 
@@ -18,6 +18,8 @@ async function serving(answer: RequestListener): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
+const textOf = async (answer: HttpAnswer): Promise<string> => (await readBody(answer, 100_000)).toString('utf8');
+
 const text = 'the same words again and again, '.repeat(100);
 
 describe('when a server compresses its answer', () => {
@@ -29,7 +31,7 @@ describe('when a server compresses its answer', () => {
       response.writeHead(200, { 'content-encoding': coding }).end(body),
     );
     const http = httpOver(open);
-    expect(await (await http.fetch(url)).text()).toBe(text);
+    expect(await textOf(await http.fetch(url))).toBe(text);
     http.reset();
   });
 
@@ -38,7 +40,26 @@ describe('when a server compresses its answer', () => {
       response.writeHead(200, { 'content-encoding': coding }).end('no compressed bytes'),
     );
     const http = httpOver(open);
-    await expect((await http.fetch(url)).text()).rejects.toThrow();
+    await expect(textOf(await http.fetch(url))).rejects.toThrow();
+    http.reset();
+  });
+
+  it('is read no further than to the bound', async () => {
+    const url = await serving((_request, response) => response.writeHead(200).end(text));
+    const http = httpOver(open);
+    await expect(readBody(await http.fetch(url), text.length - 1)).rejects.toMatchObject({
+      code: 'LINK_ANSWER_UNREADABLE',
+    });
+    expect(await readBody(await http.fetch(url), text.length)).toHaveLength(text.length);
+    http.reset();
+  });
+
+  it('refuses a coding that was not asked for', async () => {
+    const url = await serving((_request, response) =>
+      response.writeHead(200, { 'content-encoding': 'zstd' }).end(text),
+    );
+    const http = httpOver(open);
+    await expect(http.fetch(url)).rejects.toMatchObject({ code: 'LINK_ANSWER_UNREADABLE', where: url });
     http.reset();
   });
 });
