@@ -8,7 +8,7 @@ import { KillPointCatalogue } from './campaign/catalogue.js';
 import type { EpisodeViolation } from './campaign/episode.js';
 import type { LifeDecision } from './campaign/planner.js';
 import { runTrialCommand, say, seldom, whole } from './command.js';
-import { killControlPlanes } from './control-plane/campaign.js';
+import { killControlPlanes, type ControlPlaneTally } from './control-plane/campaign.js';
 
 interface Flags {
   readonly kills: number;
@@ -47,10 +47,7 @@ async function killDevices(flags: Flags, signal: AbortSignal): Promise<number> {
     const { bricked, lies, stuck } = tally;
     return { kills: tally.kills, killPoints: catalogue.reachedPoints().length, bricked, lies, stuck };
   };
-  const summary = (): string =>
-    Object.entries(figures())
-      .map(([name, value]) => `${name}=${value}`)
-      .join(' ');
+  const summary = (): string => toLine(figures());
   function keep(): void {
     if (resume === undefined) return;
     // Whole at any moment: this run may be killed as well.
@@ -73,10 +70,7 @@ async function killDevices(flags: Flags, signal: AbortSignal): Promise<number> {
         : `Stopped before the end. The next run with --resume ${resume} goes on from here.`,
     );
   }
-  if (flags.listPoints) {
-    for (const point of catalogue.reachedPoints().sort()) process.stdout.write(`reached   ${point}\n`);
-    for (const point of catalogue.unreachedPoints().sort()) process.stdout.write(`unreached ${point}\n`);
-  }
+  if (flags.listPoints) listPoints(catalogue);
   if (flags.json) {
     const { seed, survived, episodes } = tally;
     const more = { unreached: catalogue.unreachedPoints().length, survived, episodes, perKillMs: perKillMs() };
@@ -86,22 +80,39 @@ async function killDevices(flags: Flags, signal: AbortSignal): Promise<number> {
   return violationsOf(tally) > 0 ? 1 : signal.aborted ? 130 : 0;
 }
 
-async function controlPlane({ kills, seed, json }: Flags, signal: AbortSignal): Promise<number> {
-  const { points, ...figures } = await killControlPlanes({
+async function killControlPlane(flags: Flags, signal: AbortSignal): Promise<number> {
+  const { kills, seed, maxViolations } = flags;
+  const catalogue = new KillPointCatalogue();
+  const figures = (tally: ControlPlaneTally) => {
+    const { lost, repeated, broken } = tally;
+    return { kills: tally.kills, killPoints: catalogue.reachedPoints().length, lost, repeated, broken };
+  };
+  const tally = await killControlPlanes({
     kills,
     seed,
+    catalogue,
     signal,
-    onKill(tally) {
-      if (tally.kills % 20 === 0) say(`kills=${tally.kills} of=${kills} killPoints=${tally.points.size}`);
-    },
-    onViolation: say,
+    maxViolations,
+    onKill: seldom((now: ControlPlaneTally) => say(`${toLine(figures(now))} of=${kills}`)),
+    onViolation: ({ kind, what }) => say(`\n${kind.toUpperCase()}: ${what}\n`),
   });
-  const { lost, repeated, broken } = figures;
-  if (json) process.stdout.write(`${JSON.stringify({ seed, ...figures, killPoints: points.size })}\n`);
-  process.stdout.write(
-    `kills=${figures.kills} killPoints=${points.size} lost=${lost} repeated=${repeated} broken=${broken}\n`,
-  );
-  return lost + repeated + broken > 0 ? 1 : signal.aborted ? 130 : 0;
+  if (flags.listPoints) listPoints(catalogue);
+  if (flags.json) {
+    const unreached = catalogue.unreachedPoints().length;
+    process.stdout.write(`${JSON.stringify({ seed, ...figures(tally), unreached, completed: !signal.aborted })}\n`);
+  }
+  process.stdout.write(`${toLine(figures(tally))}\n`);
+  return tally.lost + tally.repeated + tally.broken > 0 ? 1 : signal.aborted ? 130 : 0;
+}
+
+const toLine = (figures: Readonly<Record<string, number>>): string =>
+  Object.entries(figures)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ');
+
+function listPoints(catalogue: KillPointCatalogue): void {
+  for (const point of catalogue.reachedPoints().sort()) process.stdout.write(`reached   ${point}\n`);
+  for (const point of catalogue.unreachedPoints().sort()) process.stdout.write(`unreached ${point}\n`);
 }
 
 async function replay(file: string, failures: string, signal: AbortSignal): Promise<number> {
@@ -131,6 +142,6 @@ runTrialCommand<Flags>({
       .option('--list-points', 'all kill points, reached and unreached, before the summary line'),
   async run(flags, signal) {
     if (flags.replay !== undefined) return replay(flags.replay, flags.failures, signal);
-    return (flags.target === 'device' ? killDevices : controlPlane)(flags, signal);
+    return (flags.target === 'device' ? killDevices : killControlPlane)(flags, signal);
   },
 });

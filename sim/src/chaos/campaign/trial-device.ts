@@ -250,12 +250,11 @@ export class TrialDevice {
     this.#committed = release;
   }
 
-  #isWhole({ release, paths, files }: PublishedRelease): boolean {
+  #isWhole({ release, paths, files, manifestBytes }: PublishedRelease): boolean {
     const folder = join(this.dataDir, 'releases', release.digest.slice(7));
-    return [...paths].every(([path, digest]) => {
-      const wanted = files.get(digest);
-      return wanted !== undefined && readOrEmpty(join(folder, path)).equals(wanted);
-    });
+    const has = (path: string, wanted: Uint8Array | undefined): boolean =>
+      wanted !== undefined && readOrEmpty(join(folder, path)).equals(wanted);
+    return has('.release.json', manifestBytes) && [...paths].every(([path, digest]) => has(path, files.get(digest)));
   }
 }
 

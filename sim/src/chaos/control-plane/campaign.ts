@@ -1,65 +1,99 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { seededRandom } from '@drover/shared/statistics';
+import { seededRandom, type SeededRandom } from '@drover/shared/statistics';
 import { startProcess, type StartedProcess } from '../../fleet/child-process.js';
 import { operatorOf, type Operator } from '../../fleet/operator.js';
+import type { KillPointCatalogue } from '../campaign/catalogue.js';
+import type { KillPlan, LifeEvent } from '../device/plan.js';
+import { createModelPool } from '../releases/model-pool.js';
+import { createPublisher } from '../releases/releases.js';
+import { bundled } from '../writes/bundle.js';
+import { COMMANDS, type CommandContext } from './commands.js';
+import { Ledger, type LedgerViolation } from './ledger.js';
+import { observe } from './observe.js';
+import type { ControlPlanePlan } from './preload.js';
+import { ScriptedDevice } from './scripted-device.js';
+import { TrialPublisher } from './trial-publisher.js';
 
 export interface ControlPlaneTally {
   kills: number;
-  readonly points: Set<string>;
-  /** Commands that were acknowledged and are gone. */
   lost: number;
-  /** Commands that are there more often than they were given. */
   repeated: number;
-  /** Lives that did not start, or whose audit log is broken. */
+  /** Lives that did not start, or whose records contradict themselves. */
   broken: number;
 }
 
 export interface ControlPlaneOptions {
   readonly kills: number;
   readonly seed: number;
+  readonly catalogue: KillPointCatalogue;
   readonly signal: AbortSignal;
+  readonly maxViolations: number;
   readonly onKill: (tally: ControlPlaneTally) => void;
-  readonly onViolation: (what: string) => void;
+  readonly onViolation: (violation: LedgerViolation) => void;
+  /** See ControlPlanePlan. */
+  readonly acknowledgesFirst?: boolean;
 }
 
-/** Writes from the start of the process to the end of its commands. */
-const WRITES_PER_LIFE = 260;
-const COMMANDS_PER_LIFE = 12;
-const WORKSPACE = join(fileURLToPath(import.meta.resolve('@drover/control-plane/package.json')), '..');
-const PRELOAD = join(
-  fileURLToPath(import.meta.resolve('@drover/sim/package.json')),
-  '..',
-  'dist/chaos/control-plane/preload.js',
-);
+const COMMANDS_PER_LIFE = 10;
+/** From the start to the end of the commands of a life. */
+const WRITES_PER_LIFE = 1_500;
+const RANDOM_SHARE = 0.3;
+const ENOUGH_MISSES = 4;
+const DEVICES = 2;
+const SIM = join(fileURLToPath(import.meta.resolve('@drover/sim/package.json')), '..');
+const PRELOAD = join(SIM, 'dist/chaos/control-plane/preload.js');
 
-type Ready = StartedProcess<{ httpUrl: string }>;
+/** It reads its version from the folder above its own. What has files of its own, and the broker, a part of which a trial may replace, stay apart. */
+async function bundledControlPlane(): Promise<string> {
+  const folder = join(SIM, 'dist/chaos/bundled/control-plane');
+  mkdirSync(folder, { recursive: true });
+  const manifest = fileURLToPath(import.meta.resolve('@drover/control-plane/package.json'));
+  copyFileSync(manifest, join(folder, 'package.json'));
+  const outfile = 'sim/dist/chaos/bundled/control-plane/dist/main.mjs';
+  return bundled({ entry: 'control-plane/dist/main.js', outfile, external: ['aedes', '@fastify/swagger-ui'] });
+}
+
+type Ready = StartedProcess<{ httpUrl: string; mqttUrl: string }>;
 
 /**
- * Kills control planes at their nth write while commands arrive, and looks in the next life for what was acknowledged. The commands stand for the two
- * ways in which it keeps things: API tokens (a transaction with its audit entry) and blobs (files).
+ * Kills control planes at their writes while operators, publishers and devices are at work, and looks in the next life for all that was acknowledged,
+ * for what is there twice, and for orders that contradict each other.
  */
 export async function killControlPlanes(options: ControlPlaneOptions): Promise<ControlPlaneTally> {
-  const { kills, seed, signal, onKill, onViolation } = options;
-  const random = seededRandom(seed).fork('control plane');
+  const { kills, catalogue, signal, maxViolations, onKill } = options;
+  const random = seededRandom(options.seed).fork('control plane');
+  const tally: ControlPlaneTally = { kills: 0, lost: 0, repeated: 0, broken: 0 };
+  const found = (violation: LedgerViolation): void => {
+    tally[violation.kind] += 1;
+    options.onViolation(violation);
+  };
   const root = await mkdtemp(join(tmpdir(), 'drover-chaos-'));
-  const tally: ControlPlaneTally = { kills: 0, points: new Set(), lost: 0, repeated: 0, broken: 0 };
+  const bundle = await bundledControlPlane();
   const adminToken = randomBytes(24).toString('base64url');
-  const acknowledged = { tokens: new Set<string>(), blobs: new Set<string>() };
-  const given = new Set<string>();
+  const eventsFile = join(root, 'events');
+  const ledger = new Ledger();
+  const devices = Array.from({ length: DEVICES }, (_, index) => new ScriptedDevice(`trial-${index}`, ledger, found));
+  const publisher = new TrialPublisher();
+  const releases = createPublisher(await createModelPool());
+  const blobs = new Set<string>();
   let names = 0;
 
-  const start = (occurrence: number): Promise<Ready> =>
-    startProcess<{ httpUrl: string }>({
+  function start(kill?: KillPlan): Promise<Ready> {
+    const { acknowledgesFirst = false } = options;
+    const plan: ControlPlanePlan = { bundle, eventsFile, acknowledgesFirst, ...(kill ? { kill } : {}) };
+    rmSync(eventsFile, { force: true });
+    return startProcess({
       name: 'The control plane',
-      script: join(WORKSPACE, 'dist', 'main.js'),
+      script: bundle,
       args: ['--json-ready'],
       nodeFlags: ['--import', PRELOAD],
       environment: {
-        CHAOS_KILL: `${WORKSPACE}|${occurrence}`,
+        CHAOS_PLAN: JSON.stringify(plan),
         DROVER_DATA_DIR: join(root, 'data'),
         DROVER_HTTP_PORT: '0',
         DROVER_MQTT_PORT: '0',
@@ -67,80 +101,95 @@ export async function killControlPlanes(options: ControlPlaneOptions): Promise<C
         DROVER_LOG_LEVEL: 'warn',
       },
     });
+  }
 
+  /** All that was acknowledged before has to be there, before anything new is asked. */
   async function check(operator: Operator): Promise<void> {
-    const { items } = await operator.get<{ items: { name: string }[] }>('/api/v1/tokens');
-    const found = items.map(({ name }) => name);
-    for (const name of acknowledged.tokens) {
-      if (found.includes(name)) continue;
-      tally.lost += 1;
-      onViolation(`the token ${name} was acknowledged and is gone`);
-    }
-    for (const name of given) {
-      if (found.filter((each) => each === name).length <= 1) continue;
-      tally.repeated += 1;
-      onViolation(`the token ${name} is there more than once`);
-    }
-    for (const hex of acknowledged.blobs) {
-      const response = await fetch(`${operator.url}/api/v1/blobs/${hex}`, {
-        method: 'HEAD',
-        headers: { authorization: `Bearer ${adminToken}` },
-      });
-      if (response.ok) continue;
-      tally.lost += 1;
-      onViolation(`the blob ${hex} was acknowledged; now the answer is ${response.status}`);
-    }
-    const { intact } = await operator.get<{ intact: boolean }>('/api/v1/audit/verification');
-    if (intact) return;
-    tally.broken += 1;
-    onViolation('the chain of the audit log is broken');
+    const headers = { authorization: `Bearer ${adminToken}` };
+    const hasBlob = async (hex: string): Promise<boolean> =>
+      (await fetch(`${operator.url}/api/v1/blobs/${hex}`, { method: 'HEAD', headers })).ok;
+    const fetchMetadata = async (file: string): Promise<Uint8Array | undefined> => {
+      const response = await fetch(`${operator.url}/api/v1/repository/metadata/${file}`, { headers });
+      return response.ok ? new Uint8Array(await response.arrayBuffer()) : undefined;
+    };
+    for (const violation of ledger.judge(await observe(operator, blobs, hasBlob))) found(violation);
+    const problem = await publisher.look(operator, fetchMetadata);
+    if (problem !== undefined) found({ kind: 'broken', what: problem });
   }
 
-  /** Until the process is killed, or has taken all of them. */
-  async function command(operator: Operator): Promise<void> {
-    for (let each = 0; each < COMMANDS_PER_LIFE; each += 1) {
-      const name = `trial ${(names += 1)}`;
-      given.add(name);
-      await operator.send('POST', '/api/v1/tokens', { name, role: 'viewer' });
-      acknowledged.tokens.add(name);
-      const bytes = Buffer.from(`blob ${names} `.repeat(2_000));
-      const hex = createHash('sha256').update(bytes).digest('hex');
-      await operator.putBlob(hex, bytes);
-      acknowledged.blobs.add(hex);
-    }
+  const next = (): number => (names += 1);
+  const contextOf = (operator: Operator): CommandContext => {
+    return { operator, ledger, random, releases, publisher, devices, next, blobs };
+  };
+  async function work(operator: Operator, mqttUrl: string): Promise<void> {
+    for (const device of devices) await device.connect(mqttUrl);
+    const all = Object.values(COMMANDS);
+    for (let each = 0; each < COMMANDS_PER_LIFE && !signal.aborted; each += 1)
+      await all[random.nextInt(all.length)]?.(contextOf(operator));
   }
 
+  const violations = (): number => tally.lost + tally.repeated + tally.broken;
+  const isOver = (): boolean => signal.aborted || violations() >= maxViolations;
   try {
-    while (tally.kills < kills && !signal.aborted) {
+    // Enrolled and published once, undisturbed: what is tried is how it goes on.
+    const first = await start();
+    const founder = operatorOf(first.ready.httpUrl, adminToken);
+    for (const device of devices) await device.enrol(founder);
+    await publisher.begin(founder);
+    await COMMANDS.release(contextOf(founder));
+    await first.stop();
+    while (tally.kills < kills && !isOver()) {
+      const kill = chooseKill(catalogue, random);
       let child: Ready | undefined;
-      let log = '';
+      let failure: Error | undefined;
       try {
-        child = await start(1 + random.nextInt(WRITES_PER_LIFE));
+        child = await start(kill);
         const operator = operatorOf(child.ready.httpUrl, adminToken);
         await check(operator);
-        await command(operator);
+        await work(operator, child.ready.mqttUrl);
       } catch (error) {
-        // A killed process breaks the connection, or never becomes ready; anything else is no kill and is thrown below.
-        log = `${child?.lastLines() ?? ''}\n${error instanceof Error ? error.message : String(error)}`;
+        // A killed process breaks the connection, or never becomes ready; anything else is found below.
+        failure = error as Error;
       }
-      await child?.kill();
-      const point = /\{"killed":"(.*?)"\}/.exec(`${log}\n${child?.lastLines() ?? ''}`)?.[1];
-      if (point !== undefined) {
+      for (const device of devices) await device.disconnect();
+      await (failure ? child?.kill() : child?.stop());
+      const events = readEvents(eventsFile);
+      const killed = events.find((event) => event.event === 'killed');
+      for (const event of events) if (event.event === 'passed') catalogue.notePassed(event.moments);
+      if (kill.at === 'unreached') catalogue.noteSearch('first', killed !== undefined);
+      if (killed?.event === 'killed') {
         tally.kills += 1;
-        tally.points.add(point);
-      } else if (log !== '') {
-        tally.broken += 1;
-        onViolation(`a life failed without being killed: ${log}`);
+        catalogue.noteKill(killed.moment);
+      } else if (failure && !signal.aborted) {
+        found({
+          kind: 'broken',
+          what: `a life failed without being killed: ${failure.message}\n${child?.lastLines()}`,
+        });
         break;
       }
       onKill(tally);
     }
-    if (signal.aborted) return tally;
-    const last = await start(0);
+    if (isOver()) return tally;
+    const last = await start();
     await check(operatorOf(last.ready.httpUrl, adminToken));
     await last.stop();
     return tally;
   } finally {
     await rm(root, { recursive: true, force: true });
   }
+}
+
+function chooseKill(catalogue: KillPointCatalogue, random: SeededRandom): KillPlan {
+  const anywhere = { at: 'write', occurrence: 1 + random.nextInt(WRITES_PER_LIFE) } as const;
+  if (random.next() < RANDOM_SHARE) return { ...anywhere, fromStep: 0 };
+  const phase = random.next() < 0.5 ? ('before' as const) : ('after' as const);
+  if (catalogue.missesOf('first') < ENOUGH_MISSES)
+    return { at: 'unreached', reached: catalogue.reachedPoints(), skip: random.nextInt(40), phase, fromStep: 0 };
+  return { ...(catalogue.leastKilledMoment(() => true, random) ?? anywhere), fromStep: 0 };
+}
+
+function readEvents(file: string): LifeEvent[] {
+  if (!existsSync(file)) return [];
+  const lines = readFileSync(file, 'utf8').split('\n');
+  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as LifeEvent);
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { bundledLife } from './bundle.js';
+import { bundled } from '../writes/bundle.js';
 import type { LifeEvent, LifePlan } from './plan.js';
 
 export interface LifeRecord {
@@ -30,6 +30,7 @@ const MAIN = join(
   '..',
   'dist/chaos/device/device-main.js',
 );
+const LIFE = { entry: 'sim/dist/chaos/device/life.js', outfile: 'sim/dist/chaos/bundled/life.mjs' };
 const TIMEOUT_MS = 120_000;
 const MAX_COMPLAINTS = 8_000;
 
@@ -37,7 +38,7 @@ const MAX_COMPLAINTS = 8_000;
 export async function runLife(plan: LifePlan, options: RunLifeOptions = {}): Promise<LifeRecord> {
   const planFile = `${plan.device.dataDir}.plan.json`;
   await writeFile(planFile, JSON.stringify(plan));
-  const words = [...(options.wrapper ?? []), process.execPath, MAIN, planFile, await bundledLife()];
+  const words = [...(options.wrapper ?? []), process.execPath, MAIN, planFile, await bundled(LIFE)];
   const child = spawn(words[0] ?? process.execPath, words.slice(1), { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
   const events: LifeEvent[] = [];
   let complaints = '';
