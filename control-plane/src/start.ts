@@ -23,7 +23,7 @@ import { loadDirectorKey, replaceDirectorKey } from './director-key.js';
 import { openPacks, packRoutes } from './packs/index.js';
 import { ensureAdministrator } from './first-administrator.js';
 import { audit } from './governance/index.js';
-import { beginRecovery, openRecovery, recoveryRoutes } from './recovery/index.js';
+import { beginRecovery, isLostTime, openRecovery, recoveryRoutes } from './recovery/index.js';
 import { openOnlineKeys, releaseRepository, repositoryMetrics, startKeeper } from './release-repository/index.js';
 import { rolloutMetrics, rolloutRoutes, startEngine } from './rollouts/index.js';
 import { StartError, toListenError } from './start-errors.js';
@@ -106,6 +106,11 @@ async function open(
       subject: 'database',
       detail: { ...incident.toJSON() },
       at: now(),
+    });
+    await beginRecovery(db, {
+      reason: 'The database was damaged and begun anew',
+      begunAt: now(),
+      lostFrom: 0,
     });
   }
   const blobs = await openBlobDirectory({ directory: join(dataDir, 'blobs'), maxBytes: maxBlobBytes });
@@ -199,6 +204,7 @@ async function open(
     now,
     tls: isEncrypted.http ? credentials : undefined,
     certificates,
+    history: { isLostTime: (time) => isLostTime(db, time) },
     onRevoked: (device) => {
       broker.disconnect(device);
       return Promise.resolve();

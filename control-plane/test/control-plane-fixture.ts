@@ -38,7 +38,7 @@ import {
 } from '../src/devices/index.js';
 import { createDirector } from '../src/director/index.js';
 import { tokens, type Role } from '../src/governance/index.js';
-import { openRecovery, recoveryRoutes } from '../src/recovery/index.js';
+import { isLostTime, openRecovery, recoveryRoutes } from '../src/recovery/index.js';
 import {
   metadataFiles,
   openOnlineKeys,
@@ -135,6 +135,7 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
       pin: () => undefined,
     },
     certificates,
+    history: { isLostTime: (time) => isLostTime(db, time) },
     onRevoked: (device) => {
       cut.push(device);
       return Promise.resolve();

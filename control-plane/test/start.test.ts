@@ -192,6 +192,10 @@ describe('when it cannot start', () => {
       headers: { authorization: `Bearer ${rebuilt.adminToken ?? ''}` },
     });
     expect(await log.text()).toContain('DATABASE_CORRUPT_REBUILT');
+    const recovery = await fetch(`${rebuilt.httpUrl}/api/v1/recovery`, {
+      headers: { authorization: `Bearer ${rebuilt.adminToken ?? ''}` },
+    });
+    expect(await recovery.json()).toMatchObject({ pending: { reason: 'The database was damaged and begun anew' } });
     expect(readdirSync(join(directory, 'data')).some((name) => name.includes('.corrupt-'))).toBe(true);
     await rebuilt.close();
   });

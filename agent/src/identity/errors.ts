@@ -4,6 +4,7 @@ export const IDENTITY_CODES = {
   IDENTITY_NOT_ENROLLED: { fault: 'caller', retryable: false },
   IDENTITY_DAMAGED: { fault: 'environment', retryable: false },
   IDENTITY_MISMATCH: { fault: 'peer', retryable: false },
+  IDENTITY_UNKNOWN: { fault: 'peer', retryable: true },
   IDENTITY_REVOKED: { fault: 'caller', retryable: false },
   IDENTITY_CA_UNREADABLE: { fault: 'caller', retryable: false },
   ENROLMENT_REFUSED: { fault: 'caller', retryable: false },

@@ -19,7 +19,7 @@ const Refusal = Type.Object({
   error: Type.Object({ code: Type.String(), what: Type.String(), remedy: Type.String() }),
 });
 
-/** @throws IdentityError ENROLMENT_UNREACHABLE, ENROLMENT_REFUSED, IDENTITY_REVOKED, ENROLMENT_ANSWER_INVALID */
+/** @throws IdentityError ENROLMENT_UNREACHABLE, ENROLMENT_REFUSED, IDENTITY_REVOKED, IDENTITY_UNKNOWN, ENROLMENT_ANSWER_INVALID */
 export async function exchange<Schema extends TSchema>(options: Exchange<Schema>): Promise<Static<Schema>> {
   const { url, body, answer, fetch: request } = options;
   let status: number;
@@ -56,13 +56,22 @@ export async function exchange<Schema extends TSchema>(options: Exchange<Schema>
   return validate(answer, json, (problems) => invalidAnswer(url, formatProblems(problems)));
 }
 
+/** What the device acts on by itself, by the code of the control plane. */
+const CODE_OF: Readonly<Record<string, 'IDENTITY_REVOKED' | 'IDENTITY_UNKNOWN'>> = {
+  DEVICE_REVOKED: 'IDENTITY_REVOKED',
+  DEVICE_UNKNOWN: 'IDENTITY_UNKNOWN',
+};
+
 function refusal(status: number, json: unknown, url: string): IdentityError {
   const { error } = validate(Refusal, json, () => invalidAnswer(url, `status ${status} without a reason`));
-  const code = error.code === 'DEVICE_REVOKED' ? 'IDENTITY_REVOKED' : 'ENROLMENT_REFUSED';
-  return new IdentityError(code, `The control plane refused (${error.code}): ${error.what}`, {
-    where: url,
-    remedy: error.remedy,
-  });
+  return new IdentityError(
+    CODE_OF[error.code] ?? 'ENROLMENT_REFUSED',
+    `The control plane refused (${error.code}): ${error.what}`,
+    {
+      where: url,
+      remedy: error.remedy,
+    },
+  );
 }
 
 export const invalidAnswer = (url: string, why: string, cause?: unknown) =>

@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import { Type } from 'typebox';
-import { DeviceCertificate, signRenewal } from '@drover/shared/protocol';
-import { occasionalSigner, type KeyPair } from '@drover/shared/trust';
+import { DeviceCertificate, signReadmission, signRenewal } from '@drover/shared/protocol';
+import { occasionalSigner, publicKeyOf, type KeyPair } from '@drover/shared/trust';
 import type { HttpFetch } from '../link/index.js';
 import { IdentityError } from './errors.js';
 import { exchange, invalidAnswer } from './exchange.js';
@@ -37,21 +38,57 @@ export async function isRenewalDue({ identity, fetch }: Pick<RenewalOptions, 'id
 }
 
 /**
- * Asks for a certificate with the device's key alone, which works as well when the old certificate has run out, and stores the answer.
+ * Asks for a certificate with the device's key alone, which works as well when the old certificate has run out, and stores the answer. A control
+ * plane that does not know this device any more is shown the old certificate: it was restored from a backup, and may take it for proof.
  *
  * @throws IdentityError IDENTITY_REVOKED, ENROLMENT_REFUSED, ENROLMENT_UNREACHABLE, ENROLMENT_ANSWER_INVALID
  */
 export async function renewCertificate(options: RenewalOptions): Promise<Identity> {
-  const { dataDir, identity, deviceKey, agentVersion, nowMs, fetch } = options;
+  const { dataDir, identity, fetch } = options;
   const { deviceId } = identity.grant;
-  const url = `${identity.controlPlaneUrl}/api/v1/certificate-renewals`;
-  const body = signRenewal(
-    { protocol: 1, kind: 'renewal', deviceId, agentVersion, at: Math.max(0, Math.round(nowMs)) },
-    occasionalSigner(deviceKey),
+  const ask = (path: string, body: Uint8Array) => {
+    const url = `${identity.controlPlaneUrl}/api/v1/${path}`;
+    return exchange({ url, body, answer: Renewed, fetch }).then((answer) => {
+      if (answer.deviceId !== deviceId) throw invalidAnswer(url, `it is for "${answer.deviceId.slice(0, 64)}"`);
+      return answer;
+    });
+  };
+  const { certificate, authorities } = await ask('certificate-renewals', renewalRequest(options)).catch(
+    (error: unknown) => {
+      if (!(error instanceof IdentityError && error.code === 'IDENTITY_UNKNOWN')) throw error;
+      return ask('readmissions', readmissionRequest(options));
+    },
   );
-  const { certificate, authorities, deviceId: named } = await exchange({ url, body, answer: Renewed, fetch });
-  if (named !== deviceId) throw invalidAnswer(url, `it is for "${named.slice(0, 64)}"`);
   const renewed: Identity = { ...identity, grant: { ...identity.grant, identity: { certificate, authorities } } };
   await saveIdentity(dataDir, renewed);
   return renewed;
 }
+
+const renewalRequest = ({ identity, deviceKey, agentVersion, nowMs }: RenewalOptions): Buffer =>
+  signRenewal(
+    { protocol: 1, kind: 'renewal', deviceId: identity.grant.deviceId, agentVersion, at: wholeMs(nowMs) },
+    occasionalSigner(deviceKey),
+  );
+
+/** docs/protocol.md, section 7, step 11. */
+function readmissionRequest({ identity, deviceKey, agentVersion, nowMs }: RenewalOptions): Buffer {
+  const { grant, hardwareClass, attributes } = identity;
+  const { deviceId, credential } = grant;
+  return signReadmission(
+    {
+      protocol: 1,
+      kind: 'readmission',
+      deviceId,
+      publicKey: publicKeyOf(deviceKey),
+      certificate: grant.identity.certificate,
+      ...(credential === undefined ? {} : { credentialHash: createHash('sha256').update(credential).digest('hex') }),
+      hardwareClass,
+      attributes,
+      agentVersion,
+      at: wholeMs(nowMs),
+    },
+    occasionalSigner(deviceKey),
+  );
+}
+
+const wholeMs = (ms: number): number => Math.max(0, Math.round(ms));

@@ -60,6 +60,9 @@ export function openLink(options: LinkOptions): Link {
   /** Clients that we ended ourselves: nothing went wrong. */
   const asked = new WeakSet<MqttClient>();
 
+  /** Ends the pause before the next attempt: there is reason to hope. */
+  let awake = new AbortController();
+
   /** Index into `urls`. */
   let turn = 0;
   async function stayConnected(): Promise<void> {
@@ -72,7 +75,8 @@ export function openLink(options: LinkOptions): Link {
       if (problem) options.onProblem(problem);
       // A connection that breaks at once each time (an order that can't be stored) is a failure as well.
       if (!problem || clock.monotonic() - beganAtMs >= backoff.maxMs) failures = 0;
-      await clock.sleep(backoffMs(backoff, failures), closing.signal).catch(() => undefined);
+      const pause = AbortSignal.any([closing.signal, awake.signal]);
+      await clock.sleep(backoffMs(backoff, failures), pause).catch(() => undefined);
     }
   }
   async function attemptSession(url: string): Promise<Ended> {
@@ -87,6 +91,8 @@ export function openLink(options: LinkOptions): Link {
   return {
     isConnected: () => client?.connected ?? false,
     reconnect() {
+      awake.abort();
+      awake = new AbortController();
       if (!client) return;
       asked.add(client);
       client.end(true);

@@ -1,7 +1,7 @@
 import { CodedError } from '@drover/shared/coded-error';
 import type { KeyPair } from '@drover/shared/trust';
+import { backoffMs, type Clock } from '../host/index.js';
 import type { HttpFetch } from '../link/index.js';
-import type { Clock } from '../host/index.js';
 import { isRenewalDue, renewCertificate, type Identity } from '../identity/index.js';
 import { isSecure } from '../link/index.js';
 import type { Log } from './log.js';
@@ -26,12 +26,13 @@ export interface CertificateKeeper {
   check(): Promise<void>;
   /** The same at most every ten minutes: the link is down, and nobody knows why. */
   suspect(): Promise<void>;
-  /** Renews without asking first, at most once a minute: the certificate was refused, so it is of no use to ask with it. */
+  /** Renews without asking first: the certificate was refused, so it is of no use to ask with it. */
   refused(): Promise<void>;
 }
 
 const SUSPECT_PAUSE_MS = 10 * 60_000;
-const REFUSED_PAUSE_MS = 60_000;
+/** Between two renewals that did not help: one that was revoked asks for ever, and its control plane answers thousands. */
+const RENEWAL_PAUSE = { firstMs: 60_000, maxMs: 3_600_000 };
 
 export function keepCertificate(options: CertificateKeeperOptions): CertificateKeeper {
   const { clock, log, fetch } = options;
@@ -39,8 +40,18 @@ export function keepCertificate(options: CertificateKeeperOptions): CertificateK
   let underWay: Promise<void> | undefined;
   const isUsed = [identity.controlPlaneUrl, identity.grant.brokerUrl].some(isSecure);
 
+  /** Renewals since the certificate was last found good, and when the next one may be. */
+  let renewals = 0;
+  let notBeforeMs = -Infinity;
+
   async function keep(wasRefused: boolean): Promise<void> {
-    if (!wasRefused && !(await isRenewalDue({ identity, fetch }))) return;
+    if (!wasRefused && !(await isRenewalDue({ identity, fetch }))) {
+      [renewals, notBeforeMs] = [0, -Infinity];
+      return;
+    }
+    if (clock.monotonic() < notBeforeMs) return;
+    notBeforeMs = clock.monotonic() + backoffMs(RENEWAL_PAUSE, renewals);
+    renewals += 1;
     const { dataDir, deviceKey, agentVersion } = options;
     identity = await renewCertificate({ dataDir, identity, deviceKey, agentVersion, nowMs: clock.now(), fetch });
     log.info('certificate renewed');
@@ -48,7 +59,8 @@ export function keepCertificate(options: CertificateKeeperOptions): CertificateK
   }
   /** What fails is tried again at the next occasion; that a device was revoked is what somebody at it has to read. */
   function act(wasRefused: boolean): Promise<void> {
-    if (!isUsed) return Promise.resolve();
+    // Without TLS it opens no connection, but a control plane that has forgotten this device knows it again by it.
+    if (!isUsed && !wasRefused) return Promise.resolve();
     underWay ??= keep(wasRefused)
       .catch((error: unknown) => {
         if (!(error instanceof CodedError)) throw error;
@@ -57,19 +69,15 @@ export function keepCertificate(options: CertificateKeeperOptions): CertificateK
       .finally(() => (underWay = undefined));
     return underWay;
   }
-  /** At most once in a while, for occasions that come with each attempt to connect. */
-  function seldom(pauseMs: number, wasRefused: boolean): () => Promise<void> {
-    let lastAtMs = -Infinity;
-    return () => {
-      if (clock.monotonic() - lastAtMs < pauseMs) return Promise.resolve();
-      lastAtMs = clock.monotonic();
-      return act(wasRefused);
-    };
-  }
+  let suspectedAtMs = -Infinity;
   return {
     identity: () => identity,
     check: () => act(false),
-    suspect: seldom(SUSPECT_PAUSE_MS, false),
-    refused: seldom(REFUSED_PAUSE_MS, true),
+    suspect() {
+      if (clock.monotonic() - suspectedAtMs < SUSPECT_PAUSE_MS) return Promise.resolve();
+      suspectedAtMs = clock.monotonic();
+      return act(false);
+    },
+    refused: () => act(true),
   };
 }

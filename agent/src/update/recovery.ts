@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util';
+import { toCodedErrorJson, type CodedErrorJson } from '@drover/shared/coded-error';
 import { openRecoveryStatement, RECOVERY_TYPE } from '@drover/shared/protocol';
 import { decodeEnvelope, type KeySet } from '@drover/shared/trust';
 import { UpdateError } from './errors.js';
@@ -12,6 +14,20 @@ export interface Enrolled {
 /** What orders are judged by: a statement of the root keys stands above what a control plane said at enrolment, unless that came later. */
 export function authorityOf(enrolled: Enrolled, recovered: RecoveryFact | undefined): Enrolled {
   return recovered && recovered.epoch >= enrolled.epoch ? recovered : enrolled;
+}
+
+/** What a refusal says: a statement of newer root keys cannot hold where the root that names them was not to be had. */
+export function refusalOf(
+  error: unknown,
+  root: { readonly version: number; readonly problem: unknown },
+): CodedErrorJson {
+  const { what, ...rest } = toCodedErrorJson(error);
+  if (root.problem === undefined) return { ...rest, what };
+  const { code, what: why } = toCodedErrorJson(root.problem);
+  return {
+    ...rest,
+    what: `${what} It was judged by root version ${root.version}; a newer one may have been missed, since the look at the repository failed (${code}: ${why})`,
+  };
 }
 
 /** Reads only the frame. What is no envelope is left to the reader of orders, which says what is wrong with it. */
@@ -32,13 +48,16 @@ export function isRecoveryStatement(bytes: Uint8Array): boolean {
 export function acceptRecovery(bytes: Uint8Array, root: KeySet, enrolled: Enrolled, journal: Journal): void {
   const { epoch, director, issuedAt } = openRecoveryStatement(bytes, root);
   const current = authorityOf(enrolled, journal.recovery());
-  if (epoch === current.epoch) return;
-  if (epoch < current.epoch) {
+  if (epoch === current.epoch && isDeepStrictEqual(director, current.director)) return;
+  if (epoch <= current.epoch) {
     throw new UpdateError(
       'RECOVERY_REPLAYED',
-      `The recovery statement opens epoch ${epoch}; it is ${current.epoch} here.`,
+      epoch === current.epoch
+        ? `The recovery statement names another director for epoch ${epoch}, which is open here already.`
+        : `The recovery statement opens epoch ${epoch}; it is ${current.epoch} here.`,
       {
-        remedy: 'Somebody sends old statements: look for who publishes to the order topic of this device.',
+        remedy:
+          'If it is yours, make one of a higher epoch: `drover recovery request --epoch`. Else look for who publishes to the order topic of this device.',
       },
     );
   }

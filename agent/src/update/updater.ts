@@ -31,8 +31,8 @@ import { ModelUpdate, type UpdateEnvironment } from './model-update.js';
 import { followedBy } from './parameters/followed-serving.js';
 import { ParametersInForce } from './parameters/in-force.js';
 import { isModel, type AgentRunner, type InstalledModel, type ParameterServing, type Serving } from './ports.js';
-import { toReportableError } from './reportable.js';
-import { acceptRecovery, authorityOf, isRecoveryStatement, type Enrolled } from './recovery.js';
+import { toReportable, toReportableError } from './reportable.js';
+import { acceptRecovery, authorityOf, isRecoveryStatement, refusalOf, type Enrolled } from './recovery.js';
 import { ReleaseStore } from './store.js';
 import { openTrustedRepository } from './trusted-repository.js';
 
@@ -196,14 +196,15 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
   }
 
   async function receiveRecovery(bytes: Uint8Array): Promise<void> {
+    // What cannot be fetched leaves the newest root that was verified here, and that one decides: a refusal says so.
+    const problem = await repository.refresh(AbortSignal.timeout(ROOT_LOOK_MS)).catch((error: unknown) => error);
     try {
-      // What cannot be fetched leaves the newest root that was verified here, and that one decides: a refusal names it.
-      await repository.refresh(AbortSignal.timeout(ROOT_LOOK_MS)).catch(() => undefined);
       acceptRecovery(bytes, repository.rootKeys(), options.enrolled, journal);
     } catch (error) {
       // What can't be stored has to be delivered again; what is not believed would never become better.
       if (error instanceof DatabaseError || error instanceof HostError || gate.cause() !== undefined) throw error;
-      options.onRefusal({ subject: 'recovery', error: toReportableError(error) });
+      const { version } = repository.status().root;
+      options.onRefusal({ subject: 'recovery', error: toReportable(refusalOf(error, { version, problem })) });
     }
   }
 

@@ -60,12 +60,25 @@ describe('a recovery statement', () => {
     expect(modelState(bench)?.running?.release).toEqual(first.release);
   });
 
-  it('when it comes again, nothing happens; an older one is a replay', async () => {
+  it('when it comes again, nothing happens; an older one is a replay, and so is another of its epoch', async () => {
     await receive(statement({ epoch: 3 }));
     await receive(statement({ epoch: 3 }));
     expect(refusedWith()).toEqual([]);
     await receive(statement());
-    expect(refusedWith()).toEqual(['recovery RECOVERY_REPLAYED']);
+    await receive(statement({ epoch: 3, director: keySetOf(directorKey) }));
+    expect(refusedWith()).toEqual(['recovery RECOVERY_REPLAYED', 'recovery RECOVERY_REPLAYED']);
+  });
+
+  it('when it is refused and a newer root could not be looked for, the refusal says so and why', async () => {
+    await receive(statement({}, directorKey));
+    bench.server.metadataFault = (_request, response) => {
+      response.writeHead(503).end();
+      return true;
+    };
+    await receive(statement({}, directorKey));
+    const [sound, blind] = bench.refusals.map(({ error }) => error.what);
+    expect(sound).not.toContain('root version');
+    expect(blind).toMatch(/judged by root version \d+; a newer one may have been missed.*FETCH_UNREACHABLE.*503/);
   });
 
   it.each([

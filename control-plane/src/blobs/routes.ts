@@ -57,6 +57,18 @@ export const blobRoutes =
         }).send(),
     );
 
+    app.get(
+      '/blobs/:digest',
+      { config: { access: PUBLISHER }, exposeHeadRoute: false, schema: { tags: ['registry'], params } },
+      async (request, reply) => {
+        const digest = toDigest(request.params.digest);
+        // Unlike for devices: a shared cache would give it to whoever asks.
+        return describe(reply, { bytes: await sizeOf(blobs, digest), hex: request.params.digest })
+          .header('cache-control', 'no-store')
+          .send(blobs.read(digest));
+      },
+    );
+
     app.head(
       '/device/blobs/:digest',
       { config: { access: CONTENT }, schema: { tags: ['device'], params } },

@@ -1,11 +1,24 @@
 import type { X509Certificate } from 'node:crypto';
 import { DeviceId } from '@drover/shared/ids';
 import type { Authority } from './authorities.js';
-import { deviceUri } from './issue.js';
+import { BACKDATED_MS, deviceUri } from './issue.js';
+
+export interface IdentifiedDevice {
+  readonly deviceId: DeviceId;
+  /** Lower-case hex. */
+  readonly serial: string;
+  /** Number of the authority that issued it. */
+  readonly authority: number;
+  /** Ed25519, 32 bytes in hex. */
+  readonly publicKeyHex: string;
+  /** To the second. */
+  readonly issuedAtMs: number;
+  readonly expiresAtMs: number;
+}
 
 /** Whom a client certificate stands for, or why it stands for nobody. */
 export type Identified =
-  | { readonly kind: 'device'; readonly deviceId: DeviceId; readonly serial: string; readonly authority: number }
+  | ({ readonly kind: 'device' } & IdentifiedDevice)
   | { readonly kind: 'account'; readonly name: string }
   | { readonly kind: 'refused'; readonly why: string };
 
@@ -37,5 +50,16 @@ export function identify(certificate: X509Certificate, accepted: readonly Author
   if (certificate.subjectAltName === `URI:urn:drover:account:${name}`) return { kind: 'account', name };
   const deviceId = DeviceId(name);
   if (certificate.subjectAltName !== `URI:${deviceUri(deviceId)}`) return refused('its names do not agree');
-  return { kind: 'device', deviceId, serial: certificate.serialNumber.toLowerCase(), authority: issuer.number };
+  return {
+    kind: 'device',
+    deviceId,
+    serial: certificate.serialNumber.toLowerCase(),
+    authority: issuer.number,
+    publicKeyHex: certificate.publicKey.export({ format: 'der', type: 'spki' }).subarray(-32).toString('hex'),
+    issuedAtMs: issuedAtMs(certificate),
+    expiresAtMs: Date.parse(certificate.validTo),
+  };
 }
+
+/** When one of our certificates was issued, to the second. */
+export const issuedAtMs = ({ validFrom }: X509Certificate): number => Date.parse(validFrom) + BACKDATED_MS;

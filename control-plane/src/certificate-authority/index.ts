@@ -1,6 +1,6 @@
 export { Authorities, type Authority } from './authorities.js';
 export { AUTHORITY_CODES, AuthorityError } from './errors.js';
-export { identify, type Identified } from './identify.js';
+export { identify, issuedAtMs, type Identified, type IdentifiedDevice } from './identify.js';
 export {
   operatorServerCredentials,
   ownServerCredentials,

@@ -8,7 +8,8 @@ export interface Client {
   send<Answer>(method: 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<Answer>;
   /** True if the control plane has the file already. */
   hasBlob(hex: string): Promise<boolean>;
-  putBlob(hex: string, bytes: Uint8Array): Promise<void>;
+  putBlob(hex: string, content: Uint8Array | Blob): Promise<void>;
+  getBlob(hex: string): AsyncIterable<Uint8Array>;
 }
 
 /** Talks to one control plane over its HTTP interface; paths are below /api/v1 unless they begin with `//`. */
@@ -45,8 +46,13 @@ export function connect(url: string, token: string | undefined, ca?: string): Cl
           : await call(method, path, JSON.stringify(body), 'application/json'),
       )) as Answer,
     hasBlob: async (hex) => (await call('HEAD', `/blobs/${hex}`)).ok,
-    putBlob: async (hex, bytes) => {
-      await parse(await call('PUT', `/blobs/${hex}`, new Blob([new Uint8Array(bytes)]), 'application/octet-stream'));
+    putBlob: async (hex, content) => {
+      const body = content instanceof Blob ? content : new Blob([new Uint8Array(content)]);
+      await parse(await call('PUT', `/blobs/${hex}`, body, 'application/octet-stream'));
+    },
+    getBlob: async function* (hex) {
+      const { body } = await call('GET', `/blobs/${hex}`);
+      if (body) yield* body as unknown as AsyncIterable<Uint8Array>;
     },
   };
 }

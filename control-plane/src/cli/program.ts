@@ -11,6 +11,7 @@ import { keyCommands } from './commands/keys/index.js';
 import { loginCommand } from './commands/login.js';
 import { modelCommands } from './commands/model.js';
 import { recoveryCommands } from './commands/recovery.js';
+import { repositoryCommands } from './commands/repository.js';
 import { rolloutCommands } from './commands/rollout.js';
 import { tokenCommands } from './commands/token.js';
 import { findCredentials } from './credentials.js';
@@ -76,6 +77,7 @@ export async function runDrover(argv: readonly string[], terminal: Terminal, ver
     backupCommand(session),
     restoreCommand(session),
     recoveryCommands(session),
+    repositoryCommands(session),
   ]) {
     program.addCommand(inherit(command, program));
   }

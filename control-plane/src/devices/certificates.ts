@@ -1,8 +1,14 @@
 import type { X509Certificate } from 'node:crypto';
-import type { DeviceId } from '@drover/shared/ids';
+import type { DeviceId, KeyId } from '@drover/shared/ids';
 import { openRenewal, type DeviceCertificate } from '@drover/shared/protocol';
 import type { PublicKey } from '@drover/shared/trust';
-import { identify, type Authorities } from '../certificate-authority/index.js';
+import {
+  identify,
+  issuedAtMs,
+  type Authorities,
+  type Identified,
+  type IdentifiedDevice,
+} from '../certificate-authority/index.js';
 import { issueDeviceCertificate } from '../certificate-authority/issue.js';
 import type { CertificateHolder } from '../broker/index.js';
 import type { Db } from '../database/index.js';
@@ -26,8 +32,29 @@ export interface DeviceCertificates {
   ): Promise<DeviceCertificate>;
   /** Docs and errors: docs/protocol.md, section 7. */
   renew(db: Db, envelope: Uint8Array, at: number): Promise<DeviceCertificate & { deviceId: DeviceId }>;
+  /** Whom it stood for when it was issued, by an authority that is accepted now. */
+  whomIssuedTo(certificate: X509Certificate): Identified;
   holderOf(db: Db, certificate: X509Certificate, at: number): Promise<CertificateHolder>;
   status(db: Db, deviceId: DeviceId, at: number): Promise<CertificateStatus>;
+}
+
+/** Issued in a time that this database has lost: it has to be on record, or a revocation list could never name it. */
+async function recordForgotten(db: Db, issued: IdentifiedDevice, keyId: KeyId, at: number): Promise<void> {
+  const { serial, deviceId, authority, issuedAtMs, expiresAtMs } = issued;
+  await db
+    .insertInto('device_certificates')
+    .values({
+      serial,
+      device_id: deviceId,
+      key_id: keyId,
+      authority,
+      issued_at: issuedAtMs,
+      expires_at: expiresAtMs,
+      first_used_at: at,
+      revoked_at: null,
+    })
+    .onConflict((conflict) => conflict.column('serial').doNothing())
+    .execute();
 }
 
 /** A certificate is renewed after two thirds of its life: there is a third to be offline in. */
@@ -81,25 +108,28 @@ export function deviceCertificates(authorities: Authorities, lifeMs: number): De
       });
     },
 
+    whomIssuedTo: (certificate) => identify(certificate, authorities.accepted(), issuedAtMs(certificate)),
+
     async holderOf(db, certificate, at) {
       const identified = identify(certificate, authorities.accepted(), at);
       if (identified.kind !== 'device') return identified;
-      const { deviceId: id, serial } = identified;
+      const { deviceId: id, serial, publicKeyHex } = identified;
       const device = await db
         .selectFrom('devices')
-        .select(['public_key', 'revoked_at'])
+        .select(['public_key', 'key_id', 'revoked_at'])
         .where('id', '=', id)
         .executeTakeFirst();
       if (!device) return { kind: 'refused', why: `no device "${id}" has enrolled` };
       if (device.revoked_at !== null) return { kind: 'refused', why: `"${id}" was revoked` };
-      const key = certificate.publicKey.export({ format: 'der', type: 'spki' }).subarray(-32).toString('hex');
-      if (key !== device.public_key) return { kind: 'refused', why: `it is for another key than that of "${id}"` };
-      await db
+      if (publicKeyHex !== device.public_key)
+        return { kind: 'refused', why: `it is for another key than that of "${id}"` };
+      const { numUpdatedRows } = await db
         .updateTable('device_certificates')
         .set({ first_used_at: at })
         .where('serial', '=', serial)
         .where('first_used_at', 'is', null)
-        .execute();
+        .executeTakeFirst();
+      if (numUpdatedRows === 0n) await recordForgotten(db, identified, device.key_id, at);
       return { kind: 'device', id };
     },
 

@@ -1,12 +1,11 @@
 import type { DeviceId } from '@drover/shared/ids';
-import type { EnrolmentGrant, EnrolmentRequest } from '@drover/shared/protocol';
-import { openEnrolment, parseClaimToken } from '@drover/shared/protocol';
+import { openEnrolment, parseClaimToken, type EnrolmentGrant, type EnrolmentRequest } from '@drover/shared/protocol';
 import type { KeySet } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
 import { audit, hashSecret, newSecret } from '../governance/index.js';
 import type { DeviceCertificates } from './certificates.js';
 import { DeviceError } from './errors.js';
-import { revoked } from './revocation.js';
+import { storeDevice } from './store-device.js';
 
 /** What every new device is told about its control plane. */
 export interface EnrolmentFacts {
@@ -103,7 +102,8 @@ export async function enrolDevice(
   const credential = newSecret('device');
   const identity = await db.transaction().execute(async (trx) => {
     const claimed = await spendClaimToken(trx, request, at);
-    await storeDevice(trx, request, { ...request.attributes, ...claimed }, credential, at);
+    const attributes = { ...request.attributes, ...claimed };
+    await storeDevice(trx, { ...request, attributes, credentialHash: hashSecret(credential), at });
     await audit(trx).append({
       actor: request.deviceId,
       action: 'device.enrol',
@@ -166,49 +166,4 @@ async function spendClaimToken(
     .execute();
   await db.insertInto('claim_token_uses').values({ token_hash: hash, device_id: deviceId, used_at: at }).execute();
   return JSON.parse(token.attributes) as Record<string, string>;
-}
-
-async function storeDevice(
-  db: Db,
-  { deviceId, publicKey, hardwareClass, agentVersion }: EnrolmentRequest,
-  attributes: Readonly<Record<string, string>>,
-  credential: string,
-  at: number,
-): Promise<void> {
-  const known = await db
-    .selectFrom('devices')
-    .select(['key_id', 'revoked_at'])
-    .where('id', '=', deviceId)
-    .executeTakeFirst();
-  const isSameKey = known?.key_id === publicKey.keyId;
-  if (known && isSameKey && known.revoked_at !== null) throw revoked(deviceId);
-  // The id of a revoked device is free for another one in its place.
-  if (known && !isSameKey && known.revoked_at === null) {
-    throw new DeviceError('DEVICE_ID_TAKEN', `Another device has enrolled as "${deviceId}", with another key.`, {
-      remedy: 'Give this device another id, or restore the identity key that it enrolled with.',
-    });
-  }
-  const facts = {
-    credential_hash: hashSecret(credential),
-    hardware_class: hardwareClass,
-    agent_version: agentVersion,
-    enrolled_at: at,
-  };
-  if (known) {
-    const identity = { public_key: publicKey.publicKey, key_id: publicKey.keyId };
-    const unrevoked = { revoked_at: null, revoked_by: null, revocation_reason: null };
-    await db
-      .updateTable('devices')
-      .set({ ...facts, ...identity, ...unrevoked })
-      .where('id', '=', deviceId)
-      .execute();
-    await db.deleteFrom('device_attributes').where('device_id', '=', deviceId).execute();
-  } else {
-    await db
-      .insertInto('devices')
-      .values({ id: deviceId, public_key: publicKey.publicKey, key_id: publicKey.keyId, ...facts, connected: 0 })
-      .execute();
-  }
-  const rows = Object.entries(attributes).map(([name, value]) => ({ device_id: deviceId, name, value }));
-  if (rows.length > 0) await db.insertInto('device_attributes').values(rows).execute();
 }

@@ -4,6 +4,7 @@ export const DEVICE_CODES = {
   DEVICE_UNKNOWN: { fault: 'caller', retryable: false },
   DEVICE_ID_TAKEN: { fault: 'caller', retryable: false },
   DEVICE_ID_RESERVED: { fault: 'caller', retryable: false },
+  READMISSION_REFUSED: { fault: 'caller', retryable: false },
   DEVICE_REVOKED: { fault: 'caller', retryable: false },
   CLAIM_TOKEN_UNKNOWN: { fault: 'caller', retryable: false },
   CLAIM_TOKEN_EXPIRED: { fault: 'caller', retryable: false },

@@ -21,6 +21,7 @@ import { AGENT_AGES, agentAge } from './agent-age.js';
 import type { DeviceCertificates } from './certificates.js';
 import { deviceDirectory, type Device } from './directory.js';
 import { createClaimToken, enrolDevice, type EnrolmentFacts } from './enrolment.js';
+import { readmitDevice, type LostHistory } from './readmission.js';
 import { revokeDevice } from './revocation.js';
 import type { Selector } from './selector.js';
 
@@ -50,6 +51,7 @@ export interface DeviceRouteDependencies {
   /** Of this control plane. */
   readonly version: string;
   readonly certificates: DeviceCertificates;
+  readonly history: LostHistory;
   /** Cuts what the device has open, and tells whoever else has to know. */
   readonly onRevoked: (id: DeviceId) => Promise<void>;
   /** What is known of these devices from their own signed reports, to be shown beside their registration. */
@@ -64,6 +66,7 @@ export const deviceRoutes =
     version,
     enrolment,
     certificates,
+    history,
     onRevoked,
     reported,
   }: DeviceRouteDependencies): FastifyPluginAsyncTypebox =>
@@ -131,6 +134,25 @@ export const deviceRoutes =
         },
       },
       async (request, reply) => reply.code(201).send(await certificates.renew(db, encodeEnvelope(request.body), now())),
+    );
+
+    app.post(
+      '/readmissions',
+      {
+        // Public because the envelope carries its own proof: a signature by the key of a certificate that we issued.
+        config: { access: PUBLIC },
+        bodyLimit: 64 * 1024,
+        schema: {
+          tags: ['devices'],
+          description: 'For devices that enrolled after the backup which this control plane was restored from.',
+          body: Envelope,
+          response: responses({ 201: Type.Object({ deviceId: deviceIdText, ...DeviceCertificate.properties }) }),
+        },
+      },
+      async (request, reply) =>
+        reply
+          .code(201)
+          .send(await readmitDevice(db, { envelope: encodeEnvelope(request.body), at: now() }, certificates, history)),
     );
 
     app.get(

@@ -4,8 +4,8 @@ import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RecoveryError } from './errors.js';
 
-/** Not part of a backup: the lock, what SQLite keeps beside its file, and uploads that were never finished. */
-const LEFT_OUT = /^(lock\.sqlite.*|control-plane\.sqlite.*|blobs\/incoming|.*\.tmp)$/;
+/** Not part of a backup: the lock, what SQLite keeps beside its file, uploads that were never finished, and packs, which come and go. */
+const LEFT_OUT = /^(lock\.sqlite.*|control-plane\.sqlite.*|blobs\/incoming|packs|.*\.tmp)$/;
 
 /** Every file below `directory` that belongs in a backup, but for the database; relative, in a stable order. */
 export async function* filesToKeep(directory: string, below = ''): AsyncGenerator<string> {

@@ -14,13 +14,25 @@ export interface InstalledStatement {
   readonly envelope: string;
 }
 
+export interface RecoveryBegin extends PendingRecovery {
+  /** Since when nothing is known, where a part of the past was lost. */
+  readonly lostFrom?: number;
+}
+
 /** From now on nothing is ordered until a statement ends it. Rollouts that ran are paused: they may have ended in a time that is not known here. */
-export async function beginRecovery(db: Db, { reason, begunAt }: PendingRecovery): Promise<void> {
+export async function beginRecovery(db: Db, { reason, begunAt, lostFrom }: RecoveryBegin): Promise<void> {
   const actor = 'control-plane';
   await db.transaction().execute(async (trx) => {
     await trx
       .insertInto('recoveries')
-      .values({ reason, begun_at: begunAt, epoch: null, statement: null, ended_at: null })
+      .values({
+        reason,
+        begun_at: begunAt,
+        lost_from: lostFrom ?? null,
+        epoch: null,
+        statement: null,
+        ended_at: null,
+      })
       .execute();
     for (const rollout of await activeRollouts(trx)) {
       if (rollout.state !== 'running') continue;
@@ -31,7 +43,7 @@ export async function beginRecovery(db: Db, { reason, begunAt }: PendingRecovery
       actor,
       action: 'recovery.begin',
       subject: 'control-plane',
-      detail: { reason },
+      detail: { reason, ...(lostFrom === undefined ? {} : { lostFrom }) },
       at: begunAt,
     });
   });
@@ -47,6 +59,18 @@ export async function pendingRecovery(db: Db): Promise<PendingRecovery | undefin
     .limit(1)
     .executeTakeFirst();
   return row && { reason: row.reason, begunAt: row.begun_at };
+}
+
+/** Whether this control plane may have acted between these two without this database holding it. */
+export async function isLostTime(db: Db, { fromMs, untilMs }: { fromMs: number; untilMs: number }): Promise<boolean> {
+  const row = await db
+    .selectFrom('recoveries')
+    .select('id')
+    .where('lost_from', '<=', untilMs)
+    .where('begun_at', '>=', fromMs)
+    .limit(1)
+    .executeTakeFirst();
+  return row !== undefined;
 }
 
 /** The statement in force; undefined where nothing was ever recovered. */
@@ -71,7 +95,14 @@ export async function storeStatement(
     await trx.updateTable('recoveries').set({ ended_at: at }).where('ended_at', 'is', null).execute();
     await trx
       .insertInto('recoveries')
-      .values({ reason: statement.reason, begun_at: at, epoch: statement.epoch, statement: envelope, ended_at: at })
+      .values({
+        reason: statement.reason,
+        begun_at: at,
+        lost_from: null,
+        epoch: statement.epoch,
+        statement: envelope,
+        ended_at: at,
+      })
       .execute();
     await audit(trx).append({
       actor: by,

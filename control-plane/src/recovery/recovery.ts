@@ -33,6 +33,14 @@ export interface Recovery {
   install(envelope: Uint8Array, by: string): Promise<void>;
 }
 
+const HOUR_MS = 3_600_000;
+
+/**
+ * Above every epoch that this control plane ever had, also those that a restored backup does not know of: two statements of one epoch would be
+ * one to devices, and they would take the orders of the second for replays.
+ */
+const nextEpoch = (epoch: number, nowMs: number): number => Math.max(epoch + 1, Math.floor(nowMs / HOUR_MS));
+
 export async function openRecovery({ db, rootKeys, director, now }: RecoveryOptions): Promise<Recovery> {
   let pending = await pendingRecovery(db);
   let installed = await newestStatement(db);
@@ -49,7 +57,7 @@ export async function openRecovery({ db, rootKeys, director, now }: RecoveryOpti
       });
     },
     statement: () => (installed ? Buffer.from(installed.envelope, 'utf8') : undefined),
-    view: () => ({ epoch: epoch(), ...(pending && { pending }), next: { epoch: epoch() + 1, director } }),
+    view: () => ({ epoch: epoch(), ...(pending && { pending }), next: { epoch: nextEpoch(epoch(), now()), director } }),
     async install(envelope, by) {
       const text = Buffer.from(envelope).toString('utf8');
       if (text === installed?.envelope) return;

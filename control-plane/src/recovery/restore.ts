@@ -40,7 +40,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<BackupDocu
     const db = await openDatabase({ file: join(building, DATABASE_FILE), now });
     try {
       const reason = `A backup of ${new Date(document.takenAt).toISOString()} was restored`;
-      await beginRecovery(db, { reason, begunAt: now() });
+      await beginRecovery(db, { reason, begunAt: now(), lostFrom: document.takenAt });
     } finally {
       await db.destroy();
     }

@@ -5,6 +5,8 @@ export interface RecoveryTable {
   readonly id: Generated<number>;
   readonly reason: string;
   readonly begun_at: number;
+  /** From then until `begun_at` this control plane did what this database does not hold; null where nothing was lost. */
+  readonly lost_from: number | null;
   readonly epoch: number | null;
   /** The DSSE envelope of that statement, as devices get it. */
   readonly statement: string | null;

@@ -78,18 +78,21 @@ export function metadataFiles(db: Db) {
       };
     },
 
+    find(name: string): Promise<StoredFile | undefined> {
+      const [, version, role = ''] = FILE_NAME.exec(name) ?? [];
+      return version === undefined
+        ? newest(role)
+        : db
+            .selectFrom('metadata_files')
+            .select(['role', 'version', 'body'])
+            .where('role', '=', role)
+            .where('version', '=', Number(version))
+            .executeTakeFirst();
+    },
+
     /** @throws RepositoryError REPOSITORY_FILE_UNKNOWN */
     async named(name: string): Promise<StoredFile> {
-      const [, version, role = ''] = FILE_NAME.exec(name) ?? [];
-      const found =
-        version === undefined
-          ? await newest(role)
-          : await db
-              .selectFrom('metadata_files')
-              .select(['role', 'version', 'body'])
-              .where('role', '=', role)
-              .where('version', '=', Number(version))
-              .executeTakeFirst();
+      const found = await this.find(name);
       if (found) return found;
       throw new RepositoryError('REPOSITORY_FILE_UNKNOWN', `The release repository has no file ${name}.`, {
         remedy: 'Look for its roles and versions with `drover keys show`.',

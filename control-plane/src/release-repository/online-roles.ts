@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto';
 import { toExpires } from '@drover/shared/trust/ceremony';
 import {
   metadataFileName,
   parseMetadata,
   signMetadata,
   type MetadataFile,
+  type MetaFile,
   type Root,
   type Snapshot,
   type Timestamp,
@@ -19,8 +21,8 @@ export const SNAPSHOT_VALID_MS = 30 * DAY_MS;
 const SPEC_VERSION = '1.0.34';
 const MAX_BYTES = 2 * 1024 * 1024;
 
-/** The versions of the files that snapshot lists, by role. */
-export type RoleVersions = ReadonlyMap<string, number>;
+/** The files that snapshot lists, by role. */
+export type ListedFiles = ReadonlyMap<string, Pick<MetadataFile<'targets'>, 'signed' | 'bytes'>>;
 
 /**
  * The next version of a role that the control plane signs by itself. It is at least the time in seconds, so that a control plane restored from a
@@ -38,7 +40,7 @@ export interface OnlineRoles {
 export function signSnapshot(
   root: Root,
   keys: OnlineKeys,
-  versions: RoleVersions,
+  files: ListedFiles,
   previous: number | undefined,
   nowMs: number,
 ): MetadataFile<'snapshot'> {
@@ -47,11 +49,19 @@ export function signSnapshot(
     spec_version: SPEC_VERSION,
     version: nextVersion(previous, nowMs),
     expires: toExpires(nowMs + SNAPSHOT_VALID_MS),
-    meta: Object.fromEntries([...versions].map(([role, version]) => [metadataFileName(role) ?? role, { version }])),
+    meta: Object.fromEntries([...files].map(([role, file]) => [metadataFileName(role) ?? role, metaOf(file)])),
   };
   const bytes = signMetadata(signed, [signerOf(root, 'snapshot', keys)]);
   return parseMetadata('snapshot', bytes, { where: 'snapshot.json', maxBytes: MAX_BYTES });
 }
+
+/**
+ * With its hash: after a restored backup a version can come a second time, with other contents, and devices that keep the first have to notice.
+ */
+const metaOf = ({ signed, bytes }: Pick<MetadataFile<'targets'>, 'signed' | 'bytes'>): MetaFile => ({
+  version: signed.version,
+  hashes: { sha256: createHash('sha256').update(bytes).digest('hex') },
+});
 
 /** @throws RepositoryError REPOSITORY_ONLINE_KEY_MISSING */
 export function signTimestamp(

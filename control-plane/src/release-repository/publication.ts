@@ -148,14 +148,15 @@ function pruned<Kind extends 'root' | 'targets'>(
   return { signed: file.signed, signatures, bytes: encodeMetadata({ signed: file.signed, signatures }) };
 }
 
+/**
+ * Where there is none yet, any version begins it, and a role but root may leave versions out: what was lost with a control plane is published again
+ * from the newest file that was signed.
+ */
 function requireNext(role: string, version: number, current: number | undefined): void {
-  // Where there is none yet, any version begins it: a repository that was lost is published again from the files that were signed.
-  if (current === undefined) return;
-  const wanted = current + 1;
-  if (version === wanted) return;
+  if (current === undefined || version === current + 1 || (role !== 'root' && version > current)) return;
   throw new RepositoryError(
     'REPOSITORY_VERSION_WRONG',
-    `The next version of ${role} is ${wanted}; this is ${version}.`,
+    `The next version of ${role} is ${current + 1}; this is ${version}.`,
     {
       where: `${role}.json`,
       remedy:

@@ -80,11 +80,13 @@ export function releaseRepository({ db, files, keys, now }: ReleaseRepositoryOpt
           await store(model, file);
         }
 
-        const versions = new Map<string, number>([
-          ['targets', (targets ?? current?.targets)?.signed.version ?? 1],
-          ...[...(current?.models ?? []), ...models].map(([model, file]) => [model, file.signed.version] as const),
+        const newest = targets ?? current?.targets;
+        const listed = new Map<string, MetadataFile<'targets'>>([
+          ...(newest ? ([['targets', newest]] as const) : []),
+          ...(current?.models ?? []),
+          ...models,
         ]);
-        const snapshot = signSnapshot(root, keys, versions, current?.snapshot.signed.version, at);
+        const snapshot = signSnapshot(root, keys, listed, current?.snapshot.signed.version, at);
         await metadataFiles(trx).store('snapshot', snapshot, ACTOR, at);
         const timestamp = signTimestamp(root, keys, snapshot.signed, current?.timestamp.signed.version, at);
         await metadataFiles(trx).store('timestamp', timestamp, ACTOR, at);
@@ -105,11 +107,8 @@ export function releaseRepository({ db, files, keys, now }: ReleaseRepositoryOpt
         };
         let { snapshot } = current;
         if (isDue(snapshot, SNAPSHOT_VALID_MS, at)) {
-          const versions = new Map<string, number>([
-            ['targets', targets.signed.version],
-            ...[...models].map(([model, file]) => [model, file.signed.version] as const),
-          ]);
-          snapshot = signSnapshot(root.signed, keys, versions, snapshot.signed.version, at);
+          const listed = new Map<string, MetadataFile<'targets'>>([['targets', targets], ...models]);
+          snapshot = signSnapshot(root.signed, keys, listed, snapshot.signed.version, at);
           await store('snapshot', snapshot);
         }
         if (stored.length > 0 || isDue(current.timestamp, TIMESTAMP_VALID_MS, at)) {

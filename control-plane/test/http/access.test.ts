@@ -18,6 +18,7 @@ const dependencies = (): AppDependencies => ({
   version: '0.0.0-test',
   enrolment: enrolmentFactsOf('mqtt://127.0.0.1'),
   certificates: fixture.certificates,
+  history: { isLostTime: () => Promise.resolve(false) },
   onRevoked: () => Promise.resolve(),
   reported: () => Promise.resolve(new Map()),
   routes: [],
@@ -91,7 +92,11 @@ describe('when a route is called', () => {
   it('lets no viewer change anything', () => {
     const changing = routes.filter((route) => methodsOf(route).some((method) => !['GET', 'HEAD'].includes(method)));
     const open = changing.filter(({ config }) => config?.access?.kind !== 'role' || config.access.role === 'viewer');
-    expect(open.map(({ url }) => url)).toEqual(['/api/v1/enrolments', '/api/v1/certificate-renewals']);
+    expect(open.map(({ url }) => url)).toEqual([
+      '/api/v1/enrolments',
+      '/api/v1/certificate-renewals',
+      '/api/v1/readmissions',
+    ]);
   });
 
   it('lets devices, mirrors and operators read releases, and nobody else', async () => {

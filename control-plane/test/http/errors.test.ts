@@ -78,6 +78,7 @@ describe('when a handler fails without a code', () => {
       version: '0',
       enrolment: enrolmentFactsOf('mqtt://x'),
       certificates: fixture.certificates,
+      history: { isLostTime: () => Promise.resolve(false) },
       onRevoked: () => Promise.resolve(),
       reported: () => Promise.resolve(new Map()),
       metrics: [],

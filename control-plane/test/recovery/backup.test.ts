@@ -36,6 +36,8 @@ describe('a backup', () => {
     db = await openDatabase({ file: join(dataDir, 'control-plane.sqlite') });
     createSecretFile(join(dataDir, 'director.key'), 'a secret');
     writeFileSync(join(dataDir, 'lock.sqlite'), 'a lock');
+    mkdirSync(join(dataDir, 'packs'));
+    writeFileSync(join(dataDir, 'packs', 'gone-in-a-moment'), 'a pack');
     const blobs = await openBlobDirectory({ directory: join(dataDir, 'blobs'), maxBytes: 1e9 });
     for (const bytes of contents) await blobs.put(digestOf(bytes), Readable.from([bytes]));
   });
@@ -61,7 +63,7 @@ describe('a backup', () => {
     for (const bytes of contents) expect(readFileSync(join(target, pathOf(bytes)))).toEqual(bytes);
     expect(readFileSync(join(target, 'director.key'), 'utf8')).toBe('a secret');
     expect(statSync(join(target, 'director.key')).mode & 0o077).toBe(0);
-    expect(existsSync(join(target, 'lock.sqlite'))).toBe(false);
+    expect(['lock.sqlite', 'packs'].filter((name) => existsSync(join(target, name)))).toEqual([]);
     const restored = await openDatabase({ file: join(target, 'control-plane.sqlite') });
     const entries = await audit(restored).list({ after: 0, limit: 1000 });
     expect(entries.filter(({ subject }) => subject.startsWith('before'))).toHaveLength(50);

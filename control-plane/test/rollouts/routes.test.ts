@@ -42,6 +42,7 @@ describe('the routes of rollouts and telemetry', () => {
       version: 'test',
       enrolment: enrolmentFactsOf(world.broker.url),
       certificates: deviceCertificates(await Authorities.open(join(directory, 'ca'), Date.now), 1000),
+      history: { isLostTime: () => Promise.resolve(false) },
       onRevoked: () => Promise.resolve(),
       reported: deviceViews(db),
       routes: [rolloutRoutes({ db, engine }), telemetryRoutes({ db })],

@@ -13,7 +13,14 @@ import {
 import { formatProblems, parseJsonBytes, validate } from '../validation/index.js';
 import { Deployment, DEPLOYMENT_TYPE } from './deployment.js';
 import { RECOVERY_TYPE, RecoveryStatement } from './recovery.js';
-import { ENROLMENT_TYPE, EnrolmentRequest, RENEWAL_TYPE, RenewalRequest } from './enrolment.js';
+import {
+  ENROLMENT_TYPE,
+  EnrolmentRequest,
+  READMISSION_TYPE,
+  ReadmissionRequest,
+  RENEWAL_TYPE,
+  RenewalRequest,
+} from './enrolment.js';
 import { REPORT_BODIES, REPORT_TYPE, ReportFrame, type Report, type ReportKind } from './report.js';
 
 export const PROTOCOL_CODES = {
@@ -109,12 +116,27 @@ export function openReport(bytes: Uint8Array, device: DeviceId, key: KeySet): Re
 export const signEnrolment = (request: EnrolmentRequest, signer: Signer): Buffer =>
   encodeEnvelope(signEnvelope(ENROLMENT_TYPE, toPayload(request), [signer]));
 
+export const openEnrolment = (bytes: Uint8Array): EnrolmentRequest =>
+  openSelfSigned(EnrolmentRequest, ENROLMENT_TYPE, bytes, 'enrolment request');
+
+export const signReadmission = (request: ReadmissionRequest, signer: Signer): Buffer =>
+  encodeEnvelope(signEnvelope(READMISSION_TYPE, toPayload(request), [signer]));
+
+/** Proves that the sender has the key that it names, and nothing else: whether its certificate is for that key the caller has to see. */
+export const openReadmission = (bytes: Uint8Array): ReadmissionRequest =>
+  openSelfSigned(ReadmissionRequest, READMISSION_TYPE, bytes, 'readmission request');
+
 /** The request names its own key: reading it before the check is unavoidable here, so the frame is parsed twice, the second time verified. */
-export function openEnrolment(bytes: Uint8Array): EnrolmentRequest {
+function openSelfSigned<Schema extends typeof EnrolmentRequest | typeof ReadmissionRequest>(
+  schema: Schema,
+  type: string,
+  bytes: Uint8Array,
+  kind: string,
+): Static<Schema> {
   const envelope = decodeEnvelope(bytes);
-  const claimed = parsePayload(EnrolmentRequest, Buffer.from(envelope.payload, 'base64'), 'enrolment request');
-  const { payload } = verifyEnvelope(envelope, ENROLMENT_TYPE, { threshold: 1, keys: [claimed.publicKey] });
-  return parsePayload(EnrolmentRequest, payload, 'enrolment request');
+  const claimed = parsePayload(schema, Buffer.from(envelope.payload, 'base64'), kind);
+  const { payload } = verifyEnvelope(envelope, type, { threshold: 1, keys: [claimed.publicKey] });
+  return parsePayload(schema, payload, kind);
 }
 
 export const signRenewal = (request: RenewalRequest, signer: Signer): Buffer =>

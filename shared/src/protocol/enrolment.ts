@@ -69,6 +69,31 @@ export const RenewalRequest = Type.Object(
 );
 export type RenewalRequest = Static<typeof RenewalRequest>;
 
+export const READMISSION_TYPE = 'application/vnd.drover.readmission+json';
+
+/**
+ * Payload of the envelope of a device that its control plane has forgotten, because a backup from before its enrolment was restored; signed with
+ * the key that it enrolled with. Its certificate says that this control plane's authority let it in.
+ */
+export const ReadmissionRequest = Type.Object(
+  {
+    protocol,
+    kind: Type.Literal('readmission'),
+    deviceId,
+    publicKey: PublicKey,
+    /** Its newest one; it may have run out meanwhile. */
+    certificate: certificatePem,
+    /** SHA-256 of its credential in hex, where it was given one: so that the credential goes on to hold, and is not sent. */
+    credentialHash: Type.Optional(Type.String({ pattern: '^[0-9a-f]{64}$' })),
+    hardwareClass: text(64),
+    attributes,
+    agentVersion: text(64),
+    at: atMs,
+  },
+  strict,
+);
+export type ReadmissionRequest = Static<typeof ReadmissionRequest>;
+
 /** A claim token is `SECRET` or `SECRET.PIN`. The pin never leaves the device: it says which authority the server has to prove. */
 export interface ClaimToken {
   readonly secret: string;

@@ -5,10 +5,12 @@ import {
   openDeployment,
   openEnrolment,
   openRecoveryStatement,
+  openReadmission,
   openRenewal,
   openReport,
   parseClaimToken,
   RECOVERY_TYPE,
+  READMISSION_TYPE,
   RENEWAL_TYPE,
   REPORT_TYPE,
   signDeployment,
@@ -127,6 +129,14 @@ const enrolment = {
   at: 1_700_000_000_000,
 };
 
+const { claimToken: _claimToken, ...presented } = enrolment;
+const readmission = {
+  ...presented,
+  kind: 'readmission',
+  certificate: '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
+  credentialHash: '0'.repeat(64),
+};
+
 const recovery = {
   protocol: 1,
   kind: 'recovery',
@@ -164,6 +174,13 @@ export const signedDocuments: readonly FuzzTarget[] = [
     format: 'json',
     seeds: () => [json(enrolment)],
     parse: (bytes) => openEnrolment(signed(ENROLMENT_TYPE, bytes)),
+  },
+  {
+    name: 'readmission',
+    covers: ['openReadmission'],
+    format: 'json',
+    seeds: () => [json(readmission)],
+    parse: (bytes) => openReadmission(signed(READMISSION_TYPE, bytes)),
   },
   {
     name: 'enrolment-envelope',

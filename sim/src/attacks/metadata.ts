@@ -135,7 +135,7 @@ export const metadataAttacks: readonly Attack[] = [
   ),
   stale(
     "mix-and-match: the model's role of another time",
-    { code: 'TUF_MIX_AND_MATCH', section: '5.6.4' },
+    { code: 'TUF_MIX_AND_MATCH', section: '5.6.2' },
     (before, { role }) => new Map([[roleFile(role.signed), encoded(before.role)]]),
   ),
   {

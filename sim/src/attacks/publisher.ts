@@ -28,7 +28,10 @@ export interface Contents {
 }
 
 /** Two authors who sign together: their keys are never where the control plane is. */
-export interface TestPublisher extends Pick<Publisher, 'pinnedRoot' | 'authors' | 'renew' | 'rotateOnline'> {
+export interface TestPublisher extends Pick<
+  Publisher,
+  'pinnedRoot' | 'owners' | 'authors' | 'forget' | 'renew' | 'rotateOnline'
+> {
   assemble(version: string, contents: Contents): Promise<{ release: TestRelease; assembled: AssembledRelease }>;
   publish(version: string, contents: Contents): Promise<TestRelease>;
   /** Asks a device, as an application would. */

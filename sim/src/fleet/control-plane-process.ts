@@ -15,6 +15,8 @@ export interface ControlPlaneProcess {
   readonly dataDir: string;
   readonly operator: Operator;
   lastLines(): string;
+  /** SIGKILL. */
+  kill(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -23,6 +25,8 @@ export interface ControlPlaneOptions {
   /** 0 lets the system choose. */
   readonly httpPort: number;
   readonly mqttPort: number;
+  /** Further arguments. */
+  readonly args?: readonly string[];
   /** Further configuration, as variables. */
   readonly environment?: Readonly<Record<string, string>>;
 }
@@ -32,6 +36,7 @@ export async function startControlPlane({
   dataDir,
   httpPort,
   mqttPort,
+  args = [],
   environment = {},
 }: ControlPlaneOptions): Promise<ControlPlaneProcess> {
   const adminToken = randomBytes(24).toString('base64url');
@@ -40,7 +45,7 @@ export async function startControlPlane({
   const child = await startProcess<{ httpUrl: string; mqttUrl: string }>({
     name: 'The control plane',
     script: join(workspace, '..', 'dist', 'main.js'),
-    args: ['--json-ready'],
+    args: ['--json-ready', ...args],
     environment: {
       DROVER_DATA_DIR: dataDir,
       DROVER_HTTP_PORT: String(httpPort),
@@ -58,6 +63,7 @@ export async function startControlPlane({
     dataDir,
     operator: operatorOf(child.ready.httpUrl, adminToken, believing(dataDir)),
     lastLines: () => child.lastLines(),
+    kill: () => child.kill(),
     stop: () => child.stop(),
   };
 }

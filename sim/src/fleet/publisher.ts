@@ -20,12 +20,16 @@ export interface Publisher {
   readonly pinnedRoot: Uint8Array;
   /** Who signs the releases of the model, all of them together. */
   readonly authors: readonly KeyPair[];
+  /** Who signs the root, all of them together. */
+  readonly owners: readonly KeyPair[];
   /** The secrets, to look whether one of them got where it should not be. */
   readonly seeds: readonly string[];
   /** Publishes the first root and targets. */
   begin(): Promise<void>;
   /** Lists a release whose files were uploaded, in the next version of the model's role. */
   publish(release: AssembledRelease): Promise<void>;
+  /** Goes on from what the control plane lists now, whatever was published before. */
+  forget(): Promise<void>;
   /** Signs the model's role anew, with what it lists already. */
   renew(): Promise<void>;
   /** Names the newest of the control plane's online keys in a new root, instead of the one before. */
@@ -75,6 +79,7 @@ export async function openPublisher(
   return {
     pinnedRoot: signMetadata(root, [tufSigner(owner)]),
     authors,
+    owners: [owner],
     seeds: [owner, ...authors].map(({ seed }) => seed),
     async begin() {
       await send([signed('root', root, [owner]), signed('targets', targets, [owner])]);
@@ -88,6 +93,9 @@ export async function openPublisher(
           sha256: digestHex(digest),
         }),
       ),
+    async forget() {
+      role = (await operator.get<{ signed: Targets }>(`/api/v1/repository/metadata/${model}.json`)).signed;
+    },
     renew: () => sendRole(nextRole()),
     async rotateOnline() {
       const next = nextRoot(root, { online: await newestOnline() }, expiresAtMs);

@@ -11,7 +11,7 @@ import {
 import { tufSigner, type TufSigner } from '@drover/shared/trust/tuf';
 import { createSecretFile } from '../../secret-file.js';
 import { CliError } from '../errors.js';
-import { readJson } from '../files.js';
+import { readJson, unwritable } from '../files.js';
 import type { Terminal } from '../terminal.js';
 import { passphrase } from './passphrase.js';
 
@@ -95,10 +95,3 @@ function writeSecret(file: string, text: string): void {
     });
   }
 }
-
-export const unwritable = (file: string, cause: unknown): CliError =>
-  new CliError(
-    'CLI_FILE_UNWRITABLE',
-    `The file cannot be written: ${cause instanceof Error ? cause.message : String(cause)}.`,
-    { where: file, remedy: 'Check that its folder exists and that you may write there.', cause },
-  );

@@ -1,30 +1,14 @@
-import { randomUUID } from 'node:crypto';
-import { existsSync, renameSync, writeFileSync } from 'node:fs';
 import { addSignature, parseProposal, signaturesMissing, type Proposal } from '@drover/shared/trust/ceremony';
 import type { PublishedRole } from '../../release-repository/index.js';
 import type { Client } from '../client.js';
 import { CliError } from '../errors.js';
-import { readJson } from '../files.js';
-import { unwritable, type NamedSigner } from './key-files.js';
+import { readJson, writeJson } from '../files.js';
+import type { NamedSigner } from './key-files.js';
 
 export const readProposal = (file: string): Proposal => parseProposal(readJson(file));
 
-/** Whole or not at all. @throws CliError CLI_FILE_EXISTS, CLI_FILE_UNWRITABLE */
-export function writeProposal(file: string, proposal: Proposal, { replace }: { readonly replace: boolean }): void {
-  if (!replace && existsSync(file)) {
-    throw new CliError('CLI_FILE_EXISTS', 'There is a file of this name already; somebody may have signed it.', {
-      where: file,
-      remedy: 'Name another with --out, or remove it if it is no longer wanted.',
-    });
-  }
-  const temporary = `${file}.${randomUUID()}`;
-  try {
-    writeFileSync(temporary, `${JSON.stringify(proposal, undefined, 2)}\n`, { flag: 'wx' });
-    renameSync(temporary, file);
-  } catch (cause) {
-    throw unwritable(file, cause);
-  }
-}
+export const writeProposal = (file: string, proposal: Proposal, how: { readonly replace: boolean }): void =>
+  writeJson(file, proposal, how);
 
 /** @throws CliError CLI_KEY_NOT_ASKED_FOR for a key that none of the documents asks for */
 export function signProposal(proposal: Proposal, signers: readonly NamedSigner[]): Proposal {

@@ -1,10 +1,8 @@
-import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { occasionalSigner } from '@drover/shared/trust';
 import { createRequest, parseRequest, signRequest, toEnvelope, type RecoveryView } from '../../recovery/index.js';
 import { openKey } from '../ceremony/key-files.js';
-import { CliError } from '../errors.js';
-import { readJson } from '../files.js';
+import { readJson, writeJson } from '../files.js';
 import type { Session } from '../program.js';
 import { parseCount } from '../units.js';
 
@@ -41,7 +39,7 @@ export const recoveryCommands = ({ client, answer, terminal }: Session): Command
     .action(async ({ reason, out, epoch }: { reason: string; out: string; epoch?: number }) => {
       const { next } = await client().get<RecoveryView>('/recovery');
       const statement = { ...next, epoch: Math.max(next.epoch, epoch ?? 0), reason, issuedAt: Date.now() };
-      write(out, createRequest({ protocol: 1, kind: 'recovery', ...statement }));
+      writeJson(out, createRequest({ protocol: 1, kind: 'recovery', ...statement }), { replace: false });
       answer(
         { out, epoch: statement.epoch },
         `Wrote ${out}. Each holder of a root key runs: drover recovery sign ${out} --key ROOT.key\nThen: drover recovery install ${out}`,
@@ -58,7 +56,7 @@ export const recoveryCommands = ({ client, answer, terminal }: Session): Command
     .action(async (file: string, { key, passphraseFile }: { key: string; passphraseFile?: string }) => {
       const request = parseRequest(readJson(file));
       const signed = signRequest(request, occasionalSigner(await openKey(terminal, key, passphraseFile)));
-      write(file, signed);
+      writeJson(file, signed, { replace: true });
       const { epoch, reason } = signed.statement;
       answer(
         { file, signatures: signed.signatures.map(({ keyid }) => keyid) },
@@ -86,19 +84,3 @@ export const recoveryCommands = ({ client, answer, terminal }: Session): Command
     });
   return recovery;
 };
-
-function write(file: string, document: unknown): void {
-  try {
-    writeFileSync(file, `${JSON.stringify(document, undefined, 2)}\n`);
-  } catch (cause) {
-    throw new CliError(
-      'CLI_FILE_UNREADABLE',
-      `The file cannot be written: ${cause instanceof Error ? cause.message : String(cause)}.`,
-      {
-        where: file,
-        remedy: 'Check that its folder exists and that you may write there.',
-        cause,
-      },
-    );
-  }
-}

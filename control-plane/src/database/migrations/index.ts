@@ -4,6 +4,14 @@ import { deliveries } from './0002-deliveries.js';
 import { recoveries } from './0003-recoveries.js';
 import { certificates } from './0004-certificates.js';
 import { releaseRepository } from './0005-release-repository.js';
+import { lostHistory } from './0006-lost-history.js';
 
 /** In order, append-only: a migration that was released never changes. */
-export const MIGRATIONS: readonly Migration[] = [foundation, deliveries, recoveries, certificates, releaseRepository];
+export const MIGRATIONS: readonly Migration[] = [
+  foundation,
+  deliveries,
+  recoveries,
+  certificates,
+  releaseRepository,
+  lostHistory,
+];

@@ -4,7 +4,8 @@ import { signaturesMissing } from '@drover/shared/trust/ceremony';
 import { encodeMetadata } from '@drover/shared/trust/tuf';
 import type { RepositoryState } from '../../../release-repository/index.js';
 import { describeProposal } from '../../ceremony/describe.js';
-import { openSigners, unwritable } from '../../ceremony/key-files.js';
+import { openSigners } from '../../ceremony/key-files.js';
+import { unwritable } from '../../files.js';
 import { fetchMetadata } from '../../ceremony/known-repository.js';
 import {
   isComplete,
