@@ -5,6 +5,7 @@ import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { bulkSigner, publicKeyOf, type KeySet } from '@drover/shared/trust';
 import { createApp } from './app.js';
 import { openBlobDirectory } from './blobs/index.js';
+import { bundleRoutes } from './bundles/index.js';
 import { acceptWebSockets, brokerMetrics, startBroker, WEBSOCKET_PATH } from './broker/index.js';
 import {
   Authorities,
@@ -222,6 +223,7 @@ async function open(
     routes: [
       packRoutes({ packs }),
       rolloutRoutes({ db, engine }),
+      bundleRoutes({ db, director, recovery }),
       telemetryRoutes({ db }),
       authorityRoutes({
         db,

@@ -66,6 +66,15 @@ export async function runCommand(terminal: Terminal): Promise<number> {
       const { showStatus } = await import('./status.js');
       await showStatus(await read(options), options.json === true, terminal);
     });
+  configured(program.command('import'))
+    .description('Take in a bundle that somebody brought (drover bundle export): a release, and the order for it.')
+    .argument('<file>')
+    .option('--json', 'print what became of it as JSON')
+    .addHelpText('after', '\nExample: drover-agent import /media/stick/gas-1.1.0.bundle')
+    .action(async (file: string, options: CommonOptions & { json?: true }) => {
+      const { importBundle } = await import('./import.js');
+      status = await importBundle(await read(options), resolve(file), options.json === true, terminal);
+    });
   configured(program.command('doctor'))
     .description('Check this device: each line is OK, or says what to do.')
     .option('--json', 'print the checks as JSON')

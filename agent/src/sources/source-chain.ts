@@ -10,6 +10,8 @@ export interface SourceChainOptions {
   readonly controlPlane: ReleaseSource;
   /** In the order in which they are asked. */
   readonly origins: () => readonly Origin[];
+  /** Who is asked for metadata while the control plane cannot be, in this order. */
+  readonly standIns: () => readonly Origin[];
   /** Adds up what each has served since the start. */
   readonly onBytes?: (origin: string, bytes: number) => void;
 }
@@ -28,7 +30,7 @@ const STAND_IN_MS = 30_000;
 export function createSourceChain(options: SourceChainOptions): ReleaseSource {
   const standIns = (): MetadataStandIn[] =>
     options
-      .origins()
+      .standIns()
       .filter((origin) => origin.mayBeAsked())
       .map((origin) => ({
         name: origin.name,

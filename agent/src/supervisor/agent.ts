@@ -4,6 +4,7 @@ import type { CodedErrorJson } from '@drover/shared/coded-error';
 import type { DriftBody, ReportBody, ReportKind, StateBody } from '@drover/shared/protocol';
 import type { ModelName } from '@drover/shared/ids';
 import type { AgentConfig } from '../config/index.js';
+import { openImports } from '../bundles/index.js';
 import type { MirrorStatus } from '../sources/index.js';
 import { BUILD_FLOOR_MS, type Clock, type HostProbe } from '../host/index.js';
 import { identityChannel, networkOf, type Identity } from '../identity/index.js';
@@ -77,6 +78,8 @@ const TUNING_INTERVAL_MS = 2_000;
 const CERTIFICATE_INTERVAL_MS = 12 * 3_600_000;
 /** What the link says when the broker does not take the certificate (any more). */
 const CERTIFICATE_REFUSED: ReadonlySet<LinkError['code']> = new Set(['LINK_REFUSED', 'LINK_CERTIFICATE_REFUSED']);
+/** How often it is asked whether somebody has brought a bundle. */
+const IMPORT_INTERVAL_MS = 1_000;
 /** How often it is asked whether a look at the release repository is due. */
 const REPOSITORY_INTERVAL_MS = 60_000;
 
@@ -175,6 +178,19 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     },
   });
 
+  const imports = await openImports({
+    dataDir: config.dataDir,
+    deviceId: grant.deviceId,
+    updater: () => ({
+      learn: (from, signal) => updater.learnRepository(from, signal),
+      receive: (document, how) => updater.receive(document, how),
+      isDone: (release) =>
+        updater.state().some(({ running, update }) => running?.release.digest === release && update.state === 'idle'),
+    }),
+    onImported: (answer) => log.info('imported', answer),
+    onIncident: incident,
+  });
+  closers.add(() => imports.close());
   const sources = createReleaseSources({
     config,
     controlPlane: httpReleaseSource({
@@ -183,7 +199,7 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
       credential: grant.credential,
       fetch: channel.fetch,
     }),
-    bundles: () => [],
+    bundles: () => imports.origins(),
     fetch: channel.fetch,
     clock,
     onProblem: incident,
@@ -272,7 +288,9 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     outbox,
     clock,
     keepaliveS: config.link.keepaliveS,
-    onOrder: (envelope) => updater.receive(envelope),
+    onOrder: async (envelope) => {
+      await updater.receive(envelope);
+    },
     onConnected: (broker) => {
       linkProblem = undefined;
       options.agentReleases?.runner.connected();
@@ -298,6 +316,8 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
   const repositoryWatch = createRepositoryWatch({ updater, clock, onIncident: incident });
   loop(REPOSITORY_INTERVAL_MS, () => repositoryWatch.look());
   closers.add(() => repositoryWatch.stop());
+  loop(IMPORT_INTERVAL_MS, () => imports.look());
+  closers.add(() => imports.stop());
   loop(DRIFT_INTERVAL_MS, async () => {
     await driftWatch.check();
     await serving.watchRest();

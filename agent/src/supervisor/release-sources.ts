@@ -38,6 +38,8 @@ export function createReleaseSources(options: ReleaseSourcesOptions): ReleaseSou
     source: createSourceChain({
       controlPlane,
       origins: () => [...bundles(), ...mirrors],
+      // A mirror has seen more since than a stick.
+      standIns: () => [...mirrors, ...bundles()],
       onBytes: (origin, bytes) => void served.set(origin, (served.get(origin) ?? 0) + bytes),
     }),
     mirrors: () => mirrors.map((mirror) => mirror.status(served.get(mirror.name) ?? 0)),

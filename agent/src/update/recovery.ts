@@ -45,10 +45,15 @@ export function isRecoveryStatement(bytes: Uint8Array): boolean {
  *
  * @throws TrustError, ProtocolError, UpdateError RECOVERY_REPLAYED
  */
-export function acceptRecovery(bytes: Uint8Array, root: KeySet, enrolled: Enrolled, journal: Journal): void {
+export function acceptRecovery(
+  bytes: Uint8Array,
+  root: KeySet,
+  enrolled: Enrolled,
+  journal: Journal,
+): 'accepted' | 'known' {
   const { epoch, director, issuedAt } = openRecoveryStatement(bytes, root);
   const current = authorityOf(enrolled, journal.recovery());
-  if (epoch === current.epoch && isDeepStrictEqual(director, current.director)) return;
+  if (epoch === current.epoch && isDeepStrictEqual(director, current.director)) return 'known';
   if (epoch <= current.epoch) {
     throw new UpdateError(
       'RECOVERY_REPLAYED',
@@ -62,4 +67,5 @@ export function acceptRecovery(bytes: Uint8Array, root: KeySet, enrolled: Enroll
     );
   }
   journal.writeRecovery({ epoch, director }, Math.max(journal.timeFloorMs(), issuedAt));
+  return 'accepted';
 }

@@ -10,7 +10,7 @@ import {
   type RepositoryStatus,
 } from '@drover/shared/trust/tuf';
 import type { ReleaseRef } from './accept.js';
-import { UpdateError } from './errors.js';
+import { UpdateError, type UpdateCode } from './errors.js';
 import type { MetadataStandIn } from './fetch.js';
 import type { WriteGate } from './kill-points.js';
 import { openMetadataCache } from './metadata-cache.js';
@@ -26,6 +26,8 @@ export interface TrustedRepository {
   confirm(order: { readonly model: ModelName; readonly release: ReleaseRef }, signal: AbortSignal): Promise<string>;
   /** @throws TufError; what the fetcher throws */
   refresh(signal: AbortSignal): Promise<void>;
+  /** The same from somewhere else, such as a bundle: it only ever adds what is newer. @throws TufError */
+  learn(from: MetadataFetcher, signal: AbortSignal): Promise<void>;
   status(): RepositoryStatus;
   /** Keys and threshold of the newest root that this device has verified. */
   rootKeys(): KeySet;
@@ -52,52 +54,75 @@ export function openTrustedRepository({
 }: TrustedRepositoryOptions): TrustedRepository {
   const client = new RepositoryClient({ pinnedRoot, cache: openMetadataCache(dataDir, gate) });
 
-  /** @returns who was asked in the end, where it was not the control plane */
-  async function refresh(options: RefreshOptions): Promise<MetadataStandIn | undefined> {
+  /** The newest metadata that can be had, and then `look`, by the same word. @returns whose word, where it was not the control plane's */
+  async function refreshed<Found>(look: (by: RefreshOptions) => Promise<Found>, signal: AbortSignal) {
+    // One time for the whole update (TUF 1.0, section 5.1).
+    const options: RefreshOptions = { fetcher, nowMs: nowMs(), signal };
     try {
       await client.refresh(options);
-      return undefined;
     } catch (error) {
-      options.signal.throwIfAborted();
+      signal.throwIfAborted();
       // Only where it could not be asked: what the control plane says counts, also where it is bad news (docs/protocol.md, section 13, step 3).
       if (!(error instanceof UpdateError) || !error.retryable) throw error;
-      for (const standIn of standIns()) if (await refreshBy(standIn, options)) return standIn;
+      for (const standIn of standIns()) {
+        const found = await foundBy(standIn, look, options);
+        if (found) return { found: found.value, by: standIn.name };
+      }
       throw error;
+    }
+    return { found: await look(options), by: undefined };
+  }
+
+  /** Its yes counts, for it is signed; its no does not, for it may be old: undefined, and the control plane is asked again. */
+  async function foundBy<Found>(
+    standIn: MetadataStandIn,
+    look: (by: RefreshOptions) => Promise<Found>,
+    options: RefreshOptions,
+  ): Promise<{ value: Found } | undefined> {
+    const signal = AbortSignal.any([options.signal, AbortSignal.timeout(standIn.maxMs)]);
+    const by = { ...options, fetcher: standIn.fetcher, signal };
+    try {
+      try {
+        await client.refresh(by);
+      } catch (error) {
+        // It is behind what this device knows, and what this device knows still holds: no worse than if it had said the same.
+        const isBehind = error instanceof TufError && error.code === 'TUF_ROLLBACK' && !client.status(by.nowMs).stale;
+        if (!isBehind) throw error;
+        standIn.refused(error);
+      }
+      return { value: await look(by) };
+    } catch (error) {
+      options.signal.throwIfAborted();
+      if (!(error instanceof UpdateError) || !NEGATIVE.has(error.code)) standIn.refused(error);
+      return undefined;
     }
   }
 
-  async function refreshBy(standIn: MetadataStandIn, options: RefreshOptions): Promise<boolean> {
-    const signal = AbortSignal.any([options.signal, AbortSignal.timeout(standIn.maxMs)]);
-    try {
-      await client.refresh({ ...options, fetcher: standIn.fetcher, signal });
-      return true;
-    } catch (error) {
-      options.signal.throwIfAborted();
-      standIn.refused(error);
-      // It is behind what this device knows, and what this device knows still holds: no worse than if it had said the same.
-      return error instanceof TufError && error.code === 'TUF_ROLLBACK' && !client.status(options.nowMs).stale;
-    }
-  }
   return {
     async confirm({ model, release }, signal) {
-      // One time for the whole update (TUF 1.0, section 5.1).
-      const options = { fetcher, nowMs: nowMs(), signal };
-      const standIn = await refresh(options);
       const path = releasePath(model, release.version);
-      const target = await client.target(path, standIn ? { ...options, fetcher: standIn.fetcher } : options);
-      if (!target) throw notListed(model, release.version);
-      if (target.hashes['sha256'] !== digestHex(release.digest) || target.length > MAX_MANIFEST_BYTES)
-        throw disagree(model, release, target.hashes['sha256']);
-      const by = standIn ? ` (by ${standIn.name}, for want of the control plane)` : '';
-      return `listed by ${target.role}, root version ${client.root.version}${by}`;
+      const look = async (options: RefreshOptions): Promise<string> => {
+        const target = await client.target(path, options);
+        if (!target) throw notListed(model, release.version);
+        if (target.hashes['sha256'] !== digestHex(release.digest) || target.length > MAX_MANIFEST_BYTES)
+          throw disagree(model, release, target.hashes['sha256']);
+        return target.role;
+      };
+      const { found: role, by } = await refreshed(look, signal);
+      const word = by === undefined ? '' : ` (by ${by}, for want of the control plane)`;
+      return `listed by ${role}, root version ${client.root.version}${word}`;
     },
     async refresh(signal) {
-      await refresh({ fetcher, nowMs: nowMs(), signal });
+      await refreshed(() => Promise.resolve(), signal);
     },
+    learn: (from, signal) => client.refresh({ fetcher: from, nowMs: nowMs(), signal }),
     status: () => client.status(nowMs()),
     rootKeys: () => client.root.keySet,
   };
 }
+
+/** What publishers say about a release, by metadata that may be old. */
+const NEGATIVE: ReadonlySet<string> = new Set<UpdateCode>(['RELEASE_NOT_LISTED', 'REPOSITORIES_DISAGREE']);
 
 const notListed = (model: ModelName, version: Version) =>
   new UpdateError('RELEASE_NOT_LISTED', `The publishers list no ${model} ${version}.`, {

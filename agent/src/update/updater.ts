@@ -10,7 +10,8 @@ import {
 } from '@drover/shared/protocol';
 import type { Platform, ReleaseKind } from '@drover/shared/manifest';
 import { DatabaseError } from '../database/index.js';
-import type { RepositoryStatus } from '@drover/shared/trust/tuf';
+import type { CodedErrorJson } from '@drover/shared/coded-error';
+import type { MetadataFetcher, RepositoryStatus } from '@drover/shared/trust/tuf';
 import {
   clockState,
   diskFreeBytes as systemDiskFreeBytes,
@@ -74,13 +75,22 @@ export interface Adaptation {
   readonly digest: Digest;
 }
 
+export interface ReceiveOptions {
+  /** From a stick, which may be put in again: an order that was carried out already is then no replay that anybody has to hear of. */
+  readonly broughtByHand?: boolean;
+}
+
+/** What became of an order or a statement. `known`: it is being carried out, or was. */
+export type Receipt =
+  { readonly kind: 'accepted' | 'known' } | { readonly kind: 'refused'; readonly error: CodedErrorJson };
+
 /** Keeps the models of one device as the director ordered them. */
 export interface Updater {
   /**
    * Takes one order in: checks it, journals it, begins with it. Resolves when it is on disk or refused (see `onRefusal`); rejects only when it
    * can't be stored, and must then be delivered again.
    */
-  receive(order: Uint8Array): Promise<void>;
+  receive(order: Uint8Array, options?: ReceiveOptions): Promise<Receipt>;
   /** Serves again what served before, and goes on with what was interrupted. Resolves when each model serves, or can't. */
   resume(): Promise<void>;
   state(): StateBody['models'];
@@ -92,6 +102,8 @@ export interface Updater {
   repository(): RepositoryStatus;
   /** Looks for news of the release repository, so that staleness is noticed without an order. Rejects with the reason. */
   refreshRepository(signal: AbortSignal): Promise<void>;
+  /** Takes metadata from a bundle. @throws TufError */
+  learnRepository(from: MetadataFetcher, signal: AbortSignal): Promise<void>;
   /** What serves now: the committed release, its adaptation, or the candidate in probation. */
   active(model: ModelName): InstalledModel | undefined;
   /** @throws UpdateError ADAPTATION_NOT_POSSIBLE, ADAPTATION_DAMAGED; what serving throws, and then the base serves as before */
@@ -195,36 +207,41 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     updateOf(model).start();
   }
 
-  async function receiveRecovery(bytes: Uint8Array): Promise<void> {
+  async function receiveRecovery(bytes: Uint8Array): Promise<Receipt> {
     // What cannot be fetched leaves the newest root that was verified here, and that one decides: a refusal says so.
     const problem = await repository.refresh(AbortSignal.timeout(ROOT_LOOK_MS)).catch((error: unknown) => error);
     try {
-      acceptRecovery(bytes, repository.rootKeys(), options.enrolled, journal);
+      return { kind: acceptRecovery(bytes, repository.rootKeys(), options.enrolled, journal) };
     } catch (error) {
       // What can't be stored has to be delivered again; what is not believed would never become better.
       if (error instanceof DatabaseError || error instanceof HostError || gate.cause() !== undefined) throw error;
       const { version } = repository.status().root;
-      options.onRefusal({ subject: 'recovery', error: toReportable(refusalOf(error, { version, problem })) });
+      return refused({ subject: 'recovery', error: toReportable(refusalOf(error, { version, problem })) });
     }
   }
 
+  function refused(refusal: RefusalBody): Receipt {
+    options.onRefusal(refusal);
+    return { kind: 'refused', error: refusal.error };
+  }
+
   /** Synchronous: between the check of an order and its journaling nothing may slip in. */
-  function receiveOrder(bytes: Uint8Array): void {
+  function receiveOrder(bytes: Uint8Array, { broughtByHand = false }: ReceiveOptions): Receipt {
     let order: Deployment | undefined;
     try {
       order = openDeployment(bytes, authority().director);
-      if (isKnown(journal, order)) return;
+      if (isKnown(journal, order) || (broughtByHand && isEnded(journal, order))) return { kind: 'known' };
       verifyOrder(order);
     } catch (error) {
       const deploymentId = order?.deploymentId;
-      options.onRefusal({
+      return refused({
         subject: 'deployment',
         ...(deploymentId && { deploymentId }),
         error: toReportableError(error),
       });
-      return;
     }
     accept(order);
+    return { kind: 'accepted' };
   }
 
   /** Whatever keeps garbage from being removed must not keep models from being served. */
@@ -251,7 +268,8 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
   }
 
   return {
-    receive: (bytes) => (isRecoveryStatement(bytes) ? receiveRecovery(bytes) : promised(() => receiveOrder(bytes))),
+    receive: (bytes, how = {}) =>
+      isRecoveryStatement(bytes) ? receiveRecovery(bytes) : promised(() => receiveOrder(bytes, how)),
     async resume() {
       reportClock();
       collectAtStart();
@@ -263,6 +281,7 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     kindsTaken: () => kindsTaken(runners),
     repository: () => repository.status(),
     refreshRepository: (signal) => repository.refresh(signal),
+    learnRepository: (from, signal) => repository.learn(from, signal),
     active(model) {
       const serving = models.get(model)?.base.serving();
       return serving && isModel(serving) ? serving : undefined;
@@ -290,6 +309,9 @@ function isKnown(journal: Journal, { model, deploymentId }: Deployment): boolean
   return deploymentId === inProgress || deploymentId === journal.models.get(model)?.pending?.deploymentId;
 }
 
+const isEnded = (journal: Journal, { model, deploymentId }: Deployment): boolean =>
+  journal.models.get(model)?.lastOutcome?.deploymentId === deploymentId;
+
 function keptBy(journal: Journal) {
   const releases = new Set<Digest>();
   const adaptations = new Set<Digest>();
@@ -304,8 +326,4 @@ function keptBy(journal: Journal) {
 }
 
 /** What it throws becomes a rejection. */
-const promised = (act: () => void): Promise<void> =>
-  new Promise((resolve) => {
-    act();
-    resolve();
-  });
+const promised = <Value>(act: () => Value): Promise<Value> => new Promise((resolve) => resolve(act()));

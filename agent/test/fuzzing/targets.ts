@@ -1,9 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { unusedCertificate } from '../update/fixtures/releases.js';
+import { openBundle } from '../../src/bundles/index.js';
+import { entriesOf, packed } from '../bundles/make-bundle.js';
+import { list, publish, publishersRepository, unusedCertificate } from '../update/fixtures/releases.js';
 import type { FuzzTarget } from '@drover/shared/fuzzing';
 import { DeviceId } from '@drover/shared/ids';
 import { RepositorySimulator } from '@drover/shared/trust/tuf/simulator';
@@ -14,6 +16,10 @@ import { readBody } from '../../src/serve/protocol/request-body.js';
 import { routeOf } from '../../src/serve/protocol/routes.js';
 import { readTensor } from '../../src/serve/protocol/tensor-json.js';
 
+const once = <Value>(make: () => Value): (() => Value) => {
+  let made: { readonly value: Value } | undefined;
+  return () => (made ??= { value: make() }).value;
+};
 const json = (document: unknown): Uint8Array => Buffer.from(JSON.stringify(document));
 const request = (bytes: Uint8Array): IncomingMessage =>
   Object.assign(Readable.from([Buffer.from(bytes)]), { headers: {} }) as unknown as IncomingMessage;
@@ -30,6 +36,14 @@ const grant = {
   director: keys,
   brokerUrl: 'mqtt://127.0.0.1:1883',
   epoch: 1,
+};
+
+/** A bundle as it lies on a stick: opened, read whole, and asked for all that a device asks for. */
+const bundleSeed = (): Uint8Array => {
+  const release = publish('1.0.0', { bytes: 2_000 });
+  const repository = publishersRepository();
+  list(repository, release);
+  return packed(release, entriesOf(repository, release));
 };
 
 /** Every parser of this workspace that meets bytes from outside; those that it shares with the control plane are in `shared/test/fuzzing`. */
@@ -62,6 +76,27 @@ export const targets: readonly FuzzTarget[] = [
     seeds: () =>
       ['/v2', '/v2/models/m/versions/1.0.0/infer', '/v2/models/m%20n/feedback?x#y'].map((path) => Buffer.from(path)),
     parse: (bytes) => routeOf(Buffer.from(bytes).toString('latin1')),
+  },
+  {
+    name: 'bundle-file',
+    covers: ['openBundle'],
+    format: 'bytes',
+    seeds: once(() => [bundleSeed()]),
+    async parse(bytes) {
+      const folder = mkdtempSync(join(tmpdir(), 'drover-fuzz-bundle-'));
+      try {
+        writeFileSync(join(folder, 'bundle'), bytes);
+        const file = await openBundle(join(folder, 'bundle'));
+        try {
+          await file.verify(new AbortController().signal);
+          for (const name of file.entries.keys()) await file.document(name);
+        } finally {
+          await file.close();
+        }
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
   },
   {
     name: 'enrolment-answer',

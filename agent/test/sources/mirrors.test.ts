@@ -37,7 +37,9 @@ afterEach(async () => {
 
 async function useMirrors(): Promise<void> {
   const controlPlane = httpReleaseSource({ controlPlaneUrl: bench.server.url, deviceId: device, credential });
-  await bench.restart({ source: createSourceChain({ controlPlane, origins: () => [mirror] }) });
+  await bench.restart({
+    source: createSourceChain({ controlPlane, origins: () => [mirror], standIns: () => [mirror] }),
+  });
 }
 
 /** What the operator is told of the fetching. */

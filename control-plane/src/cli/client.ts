@@ -10,13 +10,21 @@ export interface Client {
   hasBlob(hex: string): Promise<boolean>;
   putBlob(hex: string, content: Uint8Array | Blob): Promise<void>;
   getBlob(hex: string): AsyncIterable<Uint8Array>;
+  /** The bytes of an answer as they come, whatever their size. @throws CliError CLI_UNREACHABLE where they break off */
+  read(path: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
 }
 
 /** Talks to one control plane over its HTTP interface; paths are below /api/v1 unless they begin with `//`. */
 export function connect(url: string, token: string | undefined, ca?: string): Client {
   const base = parseUrl(url);
   const send = ca === undefined || base.startsWith('http:') ? fetch : fetchBelieving(ca);
-  async function call(method: string, path: string, body?: string | Blob, contentType?: string): Promise<Response> {
+  async function call(
+    method: string,
+    path: string,
+    body?: string | Blob,
+    contentType?: string,
+    signal?: AbortSignal,
+  ): Promise<Response> {
     const target = path.startsWith('//') ? `${base}${path.slice(1)}` : `${base}/api/v1${path}`;
     const headers = {
       accept: 'application/json',
@@ -25,19 +33,38 @@ export function connect(url: string, token: string | undefined, ca?: string): Cl
     };
     let response: Response;
     try {
-      response = await send(target, { method, headers, redirect: 'error', ...(body === undefined ? {} : { body }) });
-    } catch (cause) {
-      throw new CliError('CLI_UNREACHABLE', `The control plane at ${base} does not answer: ${reason(cause)}.`, {
-        remedy: 'Check that it runs, the address and the network; `drover doctor` looks closer.',
-        cause,
+      response = await send(target, {
+        method,
+        headers,
+        redirect: 'error',
+        ...(body === undefined ? {} : { body }),
+        ...(signal === undefined ? {} : { signal }),
       });
+    } catch (cause) {
+      signal?.throwIfAborted();
+      throw unreachable(cause);
     }
     if (response.ok || (method === 'HEAD' && response.status === 404)) return response;
     throw toRemoteError(response.status, target, await response.text());
   }
 
+  const unreachable = (cause: unknown) =>
+    new CliError('CLI_UNREACHABLE', `The control plane at ${base} does not answer: ${reason(cause)}.`, {
+      remedy: 'Check that it runs, the address and the network; `drover doctor` looks closer.',
+      cause,
+    });
+
   return {
     url: base,
+    async *read(path, signal) {
+      const { body } = await call('GET', path, undefined, undefined, signal);
+      try {
+        for await (const part of (body ?? []) as AsyncIterable<Uint8Array>) yield part;
+      } catch (cause) {
+        signal.throwIfAborted();
+        throw unreachable(cause);
+      }
+    },
     get: async <Answer>(path: string) => (await parse(await call('GET', path))) as Answer,
     send: async <Answer>(method: string, path: string, body?: unknown) =>
       (await parse(

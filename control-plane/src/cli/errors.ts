@@ -8,6 +8,7 @@ export const CLI_CODES = {
   CLI_FILE_UNREADABLE: { fault: 'caller', retryable: false },
   CLI_INTERRUPTED: { fault: 'caller', retryable: true },
   CLI_BUNDLE_UNREADABLE: { fault: 'caller', retryable: false },
+  CLI_ORDERS_WITHHELD: { fault: 'caller', retryable: false },
   CLI_FILE_EXISTS: { fault: 'caller', retryable: false },
   CLI_FILE_UNWRITABLE: { fault: 'environment', retryable: false },
   CLI_PASSPHRASE_NEEDED: { fault: 'caller', retryable: false },

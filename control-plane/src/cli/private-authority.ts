@@ -8,12 +8,12 @@ import { Readable } from 'node:stream';
 export const fetchBelieving =
   (ca: string): typeof fetch =>
   async (input, init = {}) => {
-    const { method = 'GET', headers, body } = init;
+    const { method = 'GET', headers, body, signal } = init;
     const bytes = body instanceof Blob ? Buffer.from(await body.arrayBuffer()) : body;
     return new Promise((resolve, reject) => {
       const asked = request(
         new URL(input instanceof Request ? input.url : input),
-        { method, ca, headers: Object.fromEntries(new Headers(headers)) },
+        { method, ca, headers: Object.fromEntries(new Headers(headers)), ...(signal ? { signal } : {}) },
         (answer) => {
           const { statusCode: status = 0 } = answer;
           const isBodiless = method === 'HEAD' || status === 204 || status === 304;

@@ -3,6 +3,7 @@ import { CodedError, formatCodedError, toCodedErrorJson } from '@drover/shared/c
 import { connect, type Client } from './client.js';
 import { agentCommands } from './commands/agent.js';
 import { auditCommands } from './commands/audit.js';
+import { bundleCommands } from './commands/bundle.js';
 import { caCommands } from './commands/ca.js';
 import { backupCommand, restoreCommand } from './commands/backup.js';
 import { deviceCommands } from './commands/device.js';
@@ -71,6 +72,7 @@ export async function runDrover(argv: readonly string[], terminal: Terminal, ver
     agentCommands(session),
     deviceCommands(session),
     rolloutCommands(session),
+    bundleCommands(session),
     tokenCommands(session),
     caCommands(session),
     auditCommands(session),

@@ -54,7 +54,21 @@ export interface Director {
   welcome(device: DeviceId): Promise<void>;
   /** Compares what a device says with what is desired, and sends or reissues what differs. Call it when a device subscribes or reports state. */
   settle(device: DeviceId): Promise<void>;
+  /** The newest order of a device, signed anew to hold for so long, to be carried there by hand; only where it is for this release and still to be done. */
+  exportOrder(wanted: WantedOrder): Promise<OrderTable | Withheld>;
 }
+
+export interface WantedOrder {
+  readonly device: DeviceId;
+  readonly model: ModelName;
+  readonly digest: Digest;
+  readonly ttlMs: number;
+  /** Who asks for it, for the audit log. */
+  readonly by: string;
+}
+
+/** Why a device gets no order by hand: nothing was ordered for it, that is over, or it was taken back or held up. */
+export type Withheld = 'not-ordered' | 'held' | 'ended' | 'history-lost';
 
 /** Uptane's director: it chooses among published releases, one signed order per device and model. */
 export function createDirector(options: DirectorOptions): Director {
@@ -73,10 +87,10 @@ export function createDirector(options: DirectorOptions): Director {
   /** Orders whose device turned out to be ahead of this database, since the start. */
   const ahead = new Set<string>();
 
-  const issue = (trx: Db, request: OrderRequest) => {
+  const issue = (trx: Db, request: OrderRequest, ttlMs = orderTtlMs) => {
     recovery.verifyEnded();
     const issuedAt = now();
-    return storeOrder(trx, request, { signer, epoch: recovery.epoch(), issuedAt, expiresAt: issuedAt + orderTtlMs });
+    return storeOrder(trx, request, { signer, epoch: recovery.epoch(), issuedAt, expiresAt: issuedAt + ttlMs });
   };
 
   const send = async (order: OrderTable): Promise<void> => {
@@ -85,7 +99,10 @@ export function createDirector(options: DirectorOptions): Director {
   };
 
   /** The same order under a new number. The transaction looks again: two reports of one device must not reissue twice. */
-  const reissue = (order: OrderTable): Promise<OrderTable | undefined> =>
+  const reissue = (
+    order: OrderTable,
+    { actor, action, ttlMs }: ReissueReason = { actor: 'control-plane', action: 'order.reissue' },
+  ): Promise<OrderTable | undefined> =>
     db.transaction().execute(async (trx) => {
       const newest = await newestOrders(trx, order.device_id);
       if (!newest.some(({ deployment_id }) => deployment_id === order.deployment_id)) return undefined;
@@ -96,17 +113,18 @@ export function createDirector(options: DirectorOptions): Director {
         .executeTakeFirst();
       if (!device) return undefined;
       const grant = order.downgrade === null ? undefined : (JSON.parse(order.downgrade) as DowngradeGrant);
-      const again = await issue(trx, {
+      const request = {
         device: { id: order.device_id, hardwareClass: device.hardware_class },
         model: order.model,
         release: { version: order.version, digest: order.digest },
         probation: JSON.parse(order.probation) as Probation,
         rolloutId: order.rollout_id ?? undefined,
         downgrade: grant && { from: grant.from, to: grant.to, reason: grant.reason, cohort: grant.cohort },
-      });
+      };
+      const again = await issue(trx, request, ttlMs);
       await audit(trx).append({
-        actor: 'control-plane',
-        action: 'order.reissue',
+        actor,
+        action,
         subject: order.device_id,
         detail: { model: order.model, version: order.version, counter: again.counter, instead: order.deployment_id },
         at: again.issued_at,
@@ -162,7 +180,24 @@ export function createDirector(options: DirectorOptions): Director {
       await settleWith(device, true);
     },
     settle: (device) => settleWith(device, false),
+    async exportOrder({ device, model, digest, ttlMs, by }) {
+      recovery.verifyEnded();
+      const order = (await newestOrders(db, device)).find((newest) => newest.model === model);
+      if (order?.digest !== digest) return 'not-ordered';
+      if (await isHeld(db, order)) return 'held';
+      const reported = (await reportedModels(db, { device })).find((each) => each.model === model);
+      const verdict = reconcile(order, reported, { nowMs: now(), epoch: recovery.epoch() });
+      if (verdict === 'in-sync' || verdict === 'ended') return 'ended';
+      if (verdict === 'history-lost') return 'history-lost';
+      return (await reissue(order, { actor: by, action: 'order.export', ttlMs })) ?? 'not-ordered';
+    },
   };
+}
+
+interface ReissueReason {
+  readonly actor: string;
+  readonly action: 'order.reissue' | 'order.export';
+  readonly ttlMs?: number;
 }
 
 /**

@@ -5,6 +5,8 @@ export {
   type Director,
   type DirectorOptions,
   type Publisher,
+  type WantedOrder,
+  type Withheld,
 } from './director.js';
 export type { OrderRequest } from './order.js';
 export { reconcile, type Reconciliation } from './reconcile.js';

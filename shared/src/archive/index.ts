@@ -1,1 +1,8 @@
-export { paddingOf, parseUstarHeader, USTAR_BLOCK_BYTES, type UstarEntry } from './ustar.js';
+export {
+  MAX_USTAR_FILE_BYTES,
+  paddingOf,
+  parseUstarHeader,
+  USTAR_BLOCK_BYTES,
+  ustarFileHeader,
+  type UstarEntry,
+} from './ustar.js';

@@ -45,6 +45,31 @@ export function parseUstarHeader(header: Uint8Array): UstarEntry | 'end' | { rea
   return { path: name, isFolder: false, bytes };
 }
 
+/** Largest file that the eleven octal digits of a header can state. */
+export const MAX_USTAR_FILE_BYTES = 8 ** 11 - 1;
+
+/** Header of a regular file that anybody may read, of no owner and no time, so that equal contents make equal archives. `path`: at most 100 bytes. */
+export function ustarFileHeader(path: string, bytes: number): Uint8Array {
+  if (path.length > 100 || !PATH.test(path) || bytes > MAX_USTAR_FILE_BYTES)
+    throw new RangeError(`"${path}" with ${bytes} bytes does not fit into an archive.`);
+  const header = Buffer.alloc(USTAR_BLOCK_BYTES);
+  const fields: [text: string, at: number][] = [
+    [path, 0],
+    ['0000644\0', 100],
+    ['0000000\0', 108],
+    ['0000000\0', 116],
+    [`${bytes.toString(8).padStart(11, '0')}\0`, 124],
+    ['00000000000\0', 136],
+    [' '.repeat(8), CHECKSUM_FROM],
+    ['0', 156],
+    ['ustar\x0000', 257],
+  ];
+  for (const [field, at] of fields) header.write(field, at, 'latin1');
+  const sum = header.reduce((total, byte) => total + byte, 0);
+  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, CHECKSUM_FROM, 'latin1');
+  return header;
+}
+
 function text(header: Uint8Array, from: number, length: number): string {
   const field = header.subarray(from, from + length);
   const end = field.indexOf(0);

@@ -10,6 +10,7 @@ import {
   valuesFor,
 } from '../../src/manifest/index.js';
 import { parseUstarHeader, USTAR_BLOCK_BYTES } from '../../src/archive/index.js';
+import { encodeContents, parseContents, readLayout } from '../../src/bundle/index.js';
 import { assembleAgentRelease, assembleParametersRelease } from '../../src/release/index.js';
 import { Digest, DeploymentId, DeviceId, digestOf, KeyId, ModelName, RolloutId, Version } from '../../src/ids/index.js';
 import {
@@ -27,6 +28,7 @@ import { parseDriftThresholds } from '../../src/statistics/index.js';
 import { keyPairFromSeed, parseKeyPair, parseKeySet, publicKeyOf } from '../../src/trust/index.js';
 import { parseJsonBytes } from '../../src/validation/index.js';
 import type { FuzzTarget } from '../../src/fuzzing/index.js';
+import { bundle, contentsOf, FILES, inMemory } from '../bundle/bundles.js';
 import { manifestDocument, onnxDocuments, profileDocument, thresholdsDocument } from './documents.js';
 import { deliveryDocuments } from './delivery-documents.js';
 import { repositoryMetadata } from './repository-metadata.js';
@@ -161,6 +163,20 @@ export const targets: readonly FuzzTarget[] = [
     format: 'bytes',
     seeds: once(() => [archiveHeader()]),
     parse: parseUstarHeader,
+  },
+  {
+    name: 'bundle',
+    covers: ['readLayout'],
+    format: 'bytes',
+    seeds: once(() => [bundle()]),
+    parse: (bytes) => readLayout(inMemory(bytes)),
+  },
+  {
+    name: 'bundle-contents',
+    covers: ['parseContents'],
+    format: 'json',
+    seeds: once(() => [encodeContents(contentsOf(FILES))]),
+    parse: parseContents,
   },
   {
     name: 'golden-vectors',

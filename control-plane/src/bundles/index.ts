@@ -1,0 +1,1 @@
+export { bundleRoutes, type BundleOrders } from './routes.js';

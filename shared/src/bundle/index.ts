@@ -1,0 +1,21 @@
+export {
+  blobEntry,
+  BUNDLE_FORMAT,
+  BundleContents,
+  CONTENTS_NAME,
+  MAX_DOCUMENT_BYTES,
+  metadataEntry,
+  orderEntry,
+  parseContents,
+  RECOVERY_ENTRY,
+  type BundleEntry,
+} from './contents.js';
+export { BUNDLE_CODES, BundleError, damaged } from './errors.js';
+export {
+  encodeContents,
+  framing,
+  readLayout,
+  type BundleBytes,
+  type BundleLayout,
+  type PlacedEntry,
+} from './layout.js';
