@@ -17,7 +17,7 @@ import {
 } from './certificate-authority/index.js';
 import type { ControlPlaneConfiguration } from './config.js';
 import { openDatabase, type DatabaseError } from './database/index.js';
-import { deviceCertificates, deviceDirectory } from './devices/index.js';
+import { deviceCertificates, deviceDirectory, pruneCertificates } from './devices/index.js';
 import { createDirector } from './director/index.js';
 import { lockDataDirectory } from './data-directory-lock.js';
 import { loadDirectorKey, replaceDirectorKey } from './director-key.js';
@@ -190,7 +190,11 @@ async function open(
   broker.onReports(async (topic, payload) => {
     await ingest.receive(topic, payload);
   });
-  const pruning = setInterval(() => void ingest.prune().catch(reportError), PRUNE_EVERY_MS);
+  const prune = async (): Promise<void> => {
+    await ingest.prune();
+    await pruneCertificates(db, now());
+  };
+  const pruning = setInterval(() => void prune().catch(reportError), PRUNE_EVERY_MS);
   opened.push(() => {
     clearInterval(pruning);
     return Promise.resolve();

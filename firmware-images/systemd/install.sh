@@ -13,6 +13,10 @@ Usage: install.sh [install] --bundle FILE [options]
   --release-root FILE     root.json of the release repository (drover keys export); kept as /etc/drover/root.json
   --control-plane URL     enrol there, with
   --token TOKEN           a one-time claim token (or in the environment variable DROVER_TOKEN, which other users can't see)
+  --ca FILE|PIN           whom the control plane proves itself by, where the token pins nobody: a file of authorities (PEM), kept as
+                          /etc/drover/ca.crt, or the fingerprint of its own authority as `drover ca show` prints it
+  --proxy URL             HTTP proxy to the outside: http://[USER:PASSWORD@]HOST:PORT
+  --no-proxy NAMES        names that are reached without it, separated by commas
   --node PATH             the Node.js to use (default: /opt/drover/node/bin/node, /usr/bin/node, /usr/local/bin/node, PATH)
   --dry-run               say what would be done, change nothing
   --root DIR              write everything under DIR, for an image: no user, no service, no enrolment
@@ -36,7 +40,7 @@ misused() {
 }
 
 command=install purge='' assume_yes='' dry_run='' root=''
-bundle='' sha256='' release_root='' control_plane='' token="${DROVER_TOKEN:-}" wanted_node=''
+bundle='' sha256='' release_root='' control_plane='' token="${DROVER_TOKEN:-}" wanted_node='' ca='' proxy='' no_proxy_names=''
 case "${1:-}" in
 install | uninstall)
   command=$1
@@ -52,7 +56,7 @@ while [ $# -gt 0 ]; do
     usage
     exit 0
     ;;
-  --bundle | --sha256 | --release-root | --control-plane | --token | --node | --root)
+  --bundle | --sha256 | --release-root | --control-plane | --token | --ca | --proxy | --no-proxy | --node | --root)
     [ -n "${2:-}" ] || misused "$1 needs a value."
     case "$1" in
     --bundle) bundle=$2 ;;
@@ -60,6 +64,9 @@ while [ $# -gt 0 ]; do
     --release-root) release_root=$2 ;;
     --control-plane) control_plane=$2 ;;
     --token) token=$2 ;;
+    --ca) ca=$2 ;;
+    --proxy) proxy=$2 ;;
+    --no-proxy) no_proxy_names=$2 ;;
     --node) wanted_node=$2 ;;
     --root) root=${2%/} ;;
     esac
@@ -91,7 +98,8 @@ put() {
     return
   fi
   mkdir -p "$(dirname "$1")"
-  cat >"$1.new"
+  # Nobody reads it before it has its mode.
+  (umask 077 && cat >"$1.new")
   chmod "$2" "$1.new"
   mv -f "$1.new" "$1"
 }
@@ -285,6 +293,14 @@ write_if_new() {
   changed=1
 }
 
+# What --proxy and --no-proxy add to agent.json; characters that would end a text of JSON were refused.
+proxy_settings() {
+  [ -n "$proxy" ] || return 0
+  printf ',\n  "proxy": { "url": "%s"' "$proxy"
+  if [ -n "$no_proxy_names" ]; then printf ', "exceptions": ["%s"]' "$(say "$no_proxy_names" | sed 's/,/", "/g')"; fi
+  printf ' }'
+}
+
 configure() {
   write_if_new "$unit" "$(tar -xzOf "$bundle" "$folder/systemd/drover-agent.service")"
   if [ -n "$gpu_nodes" ]; then
@@ -296,7 +312,15 @@ $(say "$gpu_nodes" | sed 's/.*/DeviceAllow=& rw/')"
     changed=1
   fi
   # Never overwritten: it is the operator's.
-  if [ ! -e "$etc/agent.json" ]; then printf '{\n  "dataDir": "/var/lib/drover"\n}\n' | put "$etc/agent.json" 644; fi
+  if [ ! -e "$etc/agent.json" ]; then
+    # The password of a proxy is for the agent alone to read.
+    case "$proxy" in *@*) mode=640 ;; *) mode=644 ;; esac
+    printf '{\n  "dataDir": "/var/lib/drover"%s\n}\n' "$(proxy_settings)" | put "$etc/agent.json" "$mode"
+    [ "$mode" = 644 ] || on_host chgrp drover "$etc/agent.json"
+  elif [ -n "$proxy" ] && ! grep -qF "\"$proxy\"" "$etc/agent.json"; then
+    die "$etc/agent.json is there already and does not name this proxy." 'It is yours, so it is not changed here: set "proxy" in it ({"url": …, "exceptions": […]}), or remove it.'
+  fi
+  if [ -n "$ca_file" ]; then write_if_new "$etc/ca.crt" "$(cat "$ca_file")"; fi
   if [ -n "$release_root" ]; then
     if [ -e "$etc/root.json" ] && ! cmp -s "$release_root" "$etc/root.json"; then
       die "$etc/root.json is another root than $release_root." 'The root decides whose code this device runs, so it is never replaced in passing: remove that file first if you mean it. Newer versions of the same root need no file: the device follows them by itself.'
@@ -315,8 +339,10 @@ enrol() {
   elif [ -n "$dry_run" ]; then
     say "would enrol at $control_plane"
   else
+    set --
+    if [ -n "$ca_file" ]; then set -- --ca "$etc/ca.crt"; fi
     runuser -u drover -- "$opt/launcher/drover-agent" enrol --config "$etc/agent.json" --control-plane "$control_plane" --token "$token" \
-      --root "$etc/root.json" || die "Enrolment at $control_plane failed." 'The lines above say why. The agent is installed; run this again with a fresh token.'
+      --root "$etc/root.json" "$@" || die "Enrolment at $control_plane failed." 'The lines above say why. The agent is installed; run this again with a fresh token.'
     say "$control_plane" | put "$etc/enrolled-at" 644
     changed=1
   fi
@@ -333,6 +359,32 @@ start() {
   fi
 }
 
+# --ca: a file, or the fingerprint that a claim token may carry after its dot (docs/protocol.md, section 7, step 5).
+check_trust() {
+  ca_file=''
+  [ -n "$ca" ] || return 0
+  if [ -r "$ca" ]; then
+    grep -q -- '-----BEGIN CERTIFICATE-----' "$ca" || die "$ca holds no certificate in PEM." 'Give the file of the authority, such as certificate-authority/1.crt of the control plane.'
+    ca_file=$ca
+  elif printf '%s' "$ca" | grep -Eq '^[A-Za-z0-9_-]{43}$'; then
+    [ -n "$control_plane" ] || misused '--ca with a fingerprint needs --control-plane and --token.'
+    case "$token" in
+    *."$ca") ;;
+    *.*) die 'The claim token pins another authority than --ca.' 'Leave --ca out if the token is from who runs the control plane; else find out which of the two is right.' ;;
+    *) token="$token.$ca" ;;
+    esac
+  else
+    die "$ca is neither a file that can be read nor a fingerprint." 'Give a file of certificates (PEM), or the 43 characters that "drover ca show" prints.'
+  fi
+}
+check_proxy() {
+  [ -n "$proxy$no_proxy_names" ] || return 0
+  [ -n "$proxy" ] || misused '--no-proxy needs --proxy.'
+  case "$proxy" in http://?*) ;; *) misused '--proxy needs an address such as http://proxy.example:3128.' ;; esac
+  case "$root:$proxy" in ?*:*@*) misused 'An image is for many: leave the password of the proxy out, and set it on each device (proxy.url).' ;; esac
+  case "$proxy$no_proxy_names" in *[\"\\[:space:]]*) misused 'The address of a proxy and its exceptions have neither spaces, quotes nor backslashes.' ;; esac
+}
+
 install_agent() {
   [ -z "$control_plane" ] || [ -z "$root" ] || misused '--control-plane does not go with --root: an image must not share one identity among its devices.'
   if [ -n "$control_plane" ]; then
@@ -340,6 +392,8 @@ install_agent() {
     [ -n "$release_root" ] || [ -e "$etc/root.json" ] || misused '--control-plane needs --release-root.'
   fi
   [ -z "$release_root" ] || [ -r "$release_root" ] || die "$release_root can't be read." 'Check the path and its permissions.'
+  check_trust
+  check_proxy
   changed=''
   inspect
   check_bundle
@@ -353,7 +407,7 @@ install_agent() {
 }
 
 uninstall_agent() {
-  [ -z "$bundle$sha256$release_root$control_plane$wanted_node" ] || misused 'uninstall takes only --purge, --yes, --dry-run and --root.'
+  [ -z "$bundle$sha256$release_root$control_plane$wanted_node$ca$proxy$no_proxy_names" ] || misused 'uninstall takes only --purge, --yes, --dry-run and --root.'
   if [ -n "$purge" ] && [ -z "$assume_yes$dry_run" ]; then
     [ -t 0 ] || misused '--purge deletes the identity, models and history of this device for good: confirm with --yes.'
     printf 'Delete the identity, models and history of this device for good? [y/N] '

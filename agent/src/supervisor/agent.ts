@@ -230,16 +230,28 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
   });
   closers.add(() => updater.close());
 
-  let statedModels = '';
+  const repositoryWatch = createRepositoryWatch({ updater, clock, onIncident: incident });
+  /** What a change of has to be told; how long it is still fresh for changes with every look. */
+  const statedNow = (): string => {
+    const { rootVersion, stale, lastFailure } = repositoryWatch.standing();
+    return JSON.stringify([updater.state(), rootVersion, stale?.code, lastFailure?.code]);
+  };
+  let stated = '';
   function reportState(): void {
-    const models = updater.state();
     const { hardwareClass, attributes } = identity;
     const { agentVersion } = options;
-    if (report('state', { agentVersion, hardwareClass, attributes, models })) statedModels = JSON.stringify(models);
+    const body = {
+      agentVersion,
+      hardwareClass,
+      attributes,
+      repository: repositoryWatch.standing(),
+      models: updater.state(),
+    };
+    if (report('state', body)) stated = statedNow();
   }
   /** What runs also changes without an update: the inference process dies, or comes back without a model. */
   function reportChangedState(): void {
-    if (JSON.stringify(updater.state()) !== statedModels) reportState();
+    if (statedNow() !== stated) reportState();
   }
 
   const tuning = new TuningQueue({
@@ -313,8 +325,10 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     reportChangedState();
     await telemetryReports.next();
   });
-  const repositoryWatch = createRepositoryWatch({ updater, clock, onIncident: incident });
-  loop(REPOSITORY_INTERVAL_MS, () => repositoryWatch.look());
+  loop(REPOSITORY_INTERVAL_MS, async () => {
+    await repositoryWatch.look();
+    reportChangedState();
+  });
   closers.add(() => repositoryWatch.stop());
   loop(IMPORT_INTERVAL_MS, () => imports.look());
   closers.add(() => imports.stop());

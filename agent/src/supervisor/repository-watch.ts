@@ -1,4 +1,5 @@
 import type { CodedErrorJson } from '@drover/shared/coded-error';
+import type { RepositoryStanding } from '@drover/shared/protocol';
 import type { RepositoryStatus } from '@drover/shared/trust/tuf';
 import type { Clock } from '../host/index.js';
 import type { Updater } from '../update/index.js';
@@ -29,6 +30,17 @@ const toReport = (
   ...(lastFailure === undefined ? {} : { lastFailure }),
 });
 
+const toStanding = (
+  { root, timestamp, freshUntilMs, stale }: RepositoryStatus,
+  lastFailure: CodedErrorJson | undefined,
+): RepositoryStanding => ({
+  rootVersion: root.version,
+  ...(freshUntilMs === undefined || Number.isNaN(freshUntilMs) ? {} : { freshUntil: freshUntilMs }),
+  // Before the first refresh there is nothing that could have gone stale.
+  ...(stale === undefined || timestamp === undefined ? {} : { stale: toReportableError(stale) }),
+  ...(lastFailure === undefined ? {} : { lastFailure }),
+});
+
 export interface RepositoryWatchOptions {
   readonly updater: Pick<Updater, 'repository' | 'refreshRepository'>;
   readonly clock: Clock;
@@ -51,6 +63,8 @@ export function createRepositoryWatch({ updater, clock, onIncident }: Repository
   let lastFailure: CodedErrorJson | undefined;
   return {
     report: () => toReport(updater.repository(), lastFailure),
+    /** The same for the control plane, which may be the one that holds news back: it says so wherever else it can. */
+    standing: () => toStanding(updater.repository(), lastFailure),
     async look(): Promise<void> {
       if (clock.monotonic() < nextAtMs) return;
       nextAtMs = clock.monotonic() + LOOK_EVERY_MS;

@@ -57,6 +57,33 @@ async function recordForgotten(db: Db, issued: IdentifiedDevice, keyId: KeyId, a
     .execute();
 }
 
+/** So long an expired certificate is kept for people who look for what happened. */
+const KEPT_AFTER_EXPIRY_MS = 30 * 86_400_000;
+
+/**
+ * Deletes certificates that ran out long ago, but never the newest of a device: by it the control plane knows which authority the device believes,
+ * and whether that one can be retired.
+ *
+ * @returns how many
+ */
+export async function pruneCertificates(db: Db, nowMs: number): Promise<number> {
+  const { numDeletedRows } = await db
+    .deleteFrom('device_certificates')
+    .where('expires_at', '<', nowMs - KEPT_AFTER_EXPIRY_MS)
+    .where((old) =>
+      old.exists(
+        old
+          .selectFrom('device_certificates as later')
+          .select('later.serial')
+          .whereRef('later.device_id', '=', 'device_certificates.device_id')
+          .whereRef('later.issued_at', '>', 'device_certificates.issued_at')
+          .where('later.first_used_at', 'is not', null),
+      ),
+    )
+    .executeTakeFirst();
+  return Number(numDeletedRows);
+}
+
 /** A certificate is renewed after two thirds of its life: there is a third to be offline in. */
 const RENEW_AT = 2 / 3;
 

@@ -36,6 +36,19 @@ export const telemetryMetrics =
       registers,
     });
 
+    const stale = new Gauge({
+      name: 'drover_devices_stale',
+      help: 'Devices that say, signed, that what they know of the release repository has expired.',
+      labelNames: ['code'] as const,
+      registers,
+    });
+    const withdrawn = new Gauge({
+      name: 'drover_devices_running_withdrawn',
+      help: 'Devices that run a release which its publishers have withdrawn.',
+      labelNames: ['model', 'version'] as const,
+      registers,
+    });
+
     return async () => {
       const kinds = await db
         .selectFrom('reports')
@@ -62,6 +75,25 @@ export const telemetryMetrics =
       for (const { model, running_version, devices } of releases) {
         running.set({ model, version: running_version ?? 'none' }, Number(devices));
       }
+
+      const staleDevices = await db
+        .selectFrom('device_states')
+        .select(({ fn }) => ['stale_code', fn.countAll<number | string>().as('devices')])
+        .where('stale_code', 'is not', null)
+        .groupBy('stale_code')
+        .execute();
+      stale.reset();
+      for (const { stale_code: code, devices } of staleDevices) stale.set({ code: code ?? '' }, Number(devices));
+
+      const onWithdrawn = await db
+        .selectFrom('device_models')
+        .innerJoin('releases', 'releases.digest', 'device_models.running_digest')
+        .where('releases.withdrawn_at', 'is not', null)
+        .select(({ fn }) => ['releases.model', 'releases.version', fn.countAll<number | string>().as('devices')])
+        .groupBy(['releases.model', 'releases.version'])
+        .execute();
+      withdrawn.reset();
+      for (const { model, version, devices } of onWithdrawn) withdrawn.set({ model, version }, Number(devices));
 
       drifting.reset();
       for (const [model, devices] of await driftingDevices(db)) drifting.set({ model }, devices);

@@ -61,6 +61,8 @@ async function storeState(trx: Trx, report: Report, body: ReportBody<'state'>, r
     agent_version: body.agentVersion,
     hardware_class: body.hardwareClass,
     attributes: JSON.stringify(body.attributes),
+    repository: body.repository ? JSON.stringify(body.repository) : null,
+    stale_code: body.repository?.stale?.code ?? null,
   };
   await trx
     .insertInto('device_states')

@@ -35,6 +35,10 @@ export interface DeviceStateTable {
   readonly hardware_class: string;
   /** JSON. */
   readonly attributes: string;
+  /** JSON of a RepositoryStanding; null from agents that are too old to say it. */
+  readonly repository: string | null;
+  /** Why it calls itself stale. */
+  readonly stale_code: string | null;
 }
 
 /** What a device says, signed, about one model. */

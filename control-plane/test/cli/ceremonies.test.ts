@@ -211,6 +211,33 @@ describe('a repository that several people hold', () => {
     expect(well.stdout, well.stdout).not.toContain('BAD');
   });
 
+  it('copies what was published, withdraws a release, and publishes a copy only where something is missing', async () => {
+    const copied = await json<{ roles: { role: string }[]; files: number }>(
+      'repository',
+      'download',
+      '--out',
+      'copies',
+    );
+    expect(copied.roles.filter(({ role }) => role === 'root').length).toBeGreaterThan(2);
+    expect(copied.files).toBeGreaterThan(1);
+    expect(await json('repository', 'download', '--out', 'copies')).toMatchObject({ files: 0 });
+    const backedUp = await drover('backup', '--data-dir', join(running.directory, 'data'), '--out', 'backup');
+    expect(backedUp.code, backedUp.stderr).toBe(0);
+    const fromBackup = await json('repository', 'download', '--backup', 'backup', '--out', 'copies-of-backup');
+    expect(fromBackup).toEqual({ ...copied, out: 'copies-of-backup' });
+
+    expect(codeOf(await drover('model', 'withdraw', 'sum@9.9.9'))).toBe('RELEASE_UNKNOWN');
+    const [version] = (await json<{ items: { version: string }[] }>('model', 'show', 'sum')).items.map(
+      (each) => each.version,
+    );
+    const withdrawn = await drover('model', 'withdraw', `sum@${version ?? ''}`, '--key', 'dave.key', '--publish');
+    expect(withdrawn.code, withdrawn.stderr).toBe(0);
+    expect((await drover('model', 'show', 'sum')).stdout).toContain(`${version ?? ''} (withdrawn)`);
+    expect(codeOf(await drover('model', 'withdraw', `sum@${version ?? ''}`))).toBe('RELEASE_UNKNOWN');
+    // The copy is older than what is there: nothing comes back by it.
+    expect((await drover('repository', 'publish', 'copies')).stdout).toContain('has all');
+  });
+
   it('is not signed for with a development key, whoever runs the trial', async () => {
     const trial = await running.drover(['model', 'publish', 'net.onnx', '--model', 'sum', '--version', '2.0.0']);
     expect([trial.code, codeOf(trial)]).toEqual([2, 'CLI_USAGE']);

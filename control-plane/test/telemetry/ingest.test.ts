@@ -1,6 +1,7 @@
+import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceId } from '@drover/shared/ids';
-import { reportsTopic, signReport, type Report } from '@drover/shared/protocol';
+import { reportsTopic, signReport, type Report, type RepositoryStanding } from '@drover/shared/protocol';
 import { bulkSigner, createKeyPair } from '@drover/shared/trust';
 import { deviceDirectory } from '../../src/devices/index.js';
 import { audit } from '../../src/governance/index.js';
@@ -11,8 +12,10 @@ import {
   listReports,
   pruneReports,
   REPORT_LIMITS,
+  telemetryMetrics,
   type Ingest,
 } from '../../src/telemetry/index.js';
+import { withdrawRelease } from '../../src/registry/index.js';
 import { createWorld, MODEL, type Release, type ScriptedDevice, type World } from '../rollouts/world.js';
 
 describe('ingesting reports', () => {
@@ -125,6 +128,49 @@ describe('ingesting reports', () => {
     expect(await receive(late)).toBe('stored');
     const view = (await deviceViews(world.db)([device.id])).get(device.id);
     expect(view).toMatchObject({ models: [{ running: { release: { version: '1.1.0' } } }] });
+  });
+
+  it('when a device says that it is stale, that and why are shown until it says otherwise; an older agent says nothing', async () => {
+    const shown = async () => (await deviceViews(world.db)([device.id])).get(device.id)?.['repository'];
+    const metrics = async () => {
+      const registry = new Registry();
+      await telemetryMetrics(world.db)(registry)();
+      return (await registry.getSingleMetricAsString('drover_devices_stale'))
+        .split('\n')
+        .filter((line) => /^drover/.test(line));
+    };
+    const state = (repository?: RepositoryStanding) =>
+      device.report('state', {
+        agentVersion: 'test',
+        hardwareClass: 'cpu-small',
+        attributes: {},
+        models: [],
+        ...(repository ? { repository } : {}),
+      });
+    await state();
+    expect([await shown(), await metrics()]).toEqual([undefined, []]);
+    const why = { code: 'TUF_EXPIRED', what: 'timestamp.json expired.', remedy: 'Wait.' };
+    const lastFailure = { code: 'TUF_ROLLBACK', what: 'snapshot.json went back.', remedy: 'Publish again.' };
+    await state({ rootVersion: 3, freshUntil: 1, stale: why, lastFailure });
+    expect(await shown()).toEqual({ rootVersion: 3, freshUntil: 1, stale: why, lastFailure });
+    expect(await metrics()).toEqual(['drover_devices_stale{code="TUF_EXPIRED"} 1']);
+    await state({ rootVersion: 3, freshUntil: 2 });
+    expect([await shown(), await metrics()]).toEqual([{ rootVersion: 3, freshUntil: 2 }, []]);
+  });
+
+  it('when publishers withdraw what a device runs, the device is shown with it', async () => {
+    const listing = async () => {
+      const view = (await deviceViews(world.db)([device.id])).get(device.id);
+      return (view?.['models'] as { listing?: string }[]).map((model) => model.listing);
+    };
+    expect(await listing()).toEqual(['listed']);
+    await withdrawRelease(world.db, { model: MODEL, version: release.version, by: 'dave', at: 1 });
+    expect(await listing()).toEqual(['withdrawn']);
+    const registry = new Registry();
+    await telemetryMetrics(world.db)(registry)();
+    expect(await registry.metrics()).toContain(`drover_devices_running_withdrawn{model="${MODEL}",version="1.0.0"} 1`);
+    await world.db.deleteFrom('releases').execute();
+    expect(await listing()).toEqual(['unknown']);
   });
 
   it('when devices report counts, accuracy in the field is right / labelled, by release and time', async () => {

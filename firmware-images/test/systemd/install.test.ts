@@ -1,7 +1,17 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { filesUnder, installedAgent, sha256Of, smallBundle, stage, temporaryFolder, write } from './shell.js';
+import {
+  filesUnder,
+  INSTALLER,
+  installedAgent,
+  run,
+  sha256Of,
+  smallBundle,
+  stage,
+  temporaryFolder,
+  write,
+} from './shell.js';
 
 function newDevice() {
   const folder = temporaryFolder();
@@ -123,6 +133,46 @@ describe('install.sh', () => {
   });
 });
 
+const PIN = 'A'.repeat(43);
+const CERTIFICATE = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n';
+
+describe('install.sh, where the control plane is behind a proxy or has an authority of its own', () => {
+  it('when a proxy and an authority are given, the agent gets them in its configuration', () => {
+    const { folder, root } = newDevice();
+    const bundle = smallBundle(folder);
+    const given = ['--proxy', 'http://proxy.example:3128', '--no-proxy', 'localhost,lab.example'];
+    const ca = write(join(folder, 'authority.pem'), CERTIFICATE);
+
+    expect(install(root, bundle, ...given, '--ca', ca)).toMatchObject({ status: 0 });
+
+    expect(JSON.parse(readFileSync(join(root, 'etc/drover/agent.json'), 'utf8'))).toEqual({
+      dataDir: '/var/lib/drover',
+      proxy: { url: 'http://proxy.example:3128', exceptions: ['localhost', 'lab.example'] },
+    });
+    expect(readFileSync(join(root, 'etc/drover/ca.crt'), 'utf8')).toBe(CERTIFICATE);
+    const again = install(root, bundle, ...given, '--ca', ca);
+    expect([again.status, again.stdout.includes('Nothing to do.')]).toEqual([0, true]);
+    const other = install(root, bundle, '--proxy', 'http://other.example:3128');
+    expect([other.status, other.stderr.includes('does not name this proxy')]).toEqual([1, true]);
+  });
+
+  it('when it enrols, the agent is told whom to believe: by file, or by the fingerprint in the token', () => {
+    const { folder } = newDevice();
+    const bundle = smallBundle(folder);
+    const release = write(join(folder, 'root.json'), '{}');
+    const enrolling = (token: string, ca: string) =>
+      run('sh', [
+        INSTALLER,
+        ...['--bundle', bundle, '--node', process.execPath, '--release-root', release, '--dry-run'],
+        ...['--control-plane', 'https://control-plane.example', '--token', token, '--ca', ca],
+      ]);
+    expect(enrolling('token', PIN)).toMatchObject({ status: 0 });
+    expect(enrolling(`token.${PIN}`, PIN)).toMatchObject({ status: 0 });
+    const contradicted = enrolling(`token.${'B'.repeat(43)}`, PIN);
+    expect([contradicted.status, contradicted.stderr.includes('pins another authority')]).toEqual([1, true]);
+  });
+});
+
 describe('install.sh, given what does not fit', () => {
   const refused: {
     readonly when: string;
@@ -169,6 +219,30 @@ describe('install.sh, given what does not fit', () => {
       args: (folder) => ['--bundle', join(folder, 'nowhere')],
       says: "can't be read",
       status: 1,
+    },
+    {
+      when: 'the authority is neither a file nor a fingerprint',
+      args: (folder) => ['--bundle', smallBundle(folder), '--ca', 'nobody'],
+      says: 'neither a file',
+      status: 1,
+    },
+    {
+      when: 'the file of the authority holds no certificate',
+      args: (folder) => ['--bundle', smallBundle(folder), '--ca', write(join(folder, 'notes.txt'), 'hello')],
+      says: 'no certificate in PEM',
+      status: 1,
+    },
+    {
+      when: 'the proxy would end the text of the configuration',
+      args: (folder) => ['--bundle', smallBundle(folder), '--proxy', 'http://a", "b": "c'],
+      says: 'neither spaces, quotes nor backslashes',
+      status: 2,
+    },
+    {
+      when: 'the password of a proxy would go into an image',
+      args: (folder) => ['--bundle', smallBundle(folder), '--proxy', 'http://user:secret@proxy.example:3128'],
+      says: 'An image is for many',
+      status: 2,
     },
     { when: 'an option is unknown', args: () => ['--bundel', 'x'], says: 'Unknown argument: --bundel', status: 2 },
     {

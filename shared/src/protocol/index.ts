@@ -21,6 +21,7 @@ export {
   RefusalBody,
   REPORT_BODIES,
   REPORT_TYPE,
+  RepositoryStanding,
   RunningModel,
   ServingCounts,
   StateBody,

@@ -56,10 +56,23 @@ export const RunningModel = Type.Object({
 });
 export type RunningModel = Static<typeof RunningModel>;
 
+/** What a device knows of the release repository, and why it is not sure of it. Older agents leave it out. */
+export const RepositoryStanding = Type.Object({
+  rootVersion: count,
+  /** Until when what it verified holds; absent before the first time that it had everything. */
+  freshUntil: Type.Optional(atMs),
+  /** Why it takes nothing new: something expired, and nothing newer was to be had. */
+  stale: Type.Optional(codedError),
+  /** Why its last look failed. One alone makes nothing stale. */
+  lastFailure: Type.Optional(codedError),
+});
+export type RepositoryStanding = Static<typeof RepositoryStanding>;
+
 export const StateBody = Type.Object({
   agentVersion: text(64),
   hardwareClass: text(64),
   attributes,
+  repository: Type.Optional(RepositoryStanding),
   /** The kinds of releases that can be ordered of it. An agent that says nothing takes models and releases of itself. */
   takes: Type.Optional(Type.Array(text(32), { maxItems: 16 })),
   models: Type.Array(

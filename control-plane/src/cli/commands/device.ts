@@ -15,7 +15,9 @@ interface ListedDevice {
   readonly models?: readonly {
     readonly model: string;
     readonly running?: { readonly release: { readonly version: string } };
+    readonly listing?: 'listed' | 'withdrawn' | 'unknown';
   }[];
+  readonly repository?: { readonly freshUntil?: number; readonly stale?: { readonly code: string } };
 }
 
 interface TokenOptions {
@@ -32,7 +34,18 @@ const formatAttributes = (attributes: Readonly<Record<string, string>>): string 
     .join(' ');
 
 const formatModels = (device: ListedDevice): string =>
-  (device.models ?? []).map(({ model, running }) => `${model}@${running?.release.version ?? 'none'}`).join(' ');
+  (device.models ?? [])
+    .map(({ model, running, listing }) => {
+      const mark = listing === undefined || listing === 'listed' ? '' : ` (${listing})`;
+      return `${model}@${running?.release.version ?? 'none'}${mark}`;
+    })
+    .join(' ');
+
+/** Whether the device can tell that nothing newer was published; agents that are too old do not say. */
+const formatRepository = ({ repository }: ListedDevice): string => {
+  if (repository?.stale) return `STALE (${repository.stale.code})`;
+  return repository?.freshUntil === undefined ? '-' : 'fresh';
+};
 
 /** Nothing has to be done about a current one. */
 const formatAgent = ({ agentVersion, agentAge }: ListedDevice): string =>
@@ -64,11 +77,15 @@ export const deviceCommands = ({ terminal, client, answer }: Session): Command =
         item.hardwareClass,
         formatAgent(item),
         formatModels(item),
+        formatRepository(item),
         formatAttributes(item.attributes),
       ]);
       answer(
         { items },
-        formatTable(['DEVICE', 'LINK', 'LAST SEEN (UTC)', 'HARDWARE', 'AGENT', 'RUNS', 'ATTRIBUTES'], rows),
+        formatTable(
+          ['DEVICE', 'LINK', 'LAST SEEN (UTC)', 'HARDWARE', 'AGENT', 'RUNS', 'REPOSITORY', 'ATTRIBUTES'],
+          rows,
+        ),
       );
     });
 

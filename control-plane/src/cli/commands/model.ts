@@ -11,6 +11,7 @@ import type { VerifiedModel } from '../model-signing/index.js';
 import type { Session } from '../program.js';
 import type { BuildOptions } from '../release-builder/build.js';
 import type { Signed } from '../release-builder/publish.js';
+import { withdrawCommand } from './withdraw.js';
 import { formatTable, formatTime } from '../terminal.js';
 import { collectText, parseCount, parseDuration, parseNumber } from '../units.js';
 
@@ -46,7 +47,8 @@ interface PublishOptions {
 
 const TASKS = ['classification', 'regression', 'detection', 'segmentation', 'anomaly', 'tensors'];
 
-export const modelCommands = ({ client, answer, terminal, options: globals }: Session): Command => {
+export const modelCommands = (session: Session): Command => {
+  const { client, answer, terminal, options: globals } = session;
   const model = new Command('model').description('Models and their releases.');
 
   model
@@ -163,13 +165,14 @@ export const modelCommands = ({ client, answer, terminal, options: globals }: Se
       }
       const list = await client().get<{ items: Release[] }>(path);
       const rows = list.items.map((item) => [
-        item.version,
+        item.withdrawnAt === undefined ? item.version : `${item.version} (withdrawn)`,
         formatTime(item.publishedAt),
         item.publishedBy,
         item.digest,
       ]);
       answer(list, formatTable(['VERSION', 'PUBLISHED (UTC)', 'BY', 'DIGEST'], rows));
     });
+  model.addCommand(withdrawCommand(session));
   return model;
 };
 

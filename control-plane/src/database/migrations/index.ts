@@ -5,6 +5,7 @@ import { recoveries } from './0003-recoveries.js';
 import { certificates } from './0004-certificates.js';
 import { releaseRepository } from './0005-release-repository.js';
 import { lostHistory } from './0006-lost-history.js';
+import { repositoryStanding } from './0007-repository-standing.js';
 
 /** In order, append-only: a migration that was released never changes. */
 export const MIGRATIONS: readonly Migration[] = [
@@ -14,4 +15,5 @@ export const MIGRATIONS: readonly Migration[] = [
   certificates,
   releaseRepository,
   lostHistory,
+  repositoryStanding,
 ];
