@@ -5,7 +5,8 @@ export interface Repulse {
   /** Code of the refusal. */
   readonly code: string;
   /** Where an operator sees it. */
-  readonly seenIn: 'refusal report' | 'transition report' | 'state report' | 'audit log' | 'metrics';
+  readonly seenIn:
+    'refusal report' | 'incident report' | 'transition report' | 'state report' | 'audit log' | 'metrics';
 }
 
 export interface Attack {

@@ -1,9 +1,11 @@
 import type { Attack } from './attack.js';
 import { downloadAttacks } from './downloads.js';
 import { metadataAttacks } from './metadata.js';
+import { mirrorAttacks } from './mirrors.js';
 import { orderAttacks } from './orders.js';
 import { releaseAttacks } from './releases.js';
 import { reportAttacks } from './reports.js';
+import { stickAttacks } from './sticks.js';
 
 /** Every attack that is tried, in this order, on one fleet. A new one is added to its list, and nowhere else. */
 export const ATTACKS: readonly Attack[] = [
@@ -12,4 +14,6 @@ export const ATTACKS: readonly Attack[] = [
   ...releaseAttacks,
   ...metadataAttacks,
   ...downloadAttacks,
+  ...mirrorAttacks,
+  ...stickAttacks,
 ];

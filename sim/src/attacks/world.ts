@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectAsync, type MqttClient } from 'mqtt';
@@ -11,6 +11,7 @@ import {
   reportsTopic,
   signDeployment,
   type Deployment,
+  type IncidentBody,
   type RefusalBody,
   type TransitionBody,
 } from '@drover/shared/protocol';
@@ -24,6 +25,7 @@ import {
   type ControlPlaneProcess,
   type VirtualDevice,
 } from '../fleet/index.js';
+import { startHostileMirror, type HostileMirror } from './hostile-mirror.js';
 import { startHostileProxy, type HostileProxy } from './hostile-proxy.js';
 import { openTestPublisher, type TestPublisher, type TestRelease } from './publisher.js';
 
@@ -44,6 +46,10 @@ export interface SeenReport<Body> {
 export interface AttackWorld {
   readonly controlPlane: ControlPlaneProcess;
   readonly proxy: HostileProxy;
+  /** Those of the victim's site, in the order in which it asks them. */
+  readonly mirrors: readonly HostileMirror[];
+  /** Metadata that the victim has seen, and that is not the newest any more. */
+  readonly oldMetadata: ReadonlyMap<string, Uint8Array>;
   readonly publisher: TestPublisher;
   readonly victim: VirtualDevice;
   /** A device that the attacker has taken over: its identity and key are known. */
@@ -62,10 +68,14 @@ export interface AttackWorld {
   sendOrder(order: Deployment | Buffer, key?: KeyPair): Promise<void>;
   /** Ordered by an operator, as anybody would. */
   rollOut(version: string): Promise<void>;
+  /** Hands the victim a bundle, as `drover-agent import` does. */
+  bring(bundle: Uint8Array): Promise<void>;
   /** What the operator is told by the victim after this call. */
   watch(): Promise<{
     refusal(): Promise<RefusalBody>;
     failure(digest: Digest): Promise<string>;
+    /** The code of the first incident whose code begins so. */
+    incident(prefix: string): Promise<string>;
     audit(action: string): Promise<Record<string, unknown>>;
   }>;
   /** Moves the wall clock of the devices; zero is the true time again. */
@@ -101,6 +111,8 @@ async function furnish(
   const { operator } = controlPlane;
   const proxy = await startHostileProxy(controlPlane.httpUrl);
   closers.push(() => proxy.close());
+  const mirrors = [await startHostileMirror(), await startHostileMirror(), await startHostileMirror()];
+  for (const mirror of mirrors) closers.push(() => mirror.close());
   const publisher = await openTestPublisher(operator, MODEL);
   const older = await publisher.publish('0.9.0', { seed: 9 });
   const base = await publisher.publish('1.0.0', { seed: 1 });
@@ -127,7 +139,7 @@ async function furnish(
     ttlMs: HOUR_MS,
   });
   let clockAheadMs = 0;
-  const startDevice = async (deviceId: DeviceId): Promise<VirtualDevice> => {
+  const startDevice = async (deviceId: DeviceId, sites: readonly HostileMirror[] = []): Promise<VirtualDevice> => {
     const device = await startVirtualDevice({
       deviceId,
       dataDir: join(folder, deviceId),
@@ -139,17 +151,19 @@ async function furnish(
       telemetryIntervalMs: 60_000,
       clock: { ...systemClock, now: () => systemClock.now() + clockAheadMs },
       host: fakeHost(seededRandom(1)),
+      mirrors: sites.map(({ url }) => url),
     });
     closers.push(() => device.close());
     return device;
   };
-  const victim = await startDevice(victimId);
+  const victim = await startDevice(victimId, mirrors);
   const stolen = await startDevice(DeviceId('stolen'));
   const stolenFile = async (name: string) =>
     JSON.parse(await readFile(join(folder, stolen.id, name), 'utf8')) as Record<string, unknown>;
   const identity = (await stolenFile('identity.json')) as { grant: { credential: string } };
   const directorKey = parseKeyPair(JSON.parse(await readFile(join(controlPlane.dataDir, 'director.key'), 'utf8')));
 
+  const oldMetadata = new Map<string, Uint8Array>();
   let counter = 1_000;
   let rollout: string | undefined;
   const waitUntil: AttackWorld['until'] = (what, ask) => until(ask, { what, timeoutMs: TIMEOUT_MS, signal });
@@ -215,6 +229,8 @@ async function furnish(
   const world: AttackWorld = {
     controlPlane,
     proxy,
+    mirrors,
+    oldMetadata,
     publisher,
     victim,
     stolenDevice: {
@@ -255,8 +271,17 @@ async function furnish(
       await service.publishAsync(ordersTopic(victimId), bytes, { qos: 1 });
     },
     rollOut,
+    async bring(bundle) {
+      const file = join(folder, victimId, 'imports', randomBytes(8).toString('hex'));
+      await writeFile(`${file}.tmp`, bundle);
+      await rename(`${file}.tmp`, `${file}.bundle`);
+    },
     async watch() {
-      const after = { refusal: await newest('refusal'), transition: await newest('transition') };
+      const after = {
+        refusal: await newest('refusal'),
+        incident: await newest('incident'),
+        transition: await newest('transition'),
+      };
       const sinceMs = Date.now();
       return {
         refusal: () =>
@@ -271,6 +296,14 @@ async function furnish(
               (await reportsAfter<TransitionBody>('transition', after.transition)).find(
                 ({ body }) => body.release.digest === digest && body.error !== undefined,
               )?.body.error?.code,
+          ),
+        incident: (prefix) =>
+          waitUntil(
+            `an incident ${prefix}…`,
+            async () =>
+              (await reportsAfter<IncidentBody>('incident', after.incident)).find(({ body }) =>
+                body.error.code.startsWith(prefix),
+              )?.body.error.code,
           ),
         audit: (action) =>
           waitUntil(`${action} in the audit log`, async () => {
@@ -287,6 +320,7 @@ async function furnish(
     until: waitUntil,
     async recover() {
       proxy.turn(/^/, undefined);
+      for (const mirror of mirrors) mirror.turn(undefined);
       world.setClocks(0);
       await endRollout();
       if (isIdle()) return;
@@ -315,5 +349,7 @@ async function furnish(
     await endRollout();
   }
   await world.assertServesBase();
+  for (const name of ['1.root.json', 'timestamp.json'])
+    oldMetadata.set(name, Buffer.from(JSON.stringify(await operator.get(`/api/v1/repository/metadata/${name}`))));
   return world;
 }
