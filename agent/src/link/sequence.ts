@@ -24,7 +24,9 @@ export interface SequenceOptions {
 }
 
 export function openSequenceNumbers({ file, above, nowMs }: SequenceOptions): SequenceNumbers {
-  const reserved = readReserved(file);
+  const read = readReserved(file);
+  // A file that is older than the reports beside it (restored, or the folder was not synced) would give out numbers that are there already.
+  const reserved = typeof read === 'number' && read <= above ? 'damaged' : read;
   let next = reserved === 'damaged' ? Math.max(above + BLOCK, nowMs) : (reserved ?? (above === 0 ? 1 : above + BLOCK));
   let reservedBelow = next;
   const persist = (below: number) => writeDurablySync(file, `${below} ${below}\n`);

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -162,6 +162,20 @@ describe('when the agent was stopped uncleanly or its files were damaged', () =>
     await writeFile(join(dataDir, 'outbox-sequence'), damaged);
     open().enqueue('incident', incident);
     expect(takeAll().at(-1)?.sequence).toBeGreaterThan(1000 + (sent?.sequence ?? 0));
+    outbox.close();
+  });
+
+  it('starts, and counts above the reports that wait, when the file of its numbers is an older one', async () => {
+    open().enqueue('incident', incident);
+    outbox.close();
+    const older = await readFile(join(dataDir, 'outbox-sequence'));
+    open();
+    for (let report = 0; report < 3; report += 1) outbox.enqueue('incident', incident);
+    outbox.close();
+    await writeFile(join(dataDir, 'outbox-sequence'), older);
+    open().enqueue('incident', incident);
+    const sequences = takeAll().map(({ sequence }) => sequence);
+    expect(new Set(sequences).size).toBe(sequences.length);
     outbox.close();
   });
 

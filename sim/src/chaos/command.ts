@@ -1,3 +1,4 @@
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 
 /** What goes to the person, so that standard output is left to the summary. */
@@ -22,6 +23,26 @@ export function seldom<Arguments extends unknown[]>(
     toldMs = Date.now();
     tell(...facts);
   };
+}
+
+/** What an interrupted run left to be gone on from. */
+export function readSaved(file: string | undefined): unknown {
+  return file !== undefined && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
+}
+
+/** Whole at any moment: the run may be killed as well. */
+export function keepSaved(file: string | undefined, saved: object): void {
+  if (file === undefined) return;
+  writeFileSync(`${file}.tmp`, JSON.stringify(saved));
+  renameSync(`${file}.tmp`, file);
+}
+
+export function sayStopped(resume: string | undefined): void {
+  say(
+    resume === undefined
+      ? 'Stopped before the end. With --resume FILE a run can be gone on with.'
+      : `Stopped before the end. The next run with --resume ${resume} goes on from here.`,
+  );
 }
 
 export interface TrialCommand<Flags> {

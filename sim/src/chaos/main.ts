@@ -1,13 +1,13 @@
 #!/usr/bin/env node
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Option } from 'commander';
 import { newTally, replayEpisode, runCampaign, violationsOf, type SavedCampaign } from './campaign/campaign.js';
-import { KillPointCatalogue } from './campaign/catalogue.js';
+import { KillPointCatalogue, type CatalogueJson } from './campaign/catalogue.js';
 import type { EpisodeViolation } from './campaign/episode.js';
 import type { LifeDecision } from './campaign/planner.js';
-import { runTrialCommand, say, seldom, whole } from './command.js';
+import { keepSaved, readSaved, runTrialCommand, say, sayStopped, seldom, whole } from './command.js';
 import { killControlPlanes, type ControlPlaneTally } from './control-plane/campaign.js';
 
 interface Flags {
@@ -31,14 +31,9 @@ function tellViolation({ kind, what, trace, decisions }: EpisodeViolation, folde
   say(`\n${kind.toUpperCase()}: ${what}\n${trace.join('\n')}\nAgain: npm run chaos -- --replay ${file}\n`);
 }
 
-function readSaved(file: string | undefined): SavedCampaign | undefined {
-  if (file === undefined || !existsSync(file)) return undefined;
-  return JSON.parse(readFileSync(file, 'utf8')) as SavedCampaign;
-}
-
 async function killDevices(flags: Flags, signal: AbortSignal): Promise<number> {
   const { kills, workers, resume, maxViolations, failures } = flags;
-  const saved = readSaved(resume);
+  const saved = readSaved(resume) as SavedCampaign | undefined;
   const tally = saved?.tally ?? newTally(flags.seed);
   const catalogue = new KillPointCatalogue(saved?.catalogue);
   const before = tally.kills;
@@ -48,12 +43,7 @@ async function killDevices(flags: Flags, signal: AbortSignal): Promise<number> {
     return { kills: tally.kills, killPoints: catalogue.reachedPoints().length, bricked, lies, stuck };
   };
   const summary = (): string => toLine(figures());
-  function keep(): void {
-    if (resume === undefined) return;
-    // Whole at any moment: this run may be killed as well.
-    writeFileSync(`${resume}.tmp`, JSON.stringify({ tally, catalogue } satisfies Record<keyof SavedCampaign, unknown>));
-    renameSync(`${resume}.tmp`, resume);
-  }
+  const keep = (): void => keepSaved(resume, { tally, catalogue } satisfies Record<keyof SavedCampaign, object>);
   const perKillMs = (): number => Math.round((Date.now() - startedMs) / Math.max(1, tally.kills - before));
   const onProgress = seldom(() => {
     keep();
@@ -63,13 +53,7 @@ async function killDevices(flags: Flags, signal: AbortSignal): Promise<number> {
   const onViolation = (violation: EpisodeViolation): void => tellViolation(violation, failures);
   await runCampaign({ kills, workers, maxViolations, tally, catalogue, signal, onProgress, onViolation });
   keep();
-  if (signal.aborted) {
-    say(
-      resume === undefined
-        ? 'Stopped before the end. With --resume FILE a run can be gone on with.'
-        : `Stopped before the end. The next run with --resume ${resume} goes on from here.`,
-    );
-  }
+  if (signal.aborted) sayStopped(resume);
   if (flags.listPoints) listPoints(catalogue);
   if (flags.json) {
     const { seed, survived, episodes } = tally;
@@ -81,8 +65,11 @@ async function killDevices(flags: Flags, signal: AbortSignal): Promise<number> {
 }
 
 async function killControlPlane(flags: Flags, signal: AbortSignal): Promise<number> {
-  const { kills, seed, maxViolations } = flags;
-  const catalogue = new KillPointCatalogue();
+  const { kills, seed, maxViolations, resume } = flags;
+  const saved = readSaved(resume) as { tally: ControlPlaneTally; catalogue: CatalogueJson } | undefined;
+  const catalogue = new KillPointCatalogue(saved?.catalogue);
+  const before = saved?.tally ?? { kills: 0, lost: 0, repeated: 0, broken: 0 };
+  const keep = (tally: ControlPlaneTally): void => keepSaved(resume, { tally, catalogue });
   const figures = (tally: ControlPlaneTally) => {
     const { lost, repeated, broken } = tally;
     return { kills: tally.kills, killPoints: catalogue.reachedPoints().length, lost, repeated, broken };
@@ -93,9 +80,15 @@ async function killControlPlane(flags: Flags, signal: AbortSignal): Promise<numb
     catalogue,
     signal,
     maxViolations,
-    onKill: seldom((now: ControlPlaneTally) => say(`${toLine(figures(now))} of=${kills}`)),
+    tally: before,
+    onKill: seldom((now: ControlPlaneTally) => {
+      keep(now);
+      say(`${toLine(figures(now))} of=${kills}`);
+    }),
     onViolation: ({ kind, what }) => say(`\n${kind.toUpperCase()}: ${what}\n`),
   });
+  keep(tally);
+  if (signal.aborted) sayStopped(resume);
   if (flags.listPoints) listPoints(catalogue);
   if (flags.json) {
     const unreached = catalogue.unreachedPoints().length;

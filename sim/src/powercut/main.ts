@@ -4,8 +4,17 @@ import { accessSync, constants } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { InvalidArgumentError } from 'commander';
 import { SCENARIO_NAMES } from '../chaos/campaign/scenarios.js';
-import { runTrialCommand, say, seldom, whole } from '../chaos/command.js';
-import { cutPower, type CutTally, type CutViolation } from './trial/power-cuts.js';
+import { keepSaved, readSaved, runTrialCommand, say, sayStopped, seldom, whole } from '../chaos/command.js';
+import { isBorne, NEEDED_SYNCS } from './trial/needed-syncs.js';
+import {
+  cutPower,
+  newCutTally,
+  weighSyncs,
+  type CutTally,
+  type CutViolation,
+  type PowerCutOptions,
+  type SyncWeight,
+} from './trial/power-cuts.js';
 import type { RecordedScenario } from './trial/recorded-update.js';
 
 interface Flags {
@@ -14,6 +23,8 @@ interface Flags {
   readonly samples: number;
   readonly scenario: readonly RecordedScenario[];
   readonly withoutSync: readonly string[];
+  readonly eachSync?: true;
+  readonly resume?: string;
   readonly maxViolations: number;
   readonly json?: true;
 }
@@ -60,12 +71,38 @@ function workFolder(): string {
   }
 }
 
+/** Which syncs a device needs, against the list of those that it is known to need. */
+async function weigh(options: PowerCutOptions, signal: AbortSignal): Promise<number> {
+  const weights: SyncWeight[] = [];
+  await weighSyncs(options, (weight) => {
+    weights.push(weight);
+    const { site, scenario, states, violation } = weight;
+    const how = violation ? `needed (${violation.kind}: ${violation.what})` : `borne in ${states} states`;
+    process.stdout.write(`${site} ("${scenario}"): ${how}\n`);
+  });
+  const sites = new Set(weights.map(({ site }) => site));
+  const needed = new Set(weights.filter(({ violation }) => violation).map(({ site }) => site));
+  const missed = NEEDED_SYNCS.filter(({ site, seenIn }) =>
+    weights.some((weight) => weight.site === site && weight.scenario === seenIn && !weight.violation),
+  );
+  const wrong = [
+    ...[...needed].filter(isBorne).map((site) => `${site} is listed as borne, and its loss was seen`),
+    ...[...sites]
+      .filter((site) => !isBorne(site) && !NEEDED_SYNCS.some((each) => each.site === site))
+      .map((site) => `${site} is not listed`),
+    ...missed.map(({ site, seenIn }) => `the loss of ${site} was not seen in "${seenIn}"`),
+  ];
+  for (const each of wrong) say(each);
+  process.stdout.write(`syncs=${sites.size} needed=${needed.size} unexpected=${wrong.length}\n`);
+  return wrong.length > 0 ? 1 : signal.aborted ? 130 : 0;
+}
+
 async function powercut(flags: Flags, signal: AbortSignal): Promise<number> {
   if (spawnSync('strace', ['--version']).status !== 0) {
     say('Power cuts are recorded with strace, which is not installed here: apt-get install strace.');
     return 2;
   }
-  const tally = await cutPower({
+  const options: PowerCutOptions = {
     scenarios: flags.scenario,
     seed: flags.seed,
     samples: flags.samples,
@@ -74,16 +111,23 @@ async function powercut(flags: Flags, signal: AbortSignal): Promise<number> {
     withoutSyncs: new Set(flags.withoutSync),
     workFolder: workFolder(),
     signal,
-    onState: seldom((now: CutTally) => say(summaryOf(now))),
+    tally: (readSaved(flags.resume) as CutTally | undefined) ?? newCutTally(),
+    onState: seldom((now: CutTally) => {
+      keepSaved(flags.resume, now);
+      say(`${summaryOf(now)}; "${now.done.at(-1) ?? 'nothing'}" is done`);
+    }),
     onViolation: tellViolation,
-  });
+  };
+  if (flags.eachSync) return weigh(options, signal);
+  const tally = await cutPower(options);
+  keepSaved(flags.resume, tally);
+  if (signal.aborted) sayStopped(flags.resume);
   for (const site of flags.withoutSync)
-    if (!tally.syncSites.has(site)) say(`No "${site}" was seen. There were: ${[...tally.syncSites].sort().join('; ')}`);
+    if (!tally.syncSites.includes(site))
+      say(`No "${site}" was seen. There were: ${tally.syncSites.toSorted().join('; ')}`);
   if (flags.json) {
-    const { syncSites, ...figures } = tally;
-    process.stdout.write(
-      `${JSON.stringify({ seed: flags.seed, ...figures, syncSites: [...syncSites].sort(), completed: !signal.aborted })}\n`,
-    );
+    const syncSites = tally.syncSites.toSorted();
+    process.stdout.write(`${JSON.stringify({ seed: flags.seed, ...tally, syncSites, completed: !signal.aborted })}\n`);
   }
   process.stdout.write(`${summaryOf(tally)}\n`);
   return tally.bricked + tally.lies + tally.stuck > 0 ? 1 : signal.aborted ? 130 : 0;
@@ -106,6 +150,11 @@ runTrialCommand<Flags>({
         collect,
         [],
       )
+      .option(
+        '--each-sync',
+        'take each sync in turn as not made, and say which the device needs; --states counts for each',
+      )
+      .option('--resume <file>', 'keep the tally there, and go on from it when it exists')
       .option('--max-violations <n>', 'end early after so many', whole, 10),
   run: powercut,
 });

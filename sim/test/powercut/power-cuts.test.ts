@@ -2,45 +2,63 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, expect, it } from 'vitest';
-import { cutPower, type CutViolation } from '../../src/powercut/trial/power-cuts.js';
+import { isBorne, NEEDED_SYNCS } from '../../src/powercut/trial/needed-syncs.js';
+import { cutPower, weighSyncs, type CutViolation, type PowerCutOptions } from '../../src/powercut/trial/power-cuts.js';
+import type { RecordedScenario } from '../../src/powercut/trial/recorded-update.js';
 
 const hasStrace = spawnSync('strace', ['--version']).status === 0;
 const workFolder = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
-async function cut(maxStates: number, withoutSyncs: string[] = []): Promise<{ found: CutViolation[]; states: number }> {
+async function withOptions<Result>(
+  scenario: RecordedScenario,
+  maxStates: number,
+  act: (options: PowerCutOptions) => Promise<Result>,
+): Promise<{ result: Result; found: CutViolation[] }> {
   const found: CutViolation[] = [];
   const bound = new AbortController();
   const timer = setTimeout(() => bound.abort(), 60_000);
-  const { states, syncSites } = await cutPower({
-    scenarios: ['upgrade'],
+  const result = await act({
+    scenarios: [scenario],
     seed: 1,
     maxStates,
     maxViolations: 1,
     samples: 1,
-    withoutSyncs: new Set(withoutSyncs),
     workFolder,
     signal: bound.signal,
     onState: () => undefined,
     onViolation: (violation) => void found.push(violation),
   });
   clearTimeout(timer);
-  for (const site of withoutSyncs) expect([...syncSites]).toContain(site);
-  return { found, states };
+  return { result, found };
 }
 
-// `npm run powercut` is the long version.
+// `npm run powercut` is the long version, and `npm run powercut -- --each-sync` that of the second.
 describe.skipIf(!hasStrace)('when the power is cut in the middle of an update (needs strace)', () => {
   it('the device serves, tells the truth and takes the next order', { timeout: 120_000 }, async () => {
-    const { found, states } = await cut(10);
+    const { result, found } = await withOptions('upgrade', 10, cutPower);
     expect(
       found.map(({ kind, what, state, trace }) => [kind, what, JSON.stringify(state), ...trace].join('\n')),
     ).toEqual([]);
-    expect(states).toBeGreaterThanOrEqual(2);
+    expect(result.states).toBeGreaterThanOrEqual(2);
   });
 
-  // Files of a release that a cut took are not among these: the device notices, serves the release before it, and fetches again.
-  it('does not without the fsync journal.db-wal', { timeout: 120_000 }, async () => {
-    const { found } = await cut(60, ['fsync journal.db-wal']);
-    expect(found.length).toBeGreaterThan(0);
+  it.each([
+    { scenario: 'first', sites: ['fsync device-key.json.tmp', 'fsync identity.json.tmp', 'fsync journal.db-wal'] },
+    { scenario: 'agent', sites: ['fsync launcher/slots.json.tmp'] },
+  ] as const)('it does not without $sites', { timeout: 120_000 }, async ({ scenario, sites }) => {
+    const seen: string[] = [];
+    const note = ({ site, violation }: { site: string; violation?: CutViolation }): void => {
+      if (violation) seen.push(site);
+    };
+    await withOptions(scenario, 40, (options) =>
+      weighSyncs(options, note, (site) => sites.some((each) => each === site)),
+    );
+    expect(seen).toEqual(sites);
+  });
+});
+
+describe('the list of syncs', () => {
+  it('calls none both needed and borne', () => {
+    expect(NEEDED_SYNCS.filter(({ site }) => isBorne(site))).toEqual([]);
   });
 });

@@ -33,6 +33,8 @@ export interface ControlPlaneOptions {
   readonly catalogue: KillPointCatalogue;
   readonly signal: AbortSignal;
   readonly maxViolations: number;
+  /** Where an interrupted campaign was; it begins with a new control plane all the same. */
+  readonly tally?: ControlPlaneTally;
   readonly onKill: (tally: ControlPlaneTally) => void;
   readonly onViolation: (violation: LedgerViolation) => void;
   /** See ControlPlanePlan. */
@@ -66,8 +68,8 @@ type Ready = StartedProcess<{ httpUrl: string; mqttUrl: string }>;
  */
 export async function killControlPlanes(options: ControlPlaneOptions): Promise<ControlPlaneTally> {
   const { kills, catalogue, signal, maxViolations, onKill } = options;
-  const random = seededRandom(options.seed).fork('control plane');
-  const tally: ControlPlaneTally = { kills: 0, lost: 0, repeated: 0, broken: 0 };
+  const random = seededRandom(options.seed).fork(`control plane ${options.tally?.kills ?? 0}`);
+  const tally = { kills: 0, lost: 0, repeated: 0, broken: 0, ...options.tally };
   const found = (violation: LedgerViolation): void => {
     tally[violation.kind] += 1;
     options.onViolation(violation);

@@ -5,7 +5,6 @@ import { TrialLauncher } from './launched-device.js';
 import { identify, startAgent, type RunningAgent } from './running-agent.js';
 import type { DevicePlan, LifeEvent, LifeStep } from './plan.js';
 
-/** Longest time for an update of a few kilobytes, before the device counts as stuck. */
 const SETTLE_TIMEOUT_MS = 30_000;
 const REQUEST_EVERY_MS = 3;
 
@@ -13,6 +12,8 @@ export interface LifeOptions {
   readonly device: DevicePlan;
   readonly steps: readonly LifeStep[];
   readonly emit: (event: LifeEvent) => void;
+  /** Longest time for an update of a few kilobytes, before the device counts as stuck. */
+  readonly settleTimeoutMs?: number;
   /** Told before each step; 0 is the start. */
   readonly onStep: (index: number) => void;
   /** Asked for the name of the state in which a write happens. */
@@ -20,7 +21,8 @@ export interface LifeOptions {
 }
 
 /** One life of a device on a real data folder, from its start to the end of its steps. */
-export async function live({ device, steps, emit, onStep, onAgent }: LifeOptions): Promise<void> {
+export async function live(options: LifeOptions): Promise<void> {
+  const { device, steps, emit, onStep, onAgent, settleTimeoutMs = SETTLE_TIMEOUT_MS } = options;
   const { model, dataDir } = device;
   const launcher = new TrialLauncher(dataDir);
   const waiting = new Set<() => void>();
@@ -87,7 +89,7 @@ export async function live({ device, steps, emit, onStep, onAgent }: LifeOptions
       const timer = setTimeout(() => {
         emit({ event: 'stuck', step, state: now().ofModel(about)?.update.state ?? 'none' });
         end(false);
-      }, SETTLE_TIMEOUT_MS);
+      }, settleTimeoutMs);
     });
   }
   const hasEnded = (of: ModelName, deploymentId: string) => (): boolean =>

@@ -68,10 +68,18 @@ export function fingerprint(image: DiskImage): string {
   const entries = [...reachable(image)].sort((a, b) => (a.path < b.path ? -1 : 1));
   const hash = createHash('sha256');
   for (const { path, bytes } of entries) {
-    hash.update(`${path}\0${bytes ? bytes.length : 'folder'}\0`);
-    if (bytes) hash.update(bytes);
+    hash.update(`${path}\0${bytes ? contentHash(bytes) : 'folder'}\0`);
   }
   return hash.digest('hex');
+}
+
+/** Contents are replaced and never changed, and thousands of disks of one recording share them. */
+const contentHashes = new WeakMap<Uint8Array, string>();
+
+function contentHash(bytes: Uint8Array): string {
+  const known = contentHashes.get(bytes) ?? createHash('sha256').update(bytes).digest('base64');
+  contentHashes.set(bytes, known);
+  return known;
 }
 
 /** Lays the disk out in an empty folder; names of one file become links of one file. */

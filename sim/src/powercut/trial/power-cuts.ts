@@ -25,6 +25,8 @@ export interface PowerCutOptions {
   readonly withoutSyncs?: ReadonlySet<string>;
   /** Folder for disks; best in memory, since what is judged is written thousands of times. */
   readonly workFolder: string;
+  /** Where an interrupted run was: it goes on with the scenario in which that was. */
+  readonly tally?: CutTally;
   readonly signal: AbortSignal;
   readonly onState: (tally: CutTally) => void;
   readonly onViolation: (violation: CutViolation) => void;
@@ -37,48 +39,107 @@ export interface CutTally {
   stuck: number;
   operations: number;
   /** Sites of syncs that the recorded updates made. */
-  readonly syncSites: Set<string>;
+  readonly syncSites: string[];
+  /** Scenarios that were judged to their end. */
+  readonly done: RecordedScenario[];
 }
+
+export const newCutTally = (): CutTally => ({
+  states: 0,
+  bricked: 0,
+  lies: 0,
+  stuck: 0,
+  operations: 0,
+  syncSites: [],
+  done: [],
+});
 
 /** Records updates, cuts the power at every point of them, and starts the agent on what may be left. */
 export async function cutPower(options: PowerCutOptions): Promise<CutTally> {
-  const { scenarios, workFolder, signal } = options;
-  const tally: CutTally = { states: 0, bricked: 0, lies: 0, stuck: 0, operations: 0, syncSites: new Set() };
+  const { scenarios, signal, maxStates = Infinity } = options;
+  const tally = options.tally ?? newCutTally();
+  const isOver = (): boolean => signal.aborted || violationsOf(tally) >= options.maxViolations;
+  const left = scenarios.filter((scenario) => !tally.done.includes(scenario));
+  await withRecordings({ ...options, scenarios: left }, async (update, judge) => {
+    if (isOver()) return;
+    const { operations } = update.recording;
+    tally.operations += operations.length;
+    tally.syncSites.push(...[...sitesOf(update)].filter((site) => !tally.syncSites.includes(site)));
+    const share = Math.ceil(maxStates / scenarios.length);
+    for (const state of chosenStates(update, share, options)) {
+      if (isOver()) break;
+      const violations = await judge(state);
+      tally.states += 1;
+      for (const violation of isOver() ? [] : violations) {
+        tally[violation.kind === 'lie' ? 'lies' : violation.kind] += 1;
+        options.onViolation(violation);
+      }
+      options.onState(tally);
+    }
+    if (!isOver()) tally.done.push(update.scenario);
+  });
+  return tally;
+}
+
+export interface SyncWeight {
+  readonly scenario: RecordedScenario;
+  readonly site: string;
+  /** Judged; each is one that could not be found with this sync. */
+  readonly states: number;
+  /** The first, where the loss of the sync was seen. */
+  readonly violation?: CutViolation;
+}
+
+/** Takes the sync of one site after the other as not made, and tells of each whether the device bears that. */
+export async function weighSyncs(
+  options: PowerCutOptions,
+  onWeight: (weight: SyncWeight) => void,
+  isWanted: (site: string) => boolean = () => true,
+): Promise<void> {
+  await withRecordings(options, async (update, judge) => {
+    for (const site of [...sitesOf(update)].filter(isWanted).sort()) {
+      let states = 0;
+      let violation: CutViolation | undefined;
+      for (const state of chosenStates(update, options.maxStates ?? Infinity, {
+        ...options,
+        withoutSyncs: new Set([site]),
+      })) {
+        if (options.signal.aborted || violation) break;
+        [violation] = await judge(state);
+        states += 1;
+      }
+      if (options.signal.aborted) return;
+      onWeight({ scenario: update.scenario, site, states, ...(violation ? { violation } : {}) });
+    }
+  });
+}
+
+type Judge = (state: LegalState) => Promise<CutViolation[]>;
+
+async function withRecordings(
+  { scenarios, workFolder, signal }: PowerCutOptions,
+  act: (update: RecordedUpdate, judge: Judge) => Promise<void>,
+): Promise<void> {
   const pool = await createModelPool();
   const root = await mkdtemp(join(workFolder, 'drover-powercut-'));
   const judged = new StateProcess();
-  const isOver = (): boolean => signal.aborted || tally.bricked + tally.lies + tally.stuck >= options.maxViolations;
   try {
     for (const scenario of scenarios) {
-      if (isOver()) break;
+      if (signal.aborted) break;
       const update = await recordUpdate(scenario, pool, await mkdtemp(join(root, 'update-')));
+      const judge: Judge = async ({ disk, fileSystem, cut, survived }) => {
+        const place = await mkdtemp(join(root, 'state-'));
+        const dataDir = join(place, 'device');
+        writeDisk(disk, dataDir);
+        const trial = update.trialOn(dataDir, cut);
+        const life = await judged.live(trial.plan);
+        const violations = trial.judge(life);
+        await rm(place, { recursive: true, force: true });
+        const state = { fileSystem, cut, survived };
+        return violations.map((each) => ({ ...each, scenario, state, trace: traceOf(update, cut, life.events) }));
+      };
       try {
-        const { operations } = update.recording;
-        tally.operations += operations.length;
-        for (const operation of operations) if (operation.kind === 'sync') tally.syncSites.add(operation.site);
-        const share = Math.ceil((options.maxStates ?? Infinity) / scenarios.length);
-        for (const state of chosenStates(update, share, options)) {
-          if (isOver()) break;
-          const place = await mkdtemp(join(root, 'state-'));
-          const dataDir = join(place, 'device');
-          writeDisk(state.disk, dataDir);
-          const trial = update.trialOn(dataDir, state.cut);
-          const life = await judged.live(trial.plan);
-          const violations = isOver() ? [] : trial.judge(life);
-          await rm(place, { recursive: true, force: true });
-          tally.states += 1;
-          for (const violation of violations) {
-            tally[violation.kind === 'lie' ? 'lies' : violation.kind] += 1;
-            const { fileSystem, cut, survived } = state;
-            options.onViolation({
-              ...violation,
-              scenario,
-              state: { fileSystem, cut, survived },
-              trace: traceOf(update, cut, life.events),
-            });
-          }
-          options.onState(tally);
-        }
+        await act(update, judge);
       } finally {
         await update.close();
       }
@@ -87,37 +148,47 @@ export async function cutPower(options: PowerCutOptions): Promise<CutTally> {
     judged.close();
     await rm(root, { recursive: true, force: true });
   }
-  return tally;
 }
 
-/** Different disks, at most `maxStates`: by seed from all of them where there are more. */
+const violationsOf = ({ bricked, lies, stuck }: CutTally): number => bricked + lies + stuck;
+
+function sitesOf({ recording }: RecordedUpdate): Set<string> {
+  return new Set(recording.operations.flatMap((operation) => (operation.kind === 'sync' ? [operation.site] : [])));
+}
+
+/** Different disks, at most `maxStates`: by seed from all of them where there are more. Without a sync: those that could not be found with it. */
 function* chosenStates(update: RecordedUpdate, maxStates: number, options: PowerCutOptions): Generator<LegalState> {
+  const { recording } = update;
   const random = seededRandom(options.seed).fork(update.scenario);
-  const { withoutSyncs, samples } = options;
+  const { withoutSyncs = new Set<string>(), samples } = options;
   const stateOptions = {
     random: random.fork('states'),
     samples,
-    ...(withoutSyncs ? { withoutSyncs } : {}),
+    withoutSyncs,
     // What a missing sync spoils, it spoils most where nothing else was written back by chance.
-    onlyExtremes: (withoutSyncs?.size ?? 0) > 0,
+    onlyExtremes: withoutSyncs.size > 0,
   };
-  const cuts = Array.from({ length: update.recording.operations.length + 1 }, (_, cut) => cut);
+  const cuts = Array.from({ length: recording.operations.length + 1 }, (_, cut) => cut);
   const seen = new Set<string>();
   const isNew = ({ disk, cut }: LegalState): boolean => {
     // What was told before the cut is part of what is judged.
-    const told = update.recording.tellings.filter(({ at }) => at <= cut).length;
+    const told = recording.tellings.filter(({ at }) => at <= cut).length;
     const print = `${told} ${fingerprint(disk)}`;
     return !seen.has(print) && Boolean(seen.add(print));
   };
+  if (withoutSyncs.size > 0) {
+    const whole = { ...stateOptions, withoutSyncs: new Set<string>() };
+    for (const state of legalStates(recording, cuts, whole)) isNew(state);
+  }
   if (maxStates === Infinity) {
-    for (const state of legalStates(update.recording, cuts, stateOptions)) if (isNew(state)) yield state;
+    for (const state of legalStates(recording, cuts, stateOptions)) if (isNew(state)) yield state;
     return;
   }
   // One state or a few of each cut in turn: every part of the update has its share, however few states there may be.
   const perCut = Math.max(1, Math.ceil(maxStates / cuts.length));
   let left = maxStates;
   for (const cut of random.shuffle(cuts)) {
-    const states = [...legalStates(update.recording, [cut], stateOptions)];
+    const states = [...legalStates(recording, [cut], stateOptions)];
     for (const state of random.shuffle(states).filter(isNew).slice(0, perCut)) {
       if (left-- <= 0) return;
       yield state;
