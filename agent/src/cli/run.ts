@@ -87,6 +87,7 @@ export async function run(config: AgentConfig, terminal: Terminal, options: RunO
       identity,
       deviceKey,
       serving,
+      parameters: serving,
       telemetry,
       host: createHostProbe({ diskPath: config.dataDir }),
       clock: systemClock,

@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import type { DeviceId } from '@drover/shared/ids';
-import { EnrolmentGrant, parseClaimToken, signEnrolment } from '@drover/shared/protocol';
+import { EnrolmentGrant, GRANT_READS_HEADER, parseClaimToken, signEnrolment } from '@drover/shared/protocol';
 import { occasionalSigner, parseKeySet, publicKeyOf } from '@drover/shared/trust';
 import { BUILD_FLOOR_MS, timeToJudgeBy, type Clock } from '../host/index.js';
 import { createChannel, isSecure, type HttpFetch } from '../link/index.js';
@@ -74,6 +74,7 @@ export async function enrol(options: EnrolOptions): Promise<Identity> {
     url: `${controlPlaneUrl}/api/v1/enrolments`,
     body: request,
     answer: EnrolmentGrant,
+    headers: { [GRANT_READS_HEADER]: 'attributes' },
     fetch: options.fetch ?? channel.fetch,
   }).finally(() => channel.reset());
   parseKeySet(grant.director);
@@ -91,7 +92,8 @@ export async function enrol(options: EnrolOptions): Promise<Identity> {
     format: 'drover.identity/1',
     controlPlaneUrl,
     hardwareClass,
-    attributes,
+    // The claim token's words win (docs/protocol.md, section 7): the device has to know at which site it stands.
+    attributes: { ...attributes, ...grant.attributes },
     pinnedRoot: Buffer.from(options.pinnedRoot).toString('utf8'),
     serverTrust: isSecure(controlPlaneUrl) && !hasOwnAnchor ? 'system' : 'authorities',
     ...(ca === undefined ? {} : { ca }),

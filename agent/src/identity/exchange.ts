@@ -9,6 +9,7 @@ export interface Exchange<Schema extends TSchema> {
   /** Absent: GET. */
   readonly body?: Uint8Array;
   readonly answer: Schema;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly fetch: HttpFetch;
 }
 
@@ -26,7 +27,13 @@ export async function exchange<Schema extends TSchema>(options: Exchange<Schema>
   let text: string;
   try {
     const response = await request(url, {
-      ...(body ? { method: 'POST', body: new Uint8Array(body), headers: { 'content-type': 'application/json' } } : {}),
+      ...(body
+        ? {
+            method: 'POST',
+            body: new Uint8Array(body),
+            headers: { 'content-type': 'application/json', ...options.headers },
+          }
+        : {}),
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     status = response.status;

@@ -21,6 +21,8 @@ export const SERVE_CODES = {
   REQUEST_INVALID: { fault: 'caller', retryable: false },
   REQUEST_TOO_LARGE: { fault: 'caller', retryable: false },
   MODEL_NOT_SERVED: { fault: 'caller', retryable: true },
+  PARAMETERS_NOT_IN_FORCE: { fault: 'caller', retryable: true },
+  PARAMETERS_REJECTED: { fault: 'peer', retryable: false },
 } as const satisfies CodeTable;
 
 export type ServeCode = keyof typeof SERVE_CODES;

@@ -16,6 +16,7 @@ import {
   httpReleaseSource,
   type AgentRunner,
   type KillPoint,
+  type ParameterServing,
   type Serving,
   type Updater,
 } from '../update/index.js';
@@ -37,6 +38,8 @@ export interface AgentOptions {
   readonly identity: Identity;
   readonly deviceKey: KeyPair;
   readonly serving: Serving;
+  /** Who gives applications the parameters of models, where somebody does. */
+  readonly parameters?: ParameterServing | undefined;
   readonly telemetry: TelemetryStore;
   readonly host: HostProbe;
   readonly clock: Clock;
@@ -208,11 +211,13 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     dataDir: config.dataDir,
     deviceId: grant.deviceId,
     hardwareClass: identity.hardwareClass,
+    site: identity.attributes['site'],
     pinnedRoot: Buffer.from(identity.pinnedRoot),
     enrolled: { epoch: grant.epoch, director: grant.director },
     source: sources.source,
     bandwidth: config.download,
     serving,
+    parameters: options.parameters,
     clock,
     onTransition: (transition) => {
       log.info('update', transition);
@@ -244,6 +249,7 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
       agentVersion,
       hardwareClass,
       attributes,
+      takes: updater.kindsTaken(),
       repository: repositoryWatch.standing(),
       models: updater.state(),
     };

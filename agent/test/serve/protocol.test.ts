@@ -175,6 +175,8 @@ describe('the inference protocol', () => {
       served: () => serving.served(),
       find: (model, version) => serving.find(model, version),
       feedback: () => undefined,
+      parameters: (model) => serving.parameters(model),
+      rejectParameters: () => undefined,
       infer: () => new Promise((_, reject) => (finish = () => reject(new Error('stopped')))),
     };
     const small = await listenInference({

@@ -11,6 +11,7 @@ import { doctorCommand } from './commands/doctor.js';
 import { keyCommands } from './commands/keys/index.js';
 import { loginCommand } from './commands/login.js';
 import { modelCommands } from './commands/model.js';
+import { parametersCommands } from './commands/parameters.js';
 import { recoveryCommands } from './commands/recovery.js';
 import { repositoryCommands } from './commands/repository.js';
 import { rolloutCommands } from './commands/rollout.js';
@@ -69,6 +70,7 @@ export async function runDrover(argv: readonly string[], terminal: Terminal, ver
     doctorCommand(session),
     keyCommands(session),
     modelCommands(session),
+    parametersCommands(session),
     agentCommands(session),
     deviceCommands(session),
     rolloutCommands(session),

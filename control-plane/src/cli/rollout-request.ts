@@ -7,6 +7,7 @@ export interface RolloutOptions {
   readonly soak?: number;
   readonly timeout?: number;
   readonly autoRevert: boolean;
+  readonly withoutParameters?: boolean;
 }
 
 /**
@@ -35,7 +36,7 @@ export const DEFAULT_PROBATION = {
 /** The body of POST /api/v1/rollouts; the control plane checks it. */
 export function buildRolloutRequest(
   release: { readonly model: string; readonly version: string },
-  { selector, device, stages, judge, soak, timeout, autoRevert }: RolloutOptions,
+  { selector, device, stages, judge, soak, timeout, autoRevert, withoutParameters }: RolloutOptions,
   overrides: { readonly gate: unknown; readonly probation: unknown },
 ): object {
   const conditions = {
@@ -55,5 +56,6 @@ export function buildRolloutRequest(
     },
     probation: { ...DEFAULT_PROBATION, ...(overrides.probation as object) },
     autoRevert,
+    ...(withoutParameters === undefined ? {} : { withoutParameters }),
   };
 }

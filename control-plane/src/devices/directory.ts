@@ -1,17 +1,21 @@
 import type { DeviceId } from '@drover/shared/ids';
 import type { KeySet } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
+import type { DeviceStateTable } from '../telemetry/tables.js';
 import { matchesHash } from '../governance/index.js';
 import { DeviceError } from './errors.js';
 import { revoked } from './revocation.js';
 import { refuseEmpty, type Selector } from './selector.js';
 import type { DeviceTable } from './tables.js';
+import { takenKinds } from './taken-kinds.js';
 
 export interface Device {
   readonly id: DeviceId;
   readonly hardwareClass: string;
   /** By its newest signed report; before its first one, by its enrolment. */
   readonly agentVersion: string;
+  /** Kinds of releases that it can carry out, by its newest signed report. */
+  readonly takes: string[];
   readonly attributes: Readonly<Record<string, string>>;
   /** Milliseconds since 1970. */
   readonly enrolledAt: number;
@@ -139,11 +143,12 @@ async function withAttributes(db: Db, rows: readonly DeviceTable[]): Promise<Dev
       if (own) own[name] = value;
     }
   }
-  const said = await reportedVersions(db, [...attributes.keys()]);
+  const said = await reportedAgents(db, [...attributes.keys()]);
   return rows.map((row) => ({
     id: row.id,
     hardwareClass: row.hardware_class,
-    agentVersion: said.get(row.id) ?? row.agent_version,
+    agentVersion: said.get(row.id)?.agent_version ?? row.agent_version,
+    takes: takenKinds(said.get(row.id)?.takes),
     attributes: attributes.get(row.id) ?? {},
     enrolledAt: row.enrolled_at,
     ...(row.last_seen_at === null ? {} : { lastSeenAt: row.last_seen_at }),
@@ -154,15 +159,17 @@ async function withAttributes(db: Db, rows: readonly DeviceTable[]): Promise<Dev
   }));
 }
 
-async function reportedVersions(db: Db, ids: readonly DeviceId[]): Promise<Map<DeviceId, string>> {
-  const versions = new Map<DeviceId, string>();
+type ReportedAgent = Pick<DeviceStateTable, 'device_id' | 'agent_version' | 'takes'>;
+
+async function reportedAgents(db: Db, ids: readonly DeviceId[]): Promise<Map<DeviceId, ReportedAgent>> {
+  const agents = new Map<DeviceId, ReportedAgent>();
   for (let start = 0; start < ids.length; start += MAX_BOUND_VALUES) {
     const found = await db
       .selectFrom('device_states')
-      .select(['device_id', 'agent_version'])
+      .select(['device_id', 'agent_version', 'takes'])
       .where('device_id', 'in', ids.slice(start, start + MAX_BOUND_VALUES))
       .execute();
-    for (const { device_id, agent_version } of found) versions.set(device_id, agent_version);
+    for (const agent of found) agents.set(agent.device_id, agent);
   }
-  return versions;
+  return agents;
 }

@@ -26,6 +26,8 @@ export interface Enrolment {
   readonly envelope: Uint8Array;
   /** Host name in the address that the device used. */
   readonly reachedAs: string;
+  /** Whether it takes its attributes in the grant; an older agent would refuse them. */
+  readonly readsAttributes: boolean;
   /** Milliseconds since 1970, by our clock: the device's may say 1970. */
   readonly at: number;
 }
@@ -88,7 +90,7 @@ export async function createClaimToken(
  */
 export async function enrolDevice(
   db: Db,
-  { envelope, reachedAs, at }: Enrolment,
+  { envelope, reachedAs, readsAttributes, at }: Enrolment,
   facts: EnrolmentFacts,
   certificates: DeviceCertificates,
 ): Promise<EnrolmentGrant> {
@@ -100,7 +102,7 @@ export async function enrolDevice(
     });
   }
   const credential = newSecret('device');
-  const identity = await db.transaction().execute(async (trx) => {
+  const { identity, attributes } = await db.transaction().execute(async (trx) => {
     const claimed = await spendClaimToken(trx, request, at);
     const attributes = { ...request.attributes, ...claimed };
     await storeDevice(trx, { ...request, attributes, credentialHash: hashSecret(credential), at });
@@ -115,12 +117,13 @@ export async function enrolDevice(
       },
       at,
     });
-    return certificates.issue(trx, { deviceId, publicKey, at });
+    return { attributes, identity: await certificates.issue(trx, { deviceId, publicKey, at }) };
   });
   const { director, brokerUrl, epoch, websocketPath } = facts;
   return {
     protocol: 1,
     deviceId,
+    ...(readsAttributes ? { attributes } : {}),
     ...(facts.offersCredential ? { credential } : {}),
     identity,
     director,

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import type { DeviceId } from '@drover/shared/ids';
-import { DeviceCertificate, EnrolmentGrant } from '@drover/shared/protocol';
+import { DeviceCertificate, EnrolmentGrant, GRANT_READS_HEADER } from '@drover/shared/protocol';
 import { encodeEnvelope, Envelope } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
 import {
@@ -33,6 +33,9 @@ const DeviceDocument = Type.Object(
     hardwareClass: Type.String(),
     agentVersion: Type.String(),
     agentAge: Type.Enum([...AGENT_AGES], { description: 'How this version stands to that of the control plane.' }),
+    takes: Type.Array(Type.String(), {
+      description: 'Kinds of releases that it can carry out, by its own signed word.',
+    }),
     attributes,
     enrolledAt: Type.Integer(),
     lastSeenAt: Type.Optional(Type.Integer()),
@@ -109,16 +112,19 @@ export const deviceRoutes =
         schema: { tags: ['devices'], body: Envelope, response: responses({ 201: EnrolmentGrant }) },
       },
       async (request, reply) =>
-        reply
-          .code(201)
-          .send(
-            await enrolDevice(
-              db,
-              { envelope: encodeEnvelope(request.body), reachedAs: request.hostname, at: now() },
-              enrolment,
-              certificates,
-            ),
+        reply.code(201).send(
+          await enrolDevice(
+            db,
+            {
+              envelope: encodeEnvelope(request.body),
+              reachedAs: request.hostname,
+              readsAttributes: request.headers[GRANT_READS_HEADER] === 'attributes',
+              at: now(),
+            },
+            enrolment,
+            certificates,
           ),
+        ),
     );
 
     app.post(

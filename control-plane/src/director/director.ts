@@ -4,6 +4,7 @@ import type { Signer } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
 import { audit } from '../governance/index.js';
 import { reportedModels } from '../telemetry/reported.js';
+import { takesKind } from '../devices/taken-kinds.js';
 import { newestOrders, storeOrder, type OrderRequest } from './order.js';
 import { reconcile } from './reconcile.js';
 import type { OrderTable, Outcome } from './tables.js';
@@ -93,7 +94,12 @@ export function createDirector(options: DirectorOptions): Director {
     return storeOrder(trx, request, { signer, epoch: recovery.epoch(), issuedAt, expiresAt: issuedAt + ttlMs });
   };
 
+  /** Orders that were held back, since the start: told once each. */
+  const heldBack = new Set<string>();
+
   const send = async (order: OrderTable): Promise<void> => {
+    // It may have gone back to an older agent since its rollout was created. When it is updated, it gets the order by its next report.
+    if (!(await takesKind(db, order.device_id, order.model))) return tellHeldBack(order);
     sentAt.set(`${order.device_id}/${order.model}`, { deploymentId: order.deployment_id, at: now() });
     await publisher.publish(ordersTopic(order.device_id), Buffer.from(order.envelope, 'utf8'));
   };
@@ -131,6 +137,18 @@ export function createDirector(options: DirectorOptions): Director {
       });
       return again;
     });
+
+  async function tellHeldBack(order: OrderTable): Promise<void> {
+    if (heldBack.has(order.deployment_id)) return;
+    heldBack.add(order.deployment_id);
+    await audit(db).append({
+      actor: 'control-plane',
+      action: 'order.not-taken',
+      subject: order.device_id,
+      detail: { model: order.model, version: order.version },
+      at: now(),
+    });
+  }
 
   /** A device that knows orders which this database does not: a backup was restored behind the back of `drover restore`. Once for each order. */
   const tellAhead = async (order: OrderTable): Promise<void> => {

@@ -7,6 +7,7 @@ import {
   type RolloutId,
   type Version,
 } from '@drover/shared/ids';
+import { kindOf } from '@drover/shared/manifest';
 import { signDeployment, type Deployment, type DowngradeGrant, type Probation } from '@drover/shared/protocol';
 import type { Signer } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
@@ -46,6 +47,8 @@ export async function storeOrder(trx: Db, request: OrderRequest, terms: OrderTer
     model,
     release: { version: release.version, digest: release.digest },
     hardwareClass: device.hardwareClass,
+    // Section 1: only parameters carry it, and they go to agents only that know it.
+    ...(kindOf(model) === 'parameters' ? await siteOf(trx, device.id) : {}),
     epoch,
     counter,
     nonce: randomBytes(16).toString('hex'),
@@ -75,6 +78,17 @@ export async function storeOrder(trx: Db, request: OrderRequest, terms: OrderTer
   };
   await trx.insertInto('orders').values(order).execute();
   return order;
+}
+
+/** By what it was enrolled as; the device holds it against its own word (docs/protocol.md, section 4, step 4). */
+async function siteOf(trx: Db, device: DeviceId): Promise<{ site?: string }> {
+  const label = await trx
+    .selectFrom('device_attributes')
+    .select('value')
+    .where('device_id', '=', device)
+    .where('name', '=', 'site')
+    .executeTakeFirst();
+  return label ? { site: label.value } : {};
 }
 
 async function lastCounter(trx: Db, device: DeviceId, model: ModelName, epoch: number): Promise<number> {

@@ -1,11 +1,11 @@
 import { newRolloutId, type DeviceId, type ModelName, type RolloutId } from '@drover/shared/ids';
-import { isOfKind, variantFor } from '@drover/shared/manifest';
 import type { Db } from '../database/index.js';
 import { deviceDirectory } from '../devices/index.js';
 import { audit } from '../governance/index.js';
 import { RegistryError, releases } from '../registry/index.js';
 import { RolloutError } from './errors.js';
 import { recordEvent } from './events.js';
+import { verifyFit } from './fit.js';
 import { assignCohorts, stageSizes } from './plan.js';
 import { checkRequest, type RolloutRequest } from './request.js';
 import { ACTIVE_STATES } from './states.js';
@@ -13,7 +13,7 @@ import { ACTIVE_STATES } from './states.js';
 /**
  * Stores a rollout with its cohorts. Nothing is ordered yet: that is the engine's.
  *
- * @throws RolloutError ROLLOUT_INVALID, ROLLOUT_NO_DEVICES, ROLLOUT_OVERLAP; RegistryError RELEASE_UNKNOWN, RELEASE_WITHDRAWN;
+ * @throws RolloutError ROLLOUT_INVALID, ROLLOUT_NO_DEVICES, ROLLOUT_OVERLAP, what `verifyFit` throws; RegistryError RELEASE_UNKNOWN, RELEASE_WITHDRAWN;
  *   ManifestError MANIFEST_NO_VARIANT; DeviceError SELECTOR_EMPTY
  */
 export async function createRollout(db: Db, request: RolloutRequest, by: string, atMs: number): Promise<RolloutId> {
@@ -38,12 +38,7 @@ export async function createRollout(db: Db, request: RolloutRequest, by: string,
       });
     }
     const { manifest } = release;
-    if (isOfKind('model', manifest)) {
-      for (const hardwareClass of new Set(devices.map((device) => device.hardwareClass)))
-        variantFor(manifest, hardwareClass);
-    }
-    // Which platform a device is of, and which release of a model it runs, it alone knows: what does not fit it refuses, and counts as failed.
-    else if (request.gate.metric === 'accuracy') throw hasNoAccuracy(request.model);
+    await verifyFit(trx, request, manifest, devices);
     await refuseOverlap(trx, request.model, new Set(devices.map(({ id }) => id)));
 
     const id = newRolloutId();
@@ -102,11 +97,6 @@ export async function createRollout(db: Db, request: RolloutRequest, by: string,
     return id;
   });
 }
-
-const hasNoAccuracy = (line: ModelName) =>
-  new RolloutError('ROLLOUT_INVALID', `${line} is no model and has no accuracy to be judged by.`, {
-    remedy: 'Judge it by failures: "metric": "failures" in the gate, or `drover rollout create … --judge failures`.',
-  });
 
 /** Two rollouts of one model would order a device back and forth, and spoil each other's comparison. */
 async function refuseOverlap(trx: Db, model: ModelName, wanted: ReadonlySet<DeviceId>): Promise<void> {

@@ -5,6 +5,8 @@ export const ROLLOUT_CODES = {
   ROLLOUT_INVALID: { fault: 'caller', retryable: false },
   ROLLOUT_NO_DEVICES: { fault: 'caller', retryable: false },
   ROLLOUT_OVERLAP: { fault: 'caller', retryable: false },
+  ROLLOUT_KIND_NOT_TAKEN: { fault: 'caller', retryable: false },
+  ROLLOUT_PARAMETERS_INCOMPATIBLE: { fault: 'caller', retryable: false },
   ROLLOUT_TRANSITION_REFUSED: { fault: 'caller', retryable: false },
 } as const satisfies CodeTable;
 

@@ -49,6 +49,8 @@ export const RolloutRequest = Type.Object(
     gate: Gate,
     probation: Probation,
     autoRevert: Type.Boolean(),
+    /** Of models: devices whose parameters are not for this release may go on without them. */
+    withoutParameters: Type.Optional(Type.Boolean()),
   },
   strict,
 );

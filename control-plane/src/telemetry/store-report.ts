@@ -63,6 +63,7 @@ async function storeState(trx: Trx, report: Report, body: ReportBody<'state'>, r
     attributes: JSON.stringify(body.attributes),
     repository: body.repository ? JSON.stringify(body.repository) : null,
     stale_code: body.repository?.stale?.code ?? null,
+    takes: body.takes === undefined ? null : JSON.stringify(body.takes),
   };
   await trx
     .insertInto('device_states')

@@ -39,6 +39,8 @@ export interface DeviceStateTable {
   readonly repository: string | null;
   /** Why it calls itself stale. */
   readonly stale_code: string | null;
+  /** JSON array of kinds of releases; null where the agent does not say. */
+  readonly takes: string | null;
 }
 
 /** What a device says, signed, about one model. */

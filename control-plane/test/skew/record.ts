@@ -33,6 +33,7 @@ const bodies: { [Kind in ReportKind]: ReportBody<Kind> } = {
     agentVersion: `${minor}.0`,
     hardwareClass: 'x86-cpu',
     attributes: { site: 'lab' },
+    takes: ['model', 'agent', 'parameters'],
     models: [
       {
         model,

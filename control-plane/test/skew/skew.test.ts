@@ -2,10 +2,12 @@ import { readFileSync } from 'node:fs';
 import Schema from 'typebox/schema';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceId, ModelName, newRolloutId, Version, type Digest } from '@drover/shared/ids';
+import { parametersOf } from '@drover/shared/manifest';
 import { reportsTopic } from '@drover/shared/protocol';
 import { bulkSigner, createKeyPair, decodeEnvelope, encodeEnvelope } from '@drover/shared/trust';
 import { agentAge, SERVED_OLDER_MINORS } from '../../src/devices/agent-age.js';
 import { deviceDirectory } from '../../src/devices/index.js';
+import { takesKind } from '../../src/devices/taken-kinds.js';
 import { storeOrder } from '../../src/director/order.js';
 import { hashSecret } from '../../src/governance/index.js';
 import { createIngest, listReports } from '../../src/telemetry/index.js';
@@ -53,6 +55,16 @@ describe.each(served)('when an agent of version $minor', (recording: Recording) 
     const answer = await enrol();
     expect(answer.statusCode).toBe(201);
     expect(Schema.Errors(recording.understands.grant, answer.json())).toEqual([true, []]);
+  });
+
+  it('reports, it is known to take no parameters', async () => {
+    await enrol();
+    const { db, clock } = fixture;
+    const ingest = createIngest({ db, devices: deviceDirectory(db), now: () => clock.at });
+    for (const report of recording.reports) await ingest.receive(reportsTopic(device), encodeEnvelope(report));
+    const knows = await takesKind(db, device, parametersOf(ModelName('gas-classifier')));
+    const shown = await deviceDirectory(db).get(device);
+    expect([knows, shown.takes]).toEqual([false, ['model', 'agent']]);
   });
 
   it('reports, every kind of report counts', async () => {

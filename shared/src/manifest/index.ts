@@ -15,6 +15,7 @@ export {
   parametersContent,
   ParametersManifest,
   ParameterValues,
+  satisfiesRange,
   valuesFor,
 } from './parameters.js';
 export { siteValues, type ParameterChange, type SiteValues } from './parameter-changes.js';

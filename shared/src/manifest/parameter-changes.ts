@@ -15,7 +15,7 @@ export interface SiteValues {
   readonly site?: string;
   readonly values: ParameterValues;
   /** Against the release before; empty without one, because everything is new then. */
-  readonly changes: readonly ParameterChange[];
+  readonly changes: ParameterChange[];
 }
 
 /**

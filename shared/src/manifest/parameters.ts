@@ -62,9 +62,12 @@ export function checkParametersManifest(manifest: ParametersManifest): Parameter
   });
 }
 
+export const satisfiesRange = (version: Version, range: string): boolean =>
+  satisfies(version, range, { includePrerelease: true });
+
 /** May a model of this version have these parameters? */
 export const isCompatible = ({ compatible }: Pick<ParametersManifest, 'compatible'>, model: Version): boolean =>
-  satisfies(model, compatible, { includePrerelease: true });
+  satisfiesRange(model, compatible);
 
 /** What a site gets: its own values over the defaults, in the order in which they are declared. A site that is not named gets the defaults. */
 export function valuesFor(

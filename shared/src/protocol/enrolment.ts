@@ -40,6 +40,12 @@ export const DeviceCertificate = Type.Object(
 );
 export type DeviceCertificate = Static<typeof DeviceCertificate>;
 
+/**
+ * With it a device says which keys of a grant it reads beyond those of the first agents, which refuse a grant with a key that they do not know
+ * (docs/protocol.md, section 7). An older control plane passes over it.
+ */
+export const GRANT_READS_HEADER = 'drover-reads';
+
 /** What the device stores. Publisher keys are not in it: they are pinned from a file, so that a stolen control plane cannot replace them. */
 export const EnrolmentGrant = Type.Object(
   {

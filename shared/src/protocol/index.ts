@@ -5,6 +5,7 @@ export {
   ENROLMENT_TYPE,
   EnrolmentGrant,
   EnrolmentRequest,
+  GRANT_READS_HEADER,
   parseClaimToken,
   READMISSION_TYPE,
   ReadmissionRequest,

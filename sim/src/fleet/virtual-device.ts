@@ -102,6 +102,7 @@ export async function startVirtualDevice(options: VirtualDeviceOptions): Promise
     identity,
     deviceKey: await loadOrCreateDeviceKey(dataDir),
     serving,
+    parameters: serving,
     telemetry,
     host,
     clock,

@@ -3,9 +3,18 @@ import type { ModelName, Version } from '@drover/shared/ids';
 import { contractFor } from '@drover/shared/manifest';
 import type { RunningModel } from '@drover/shared/protocol';
 import type { Clock } from '../../host/clock.js';
-import type { InstalledModel, Replaced, Serving, ServingHealth } from '../../update/ports.js';
+import type {
+  InstalledModel,
+  ParameterServing,
+  Replaced,
+  ServedParameters,
+  Serving,
+  ServingHealth,
+} from '../../update/ports.js';
 import { ActivationCounts, runningModel } from '../activation.js';
 import { ServeError } from '../errors.js';
+import { ParameterBoard, type Rejection } from '../parameters/board.js';
+import { rejected } from '../parameters/rejected.js';
 import type { Recorder } from '../recorder.js';
 import { readGoldenVectors, selfTest } from '../session/golden.js';
 import type { ModelSession, OpenedSession } from '../session/model-session.js';
@@ -20,6 +29,8 @@ export interface InlineServingOptions {
   readonly recorder: Recorder;
   /** Where sessions live; in this thread unless told otherwise. */
   readonly open?: (model: InstalledModel) => Promise<OpenedSession>;
+  /** An application has refused the parameters that it was given. In place of an incident. */
+  readonly onParametersRejected?: (model: ModelName, rejection: Rejection) => void;
   /** A session that was replaced could not be closed. */
   readonly onIncident: (error: unknown) => void;
 }
@@ -34,6 +45,8 @@ export interface InferenceRequest {
 export interface InferenceResponse {
   readonly version: Version;
   readonly outputs: TensorMap;
+  /** In force when the run began. */
+  readonly parameters: ServedParameters | undefined;
 }
 
 /** What the protocol needs of the models that are served. */
@@ -45,6 +58,10 @@ export interface ServedModels {
   infer(request: InferenceRequest): Promise<InferenceResponse>;
   /** Ground truth for the rows of an earlier request: class indices. @throws ServeError MODEL_NOT_SERVED, REQUEST_INVALID */
   feedback(model: string, requestId: string, labels: readonly number[]): void;
+  /** In force for the release that serves. @throws ServeError MODEL_NOT_SERVED, PARAMETERS_NOT_IN_FORCE */
+  parameters(model: string): ServedParameters;
+  /** An application can't work with the parameters of this release. @throws ServeError MODEL_NOT_SERVED, REQUEST_INVALID */
+  rejectParameters(model: string, rejection: Rejection): void;
 }
 
 interface Activation {
@@ -67,13 +84,14 @@ const DRAIN_TIMEOUT_MS = 10_000;
  * INVARIANT: a request is counted, run and recorded by one activation, the one that was current when it arrived; an activation's session closes
  * only after its last run ended (or hung for longer than the drain's time-out).
  */
-export class InlineServing implements Serving, ServedModels {
+export class InlineServing implements Serving, ParameterServing, ServedModels {
   readonly #options: InlineServingOptions;
   readonly #open: (model: InstalledModel) => Promise<OpenedSession>;
   readonly #active = new Map<string, Activation>();
   /** Loaded and idle, for the way back from a candidate. */
   readonly #kept = new Map<string, Activation>();
   readonly #retiring = new Set<Promise<void>>();
+  readonly #board = new ParameterBoard();
 
   constructor(options: InlineServingOptions) {
     this.#options = options;
@@ -139,6 +157,7 @@ export class InlineServing implements Serving, ServedModels {
   async infer(request: InferenceRequest): Promise<InferenceResponse> {
     const activation = this.#current(request.model, request.version);
     const { installed, session, counts } = activation;
+    const parameters = this.#board.inForce(request.model, installed.release.version);
     checkInputs(installed, request.inputs);
     const { clock, recorder } = this.#options;
     const atMs = clock.now();
@@ -158,7 +177,7 @@ export class InlineServing implements Serving, ServedModels {
     try {
       const outputs = await session.run(request.inputs);
       note(outputs);
-      return { version: installed.release.version, outputs };
+      return { version: installed.release.version, outputs, parameters };
     } catch (error) {
       note(undefined);
       throw error;
@@ -183,6 +202,43 @@ export class InlineServing implements Serving, ServedModels {
       });
     }
     this.#options.recorder.label({ model: installed.model, requestId, atMs: this.#options.clock.now(), labels });
+  }
+
+  setParameters(model: ModelName, parameters: ServedParameters | undefined, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    this.#board.set(model, parameters);
+    return Promise.resolve();
+  }
+
+  parametersInForce(model: ModelName): ServedParameters | undefined {
+    return this.#board.inForce(model, this.#active.get(model)?.installed.release.version);
+  }
+
+  parametersRejected(model: ModelName): Rejection | undefined {
+    return this.#board.rejection(model);
+  }
+
+  parameters(model: string): ServedParameters {
+    const { installed } = this.#current(model);
+    const found = this.parametersInForce(installed.model);
+    if (found) return found;
+    throw new ServeError(
+      'PARAMETERS_NOT_IN_FORCE',
+      `No parameters are in force for ${installed.model} ${installed.release.version} on this device.`,
+      { remedy: 'Go on with the defaults of the application until some are rolled out that are for this release.' },
+    );
+  }
+
+  rejectParameters(model: string, rejection: Rejection): void {
+    const { installed } = this.#current(model);
+    const { onParametersRejected, onIncident } = this.#options;
+    const order = this.#board.reject(installed.model, rejection);
+    if (order === 'first' && onParametersRejected) onParametersRejected(installed.model, rejection);
+    else if (order === 'first') onIncident(rejected(installed.model, rejection));
+    if (order !== 'too-late') return;
+    throw new ServeError('REQUEST_INVALID', `${installed.model} does not have the parameters ${rejection.digest}.`, {
+      remedy: 'Read those in force (GET …/parameters): others have taken their place meanwhile.',
+    });
   }
 
   /** Stops every model, after the runs that are under way. */

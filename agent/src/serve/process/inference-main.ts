@@ -4,7 +4,7 @@ import { InlineServing } from '../inline/inline-serving.js';
 import { listenInference, type InferenceServer } from '../protocol/inference-server.js';
 import { openWorkerSession } from '../session/worker-session.js';
 import { createBatchingRecorder } from './batching-recorder.js';
-import type { FromInference, ListenSettings, Started, ToInference } from './messages.js';
+import type { FromInference, Started, ToInference } from './messages.js';
 
 // The inference process: protocol thread plus one worker thread per model. Told what to serve over IPC; knows nothing of updates.
 
@@ -18,15 +18,13 @@ const recorder = createBatchingRecorder({
 let serving: InlineServing | undefined;
 let server: InferenceServer | undefined;
 
-async function start(
-  settings: ListenSettings,
-  models: Extract<ToInference, { kind: 'start' }>['models'],
-): Promise<Started> {
+async function start({ settings, models, parameters }: Extract<ToInference, { kind: 'start' }>): Promise<Started> {
   const started: InlineServing = new InlineServing({
     ...settings,
     clock: systemClock,
     recorder,
     onIncident: (error) => send({ kind: 'incident', error: toCodedErrorJson(error) }),
+    onParametersRejected: (model, rejection) => send({ kind: 'parameters-rejected', model, rejection }),
     open: (model) =>
       openWorkerSession(model, {
         providers: settings.providers,
@@ -35,6 +33,7 @@ async function start(
       }),
   });
   serving = started;
+  for (const each of parameters) await started.setParameters(each.model, each, never);
   const running: Started['running'][number][] = [];
   const failed: Started['failed'][number][] = [];
   for (const model of models) {
@@ -65,7 +64,7 @@ const reply = (call: number, work: () => Promise<Partial<Extract<FromInference, 
 process.on('message', (message: ToInference) => {
   switch (message.kind) {
     case 'start':
-      start(message.settings, message.models).then(
+      start(message).then(
         (started) => send({ kind: 'started', ...started }),
         (error: unknown) => send({ kind: 'unstarted', error: toCodedErrorJson(error) }, () => process.exit(1)),
       );
@@ -87,6 +86,14 @@ process.on('message', (message: ToInference) => {
     case 'drop-kept': {
       reply(message.call, async () => {
         await serving?.dropKept(message.model);
+        return {};
+      });
+      return;
+    }
+    case 'set-parameters': {
+      reply(message.call, async () => {
+        if (!serving) throw new Error('set-parameters came before start');
+        await serving.setParameters(message.model, message.parameters, never);
         return {};
       });
       return;

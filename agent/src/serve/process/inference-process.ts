@@ -1,7 +1,8 @@
 import type { ModelName } from '@drover/shared/ids';
 import type { RunningModel } from '@drover/shared/protocol';
-import type { InstalledModel, Replaced } from '../../update/ports.js';
+import type { InstalledModel, Replaced, ServedParameters } from '../../update/ports.js';
 import { fromCodedErrorJson, ServeError } from '../errors.js';
+import type { Rejection } from '../parameters/board.js';
 import type { Batch } from './batching-recorder.js';
 import { endingOf, forkChild } from './fork-child.js';
 import type { FromInference, ListenSettings, Started, ToInference } from './messages.js';
@@ -16,6 +17,7 @@ export interface InferenceProcess {
   activate(model: InstalledModel, replaced: Replaced): Promise<RunningModel>;
   dropKept(model: ModelName): Promise<void>;
   deactivate(model: ModelName): Promise<void>;
+  setParameters(model: ModelName, parameters: ServedParameters | undefined): Promise<void>;
   /** Asks it to finish and end; kills it when it does not. */
   stop(): Promise<void>;
 }
@@ -23,8 +25,10 @@ export interface InferenceProcess {
 export interface LaunchOptions {
   readonly settings: ListenSettings;
   readonly models: readonly InstalledModel[];
+  readonly parameters: readonly ServedParameters[];
   readonly nodeFlags: readonly string[];
   readonly onBatch: (batch: Batch) => void;
+  readonly onParametersRejected: (model: ModelName, rejection: Rejection) => void;
   readonly onIncident: (error: unknown) => void;
 }
 
@@ -36,7 +40,8 @@ interface Waiting<Value> {
 /** Longer than the child takes to close its server and to drain its sessions. */
 const STOP_TIMEOUT_MS = 20_000;
 
-export function launchInference({ settings, models, nodeFlags, onBatch, onIncident }: LaunchOptions): InferenceProcess {
+export function launchInference(options: LaunchOptions): InferenceProcess {
+  const { settings, models, parameters, nodeFlags, onBatch, onParametersRejected, onIncident } = options;
   const child = forkChild('./inference-main.js', nodeFlags);
   const calls = new Map<number, Waiting<RunningModel | undefined>>();
   let lastCall = 0;
@@ -83,6 +88,9 @@ export function launchInference({ settings, models, nodeFlags, onBatch, onIncide
       case 'batch':
         onBatch(message);
         return;
+      case 'parameters-rejected':
+        onParametersRejected(message.model, message.rejection);
+        return;
       case 'incident':
         onIncident(fromCodedErrorJson(message.error));
         return;
@@ -93,7 +101,7 @@ export function launchInference({ settings, models, nodeFlags, onBatch, onIncide
     for (const waiting of calls.values()) waiting.reject(died(ending));
     calls.clear();
   });
-  send({ kind: 'start', settings, models });
+  send({ kind: 'start', settings, models, parameters });
 
   return {
     pid: child.pid,
@@ -109,6 +117,9 @@ export function launchInference({ settings, models, nodeFlags, onBatch, onIncide
     },
     async deactivate(model) {
       await call((id) => ({ kind: 'deactivate', call: id, model }));
+    },
+    async setParameters(model, given) {
+      await call((id) => ({ kind: 'set-parameters', call: id, model, parameters: given }));
     },
     async stop() {
       const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);

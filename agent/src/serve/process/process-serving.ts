@@ -3,9 +3,18 @@ import type { ModelName } from '@drover/shared/ids';
 import type { RunningModel } from '@drover/shared/protocol';
 import type { Clock } from '../../host/clock.js';
 import { systemCode } from '../../host/errors.js';
-import type { InstalledModel, Replaced, Serving, ServingHealth } from '../../update/ports.js';
+import type {
+  InstalledModel,
+  ParameterServing,
+  Replaced,
+  ServedParameters,
+  Serving,
+  ServingHealth,
+} from '../../update/ports.js';
 import { ActivationCounts } from '../activation.js';
 import { ServeError } from '../errors.js';
+import { ParameterBoard, type Rejection } from '../parameters/board.js';
+import { rejected } from '../parameters/rejected.js';
 import type { InferenceRecord, Recorder } from '../recorder.js';
 import type { Batch } from './batching-recorder.js';
 import { died, launchInference, type InferenceProcess } from './inference-process.js';
@@ -56,11 +65,13 @@ const PAGE_BYTES = 4096;
  *
  * INVARIANT: `#desired` is what the next life of the process loads; a model enters it only after a process loaded it once.
  */
-export class ProcessServing implements Serving {
+export class ProcessServing implements Serving, ParameterServing {
   readonly #options: ProcessServingOptions;
   readonly #settings: ListenSettings;
   readonly #desired = new Map<ModelName, Desired>();
   readonly #running = new Map<ModelName, RunningModel>();
+  /** What the process has, and the next one begins with. */
+  readonly #board = new ParameterBoard();
   readonly #waiters = new Set<() => void>();
   readonly #closing = new AbortController();
   #port: number;
@@ -145,6 +156,30 @@ export class ProcessServing implements Serving {
     if (this.#up) await this.#process?.deactivate(model);
   }
 
+  async setParameters(model: ModelName, parameters: ServedParameters | undefined, signal: AbortSignal): Promise<void> {
+    if (!parameters) {
+      this.#board.set(model, undefined);
+      if (this.#up) await this.#process?.setParameters(model, undefined);
+      return;
+    }
+    const child = await this.#whenUp(signal);
+    await child.setParameters(model, parameters);
+    // It came too late: whoever asked has gone back meanwhile.
+    if (signal.aborted) {
+      await child.setParameters(model, this.#board.get(model));
+      signal.throwIfAborted();
+    }
+    this.#board.set(model, parameters);
+  }
+
+  parametersInForce(model: ModelName): ServedParameters | undefined {
+    return this.#board.inForce(model, this.#running.get(model)?.release.version);
+  }
+
+  parametersRejected(model: ModelName): Rejection | undefined {
+    return this.#board.rejection(model);
+  }
+
   /** Undefined also while the process is being started again: only its own word counts. */
   running(model: ModelName): RunningModel | undefined {
     return this.#running.get(model);
@@ -169,8 +204,12 @@ export class ProcessServing implements Serving {
     const child = launchInference({
       settings: { ...this.#settings, port: this.#port },
       models: [...this.#desired.values()].map(({ installed }) => installed),
+      parameters: this.#board.all(),
       nodeFlags: this.#options.nodeFlags ?? [],
       onBatch: (batch) => this.#takeBatch(batch),
+      onParametersRejected: (model, rejection) => {
+        if (this.#board.reject(model, rejection) === 'first') this.#options.onIncident(rejected(model, rejection));
+      },
       onIncident: this.#options.onIncident,
     });
     this.#process = child;

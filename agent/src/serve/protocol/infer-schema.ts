@@ -1,4 +1,5 @@
 import { Type, type Static } from 'typebox';
+import { DIGEST_PATTERN, type Digest } from '@drover/shared/ids';
 
 const MAX_NAME_LENGTH = 200;
 const name = Type.String({ minLength: 1, maxLength: MAX_NAME_LENGTH });
@@ -28,6 +29,12 @@ export const FeedbackBody = Type.Object({
   labels: Type.Array(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 }), { minItems: 1, maxItems: 100_000 }),
 });
 export type FeedbackBody = Static<typeof FeedbackBody>;
+
+/** Our extension: an application can't work with its parameters (docs/protocol.md, section 9). */
+export const RejectionBody = Type.Object({
+  digest: Type.Unsafe<Digest>(Type.String({ pattern: DIGEST_PATTERN })),
+  reason: Type.String({ minLength: 1, maxLength: 500 }),
+});
 
 /** `repository_index_request` of Triton's model repository extension. */
 export const IndexBody = Type.Object({ ready: Type.Optional(Type.Boolean()) });

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { ModelName } from '@drover/shared/ids';
-import type { InstalledModel } from '../../update/ports.js';
+import { digestHex, ModelName } from '@drover/shared/ids';
+import type { InstalledModel, ServedParameters } from '../../update/ports.js';
 import { ServeError } from '../errors.js';
 import type { ServedModels } from '../inline/inline-serving.js';
 import type { ModelTensor, TensorMap } from '../session/tensor.js';
-import { FeedbackBody, IndexBody, InferBody } from './infer-schema.js';
+import { FeedbackBody, IndexBody, InferBody, RejectionBody } from './infer-schema.js';
 import { readBody } from './request-body.js';
 import type { ModelRoute, Route } from './routes.js';
 import { dataToJson, readTensor } from './tensor-json.js';
@@ -16,10 +16,11 @@ export interface HandlerOptions {
   readonly maxBodyBytes: number;
 }
 
-/** A status and the JSON text of the body. */
+/** A status and the JSON text of the body; none where the reader has it already. */
 export interface Reply {
   readonly status: number;
   readonly json: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 const ok = (body: object, status = 200): Reply => ({ status, json: JSON.stringify(body) });
@@ -32,7 +33,7 @@ export async function handle(route: Route, request: IncomingMessage, options: Ha
       return ok({
         name: 'drover',
         version: options.serverVersion,
-        extensions: ['model_repository', 'drover_feedback'],
+        extensions: ['model_repository', 'drover_feedback', 'drover_parameters'],
       });
     case 'live':
       return ok({ live: true });
@@ -57,7 +58,22 @@ export async function handle(route: Route, request: IncomingMessage, options: Ha
       // Accepted, not done: the label is joined with its inference by the supervisor's store.
       return ok({ id, labels: labels.length }, 202);
     }
+    case 'parameters':
+      return parametersReply(models.parameters(route.model), request.headers['if-none-match']);
+    case 'parameters-rejection': {
+      const rejection = await readBody(request, RejectionBody, maxBodyBytes);
+      models.rejectParameters(route.model, rejection);
+      return ok({ digest: rejection.digest }, 202);
+    }
   }
+}
+
+/** RFC 9110, section 13.1.2: an application may ask before each of its decisions, and pays for an answer only when the values have changed. */
+function parametersReply({ document, loaded }: ServedParameters, known: string | undefined): Reply {
+  const etag = `"${digestHex(loaded)}"`;
+  const headers = { etag, 'cache-control': 'no-cache' };
+  const isKnown = known === '*' || known?.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag);
+  return isKnown ? { status: 304, json: '', headers } : { status: 200, json: document, headers };
 }
 
 const metadata = ({ model, release, variant }: InstalledModel): object => ({
@@ -78,7 +94,14 @@ async function infer(route: ModelRoute, body: InferBody, models: ServedModels): 
   const version = route.version === undefined ? {} : { version: route.version };
   const response = await models.infer({ model: ModelName(model), requestId, inputs, ...version });
   const outputs = wanted.map((name) => outputToJson(name, response.outputs[name])).join(',');
-  const head = JSON.stringify({ model_name: model, model_version: response.version, id: requestId });
+  const { parameters } = response;
+  const head = JSON.stringify({
+    model_name: model,
+    model_version: response.version,
+    id: requestId,
+    // Open Inference Protocol v2, response parameters: an application sees by it that the values which it has read are no longer those in force.
+    ...(parameters && { parameters: { drover_parameters: parameters.release.version } }),
+  });
   return { status: 200, json: `${head.slice(0, -1)},"outputs":[${outputs}]}` };
 }
 

@@ -28,6 +28,7 @@ const CLOSE_TIMEOUT_MS = 5_000;
 const STATUS: Readonly<Partial<Record<string, number>>> = {
   REQUEST_INVALID: 400,
   MODEL_NOT_SERVED: 404,
+  PARAMETERS_NOT_IN_FORCE: 404,
   REQUEST_TOO_LARGE: 413,
   SERVE_OVERLOADED: 503,
 } satisfies Partial<Record<ServeCode, number>>;
@@ -65,8 +66,8 @@ async function answer(request: IncomingMessage, response: ServerResponse, handle
     return;
   }
   try {
-    const { status, json } = await handle(route, request, handlers);
-    write(response, status, json);
+    const { status, json, headers } = await handle(route, request, handlers);
+    write(response, status, json, headers);
   } catch (error) {
     refuse(request, response, toCodedErrorJson(error));
   }
@@ -94,11 +95,9 @@ function write(
   headers: Readonly<Record<string, string>> = {},
 ): void {
   if (response.destroyed) return;
-  response.writeHead(status, {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(json),
-    ...headers,
-  });
+  // RFC 9110, section 15.4.5: 304 says nothing about a body that it has not got.
+  const body = status === 304 ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(json) };
+  response.writeHead(status, { ...body, ...headers });
   response.end(json);
 }
 

@@ -5,11 +5,11 @@ export interface ModelRoute {
   readonly version?: string;
 }
 
-/** What a path asks for (Open Inference Protocol v2 REST; Triton's repository index; our feedback extension). */
+/** What a path asks for (Open Inference Protocol v2 REST; Triton's repository index; our extensions). */
 export type Route =
   | { readonly kind: 'server' | 'live' | 'ready' | 'index' }
   | ModelRoute
-  | { readonly kind: 'feedback'; readonly model: string };
+  | { readonly kind: 'feedback' | 'parameters' | 'parameters-rejection'; readonly model: string };
 
 export const METHODS: Readonly<Record<Route['kind'], 'GET' | 'POST'>> = {
   server: 'GET',
@@ -20,6 +20,8 @@ export const METHODS: Readonly<Record<Route['kind'], 'GET' | 'POST'>> = {
   'model-ready': 'GET',
   infer: 'POST',
   feedback: 'POST',
+  parameters: 'GET',
+  'parameters-rejection': 'POST',
 };
 
 const FIXED: Readonly<Record<string, Route>> = {
@@ -29,7 +31,15 @@ const FIXED: Readonly<Record<string, Route>> = {
   '/v2/repository/index': { kind: 'index' },
 };
 
-const MODEL_PATH = /^\/v2\/models\/([^/]+)(?:\/versions\/([^/]+))?(?:\/(ready|infer|feedback))?$/;
+const MODEL_PATH =
+  /^\/v2\/models\/([^/]+)(?:\/versions\/([^/]+))?(?:\/(ready|infer|feedback|parameters|parameters\/rejection))?$/;
+
+/** Ours; they are about a model, and no version of it. */
+const EXTENSIONS = {
+  feedback: 'feedback',
+  parameters: 'parameters',
+  'parameters/rejection': 'parameters-rejection',
+} as const;
 
 /** Undefined for a path that means nothing here. */
 export function routeOf(url: string): Route | undefined {
@@ -50,7 +60,9 @@ export function routeOf(url: string): Route | undefined {
       case 'infer':
         return { kind: 'infer', ...named };
       default:
-        return versionText === undefined ? { kind: 'feedback', model: named.model } : undefined;
+        return versionText === undefined
+          ? { kind: EXTENSIONS[action as keyof typeof EXTENSIONS], model: named.model }
+          : undefined;
     }
   } catch {
     // A malformed percent escape names nothing that could exist.

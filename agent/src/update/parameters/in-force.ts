@@ -19,6 +19,12 @@ export interface InForceOptions {
   readonly onIncident: (error: unknown) => void;
 }
 
+interface Put {
+  readonly parameters: InstalledParameters;
+  /** Counts of the model just before: what comes after is laid to the parameters. */
+  before: ServingHealth;
+}
+
 /**
  * The parameters of this device's models. They are *in force* while the model that runs is one that they are for, by the word of the inference
  * process; otherwise nobody is given them, and they come back by themselves with such a model.
@@ -28,7 +34,7 @@ export interface InForceOptions {
  */
 export class ParametersInForce {
   readonly #options: InForceOptions;
-  readonly #installed = new Map<ModelName, InstalledParameters>();
+  readonly #installed = new Map<ModelName, Put>();
   /** One write of a file at a time: the last one has to be the newest. */
   #writing: Promise<void> = Promise.resolve();
 
@@ -49,12 +55,13 @@ export class ParametersInForce {
     const { model: line, release, manifest, document, loaded } = candidate;
     const model = modelOfParameters(line);
     const { compatible } = manifest;
+    const before = this.#options.serving.health(model);
     await this.#options.values.setParameters(
       model,
       { model, release, compatible, loaded, document: document.toString('utf8') },
       signal,
     );
-    this.#installed.set(line, candidate);
+    this.#installed.set(line, { parameters: candidate, before });
     await this.#writeFile(line);
     return this.running(line)
       ? `${model} has the parameters ${release.version}`
@@ -75,7 +82,8 @@ export class ParametersInForce {
 
   /** Another release of the model runs, or none: the file follows. Never fails what has changed the model. */
   async modelChanged(model: ModelName): Promise<void> {
-    for (const [line, { manifest, release }] of this.#installed) {
+    for (const [line, { parameters }] of this.#installed) {
+      const { manifest, release } = parameters;
       if (modelOfParameters(line) !== model) continue;
       const version = this.#options.serving.running(model)?.release.version;
       if (version !== undefined && !isCompatible(manifest, version))
@@ -94,19 +102,19 @@ export class ParametersInForce {
     for (const name of await namesIn(folder)) if (!kept.has(name)) await rm(join(folder, name), { force: true });
   }
 
-  /** Their model is watched in their stead, from now on, and whether an application has refused them. */
+  /** Their model is watched in their stead, from the moment they were put in force, and whether an application has refused them. */
   watch({ model: line, manifest, release }: InstalledParameters, probation: Probation): Watch {
     const model = modelOfParameters(line);
     const { serving, values } = this.#options;
-    let before = serving.health(model);
+    const put = this.#installed.get(line) ?? { before: NOTHING_YET };
     return {
       probation,
       contract: undefined,
       health: () => {
         const now = serving.health(model);
         // Another release of the model was activated meanwhile: its counts began anew.
-        if (now.requests < before.requests || now.crashes < before.crashes) before = NOTHING_YET;
-        return countsSince(before, now);
+        if (now.requests < put.before.requests || now.crashes < put.before.crashes) put.before = NOTHING_YET;
+        return countsSince(put.before, now);
       },
       broken: () => {
         const rejected = values.parametersRejected(model);
@@ -134,7 +142,7 @@ export class ParametersInForce {
   async #write(line: ModelName): Promise<void> {
     const folder = this.#folder;
     const file = join(folder, fileName(line));
-    const installed = this.#installed.get(line);
+    const installed = this.#installed.get(line)?.parameters;
     const wanted = installed && this.#fits(installed.manifest) ? installed.document : undefined;
     const present = await readIfThere(file);
     if (wanted ? present?.equals(wanted) : !present) return;

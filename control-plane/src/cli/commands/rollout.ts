@@ -38,6 +38,10 @@ export const rolloutCommands = ({ client, answer, terminal, options: globals }: 
     )
     .option('--soak <duration>', 'least time that a stage is watched', parseDuration)
     .option('--timeout <duration>', 'time after which a stage without a verdict halts', parseDuration)
+    .option(
+      '--without-parameters',
+      'of a model: devices whose parameters are not for this release may go on without them',
+    )
     .option('--no-auto-revert', 'when a stage fails, halt only: do not send its devices back')
     .addHelpText(
       'after',

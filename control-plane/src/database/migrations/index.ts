@@ -6,6 +6,7 @@ import { certificates } from './0004-certificates.js';
 import { releaseRepository } from './0005-release-repository.js';
 import { lostHistory } from './0006-lost-history.js';
 import { repositoryStanding } from './0007-repository-standing.js';
+import { parameters } from './0008-parameters.js';
 
 /** In order, append-only: a migration that was released never changes. */
 export const MIGRATIONS: readonly Migration[] = [
@@ -16,4 +17,5 @@ export const MIGRATIONS: readonly Migration[] = [
   releaseRepository,
   lostHistory,
   repositoryStanding,
+  parameters,
 ];
