@@ -15,6 +15,7 @@ export function bundleOrigin(bundle: BundleFile, onDamaged: (error: SourceError)
   return {
     name: `bundle of ${model} ${version}`,
     source: bundleSource(bundle),
+    holds: (digest) => bundle.entries.has(blobEntry(digest)),
     mayBeAsked: () => !isDamaged,
     failed(error) {
       // Metadata grows old, and a bundle with it; only bytes that are others than when it was imported are a fault.

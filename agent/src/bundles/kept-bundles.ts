@@ -1,7 +1,7 @@
 import { readdir, rename, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest } from '@drover/shared/ids';
-import { makeDirectoryDurably, syncDirectory } from '../host/index.js';
+import { BUILD_FLOOR_MS, makeDirectoryDurably, syncDirectory } from '../host/index.js';
 import type { Origin } from '../sources/index.js';
 import { openBundle, type BundleFile } from './bundle-file.js';
 import { bundleOrigin } from './bundle-origin.js';
@@ -80,7 +80,8 @@ export class KeptBundles {
     const seen = new Set<Digest>();
     for (const [position, { bundle }] of [...this.#kept.entries()]) {
       const { digest } = bundle.contents.release;
-      const isOld = nowMs - bundle.modifiedAtMs > MAX_AGE_MS;
+      // One that came while the clock said 1970 has no age that could be told.
+      const isOld = bundle.modifiedAtMs > BUILD_FLOOR_MS && nowMs - bundle.modifiedAtMs > MAX_AGE_MS;
       if (isDone(digest) || isOld || seen.has(digest) || position >= MAX_KEPT) await this.drop(bundle);
       seen.add(digest);
     }

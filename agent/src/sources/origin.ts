@@ -1,3 +1,4 @@
+import type { Digest } from '@drover/shared/ids';
 import type { ReleaseSource } from '../update/fetch.js';
 import type { SourceError } from './errors.js';
 
@@ -10,6 +11,8 @@ export interface Origin {
   readonly minBytesPerSecond?: number;
   /** Silence that is borne, where it is not the usual time. */
   readonly graceMs?: number | undefined;
+  /** Present where its bytes lie on this disk: whether it has the file. */
+  readonly holds?: (digest: Digest) => boolean;
   /** False while it rests after a failure. */
   mayBeAsked(): boolean;
   /** It failed, or it lied. Decides how long it rests, and tells the operator. */

@@ -162,6 +162,7 @@ function contentOf({ controlPlane, origins, onBytes }: SourceChainOptions, ledge
           signal,
         ),
     }),
+    isLocal: (digest) => origins().some((origin) => origin.mayBeAsked() && origin.holds?.(digest) === true),
     disown(digest, error) {
       const guilty = origins().filter(({ name }) => ledger.hasPartIn(name, digest));
       for (const origin of guilty) {

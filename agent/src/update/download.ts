@@ -110,7 +110,8 @@ async function streamToPartial(
   const watch = new RateWatch(bandwidth.limits.minBytesPerSecond);
   try {
     if (size < expectedBytes) {
-      for await (const chunk of paced(source.blob(digest, size, signal), { lane, watch, signal })) {
+      const chunks = source.blob(digest, size, signal);
+      for await (const chunk of source.isLocal?.(digest) ? chunks : paced(chunks, { lane, watch, signal })) {
         size += chunk.length;
         if (size > expectedBytes) break;
         store.passPartialWrite(digest);

@@ -25,6 +25,8 @@ export interface ReleaseSource {
    * where somebody else is asked from now on.
    */
   disown?(digest: Digest, error?: UpdateError): boolean;
+  /** It lies on this disk: reading it is no download, and no cap on those holds it back. */
+  isLocal?(digest: Digest): boolean;
   /** Who may be asked for metadata while `metadata` cannot be reached (docs/protocol.md, section 13, step 3). */
   standIns?(): readonly MetadataStandIn[];
   /** The same source for one update, which tells where its bytes came from. */

@@ -9,6 +9,7 @@ import {
   type RefreshOptions,
   type RepositoryStatus,
 } from '@drover/shared/trust/tuf';
+import { HostError } from '../host/index.js';
 import type { ReleaseRef } from './accept.js';
 import { UpdateError, type UpdateCode } from './errors.js';
 import type { MetadataStandIn } from './fetch.js';
@@ -93,6 +94,8 @@ export function openTrustedRepository({
       return { value: await look(by) };
     } catch (error) {
       options.signal.throwIfAborted();
+      // The disk of this device is nobody else's fault.
+      if (error instanceof HostError) throw error;
       if (!(error instanceof UpdateError) || !NEGATIVE.has(error.code)) standIn.refused(error);
       return undefined;
     }

@@ -109,6 +109,16 @@ describe('when a bundle is brought to a device that has no network', () => {
     expect(await left()).toBe(0);
   }, 20_000);
 
+  it('is not held back by the cap on downloads', async () => {
+    await stop();
+    const config = Value.Default(AgentConfig, { dataDir: bench.dataDir }) as AgentConfig;
+    // At this rate the release would take a minute and a half.
+    await bench.start({ config: { ...config, download: { ...config.download, maxBytesPerSecond: 1_024 } } });
+    socket = await openStatusSocket(bench.dataDir, () => bench.agent.status());
+    await brought(await put(packed(release, whole())));
+    await committed();
+  }, 20_000);
+
   it('changes nothing when it is brought again', async () => {
     const file = await put(packed(release, whole()));
     await brought(file);

@@ -110,7 +110,8 @@ async function fetchOffer(
   options: DownloadOptions,
 ): Promise<{ directory?: PackDirectory; received: number; why: string[] }> {
   const plainBytes = bytesToFetch(planDelivery(facts));
-  if (plainBytes === 0 || !options.source.packDirectory) return { received: 0, why: [] };
+  const { source } = options;
+  if (plainBytes === 0 || !source.packDirectory || source.isLocal?.(digest)) return { received: 0, why: [] };
   const maxBytes = maxDirectoryBytes(facts.index.chunks.length);
   let received = 0;
   const why: string[] = [];
@@ -181,7 +182,7 @@ async function assembleOnce(
     readRange: ({ kind, digest: from }, range) => {
       const chunks = kind === 'pack' ? source.pack?.(from, range, signal) : source.readBlob?.(from, range, signal);
       if (!chunks) throw new Error('This source has no ranges.');
-      return paced(chunks, { lane, watch, signal });
+      return source.isLocal?.(from) ? chunks : paced(chunks, { lane, watch, signal });
     },
     spool: fileSpool(store.spoolFile(digest), () => store.passDelivery('spool', digest)),
     onBytes: (bytes) => (progress.received += bytes),

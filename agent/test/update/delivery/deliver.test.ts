@@ -8,7 +8,7 @@ import { digestHex } from '@drover/shared/ids';
 import { seededRandom } from '@drover/shared/statistics';
 import { Bandwidth, DEFAULT_LIMITS } from '../../../src/update/delivery/bandwidth.js';
 import { deliverFile } from '../../../src/update/delivery/deliver.js';
-import { httpReleaseSource } from '../../../src/update/index.js';
+import { httpReleaseSource, type ReleaseSource } from '../../../src/update/index.js';
 import { createWriteGate, type KillPoint } from '../../../src/update/kill-points.js';
 import { ReleaseStore } from '../../../src/update/store.js';
 import { credential, releaseServer, type ReleaseServer } from '../fixtures/release-server.js';
@@ -57,11 +57,19 @@ const openStore = (killPoint: KillPoint = () => undefined) =>
     diskFreeBytes: () => Promise.resolve(1e12),
   });
 
-async function deliver(file: PublishedFile = target, killPoint?: KillPoint, signal = new AbortController().signal) {
+async function deliver(
+  file: PublishedFile = target,
+  killPoint?: KillPoint,
+  signal = new AbortController().signal,
+  change: Partial<ReleaseSource> = {},
+) {
   const store = await openStore(killPoint);
   const clock = virtualClock();
   const delivery = await deliverFile(file.reference, {
-    source: httpReleaseSource({ controlPlaneUrl: server.url, deviceId: device, credential, idleTimeoutMs: 2_000 }),
+    source: {
+      ...httpReleaseSource({ controlPlaneUrl: server.url, deviceId: device, credential, idleTimeoutMs: 2_000 }),
+      ...change,
+    },
     store,
     clock,
     retry: { firstMs: 10, maxMs: 100, giveUpAfterMs: 2_000 },
@@ -100,6 +108,13 @@ describe('when a file with an index is delivered', () => {
     await offerPack(server, headChanged, base);
     const { received } = await deliver(headChanged);
     expect(received).toBeLessThan(0.06 * headChanged.content.length);
+  });
+
+  it('asks for no pack where the source lies on this disk', async () => {
+    await offerPack(server, target);
+    const { how } = await deliver(target, undefined, undefined, { isLocal: () => true });
+    expect(how).toBe('plain chunks');
+    expect(server.requests.filter((request) => request.includes('pack'))).toEqual([]);
   });
 
   it('comes compressed where there is no base', async () => {
