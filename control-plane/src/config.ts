@@ -40,6 +40,10 @@ export const ControlPlaneConfiguration = Type.Object(
     adminToken: Type.Optional(Type.String({ minLength: 16, maxLength: 500 })),
     /** Password of the MQTT user `service`. Without it nobody can log in as that user. */
     brokerServicePassword: Type.Optional(Type.String({ minLength: 16, maxLength: 500 })),
+    /** A broker beside the control plane, instead of the one within it. */
+    brokerUrl: Type.Optional(Type.String({ pattern: '^mqtts://[^/ ]+/?$', maxLength: 500 })),
+    /** Folder where that broker finds whose clients to believe (`ca.crt`), and which of them no more (`revoked.crl`). */
+    brokerTrust: Type.Optional(Type.String({ minLength: 1 })),
     /** What devices are told to connect to, where it is not the address that the broker listens on. */
     publicBrokerUrl: Type.Optional(Type.String({ pattern: '^(mqtts?|wss?)://', maxLength: 500 })),
     logLevel: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], { default: 'warn' }),

@@ -6,7 +6,7 @@ import { bulkSigner, publicKeyOf, type KeySet } from '@drover/shared/trust';
 import { createApp } from './app.js';
 import { openBlobDirectory } from './blobs/index.js';
 import { bundleRoutes } from './bundles/index.js';
-import { acceptWebSockets, brokerMetrics, startBroker, WEBSOCKET_PATH } from './broker/index.js';
+import { acceptWebSockets, brokerMetrics, WEBSOCKET_PATH } from './broker/index.js';
 import {
   Authorities,
   authorityRoutes,
@@ -27,6 +27,7 @@ import { audit } from './governance/index.js';
 import { beginRecovery, isLostTime, openRecovery, recoveryRoutes } from './recovery/index.js';
 import { openOnlineKeys, releaseRepository, repositoryMetrics, startKeeper } from './release-repository/index.js';
 import { rolloutMetrics, rolloutRoutes, startEngine } from './rollouts/index.js';
+import { openBroker } from './open-broker.js';
 import { StartError, toListenError } from './start-errors.js';
 import { createIngest, deviceViews, telemetryMetrics, telemetryRoutes } from './telemetry/index.js';
 
@@ -156,23 +157,29 @@ async function open(
 
   const authorities = await Authorities.open(join(dataDir, 'certificate-authority'), now);
   const certificates = deviceCertificates(authorities, configuration.tls.deviceCertificateDays * DAY_MS);
-  const isEncrypted = { http: speaksTls(configuration, http.host), mqtt: speaksTls(configuration, mqtt.host) };
-  const credentials =
-    isEncrypted.http || isEncrypted.mqtt ? await serverCredentials(configuration, authorities, now) : undefined;
+  const isEncrypted = {
+    http: speaksTls(configuration, http.host),
+    mqtt: configuration.brokerUrl !== undefined || speaksTls(configuration, mqtt.host),
+  };
+  const isServerOverTls = isEncrypted.http || (isEncrypted.mqtt && configuration.brokerUrl === undefined);
+  const credentials = isServerOverTls ? await serverCredentials(configuration, authorities, now) : undefined;
   if (credentials) opened.push(refreshing(credentials, reportError));
 
-  const broker = await startBroker({
-    host: mqtt.host,
-    port: mqtt.port ?? (isEncrypted.mqtt ? 8883 : 1883),
+  const opening = await openBroker({
+    db,
+    configuration,
+    devices,
+    authorities,
+    certificates,
     tls: isEncrypted.mqtt ? credentials : undefined,
-    devices: { ...devices, holderOf: (certificate) => certificates.holderOf(db, certificate, now()) },
-    servicePassword: configuration.brokerServicePassword,
     now,
-    onIncident: ({ peer, error }) => log.warn({ peer, error: toCodedErrorJson(error) }, 'the broker refused something'),
+    log,
     // Devices cannot subscribe before they connect, and by then the director below exists.
     onSubscribed: (device) => director.welcome(device),
+    onError: reportError,
   });
-  opened.push(() => broker.close());
+  opened.push(() => opening.close());
+  const { broker, embedded } = opening;
   const director = createDirector({ db, signer: bulkSigner(directorKey), publisher: broker, now, recovery });
   const engine = startEngine({ db, director, recovery, now, onError: reportError });
   opened.push(() => engine.close());
@@ -210,16 +217,18 @@ async function open(
     tls: isEncrypted.http ? credentials : undefined,
     certificates,
     history: { isLostTime: (time) => isLostTime(db, time) },
-    onRevoked: (device) => {
+    onRevoked: async (device) => {
+      // The list first: a device whose connection ends comes back at once.
+      await opening.trustChanged();
       broker.disconnect(device);
-      return Promise.resolve();
     },
     enrolment: {
       director: directorKeys,
-      brokerUrl: (reachedAs) => configuration.publicBrokerUrl ?? brokerUrlFor(broker.url, mqtt.host, reachedAs),
+      brokerUrl: (reachedAs) =>
+        configuration.publicBrokerUrl ?? (embedded ? brokerUrlFor(broker.url, mqtt.host, reachedAs) : broker.url),
       epoch: () => recovery.epoch(),
       offersCredential: !isEncrypted.http || !isEncrypted.mqtt,
-      websocketPath: WEBSOCKET_PATH,
+      websocketPath: embedded && WEBSOCKET_PATH,
       pin: () =>
         isEncrypted.http && configuration.tls.certificate === undefined ? authorities.current().pin : undefined,
     },
@@ -235,6 +244,7 @@ async function open(
         now,
         onChanged: async () => {
           await credentials?.refresh();
+          await opening.trustChanged();
           // Each device that connects anew asks for the authorities in force.
           broker.disconnect('all');
         },
@@ -255,15 +265,17 @@ async function open(
   });
   // Fastify does not look into a server that it did not make.
   const httpUrl = isEncrypted.http ? listening.replace(/^http:/, 'https:') : listening;
-  const webSockets = acceptWebSockets({
-    server: app.server,
-    maxMessageBytes: MAX_WEBSOCKET_MESSAGE_BYTES,
-    accept: (stream, socket) => broker.accept(stream, socket),
-  });
-  opened.push(() => {
-    webSockets.close();
-    return Promise.resolve();
-  });
+  if (embedded) {
+    const webSockets = acceptWebSockets({
+      server: app.server,
+      maxMessageBytes: MAX_WEBSOCKET_MESSAGE_BYTES,
+      accept: (stream, socket) => embedded.accept(stream, socket),
+    });
+    opened.push(() => {
+      webSockets.close();
+      return Promise.resolve();
+    });
+  }
   const caFile =
     isEncrypted.http && configuration.tls.certificate === undefined
       ? join(dataDir, 'certificate-authority', `${authorities.current().number}.crt`)

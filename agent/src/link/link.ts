@@ -125,7 +125,8 @@ function clientOptions({ deviceId, credential, keepaliveS = 60 }: LinkOptions, u
     username: deviceId,
     // Over TLS the certificate proves this device; its password, where it has one, is for connections without.
     ...(credential === undefined || isSecure(url) ? {} : { password: credential }),
-    clean: false,
+    // What waits for a device that is away is for the director to say, not for a broker (docs/protocol.md, section 1).
+    clean: true,
     keepalive: keepaliveS,
     connectTimeout: CONNECT_TIMEOUT_MS,
     reconnectPeriod: 0,
@@ -161,7 +162,7 @@ async function session(
     options.onOrder(payload).then(
       () => acknowledge(),
       (error: unknown) => {
-        // Not acknowledged (MQTT 3.1.1, section 4.4): the broker sends it again on the next connection.
+        // The director sends it again when we come back and state what we have (docs/protocol.md, section 4).
         reason ??= error;
         client.end(true);
       },

@@ -1,4 +1,3 @@
-import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { Duplex, pipeline } from 'node:stream';
 import { TLSSocket } from 'node:tls';
@@ -11,22 +10,7 @@ import { isSamePassword, mayPublish, maySubscribe, SERVICE_USER, type Peer } fro
 import { BrokerError } from './errors.js';
 import { listenForMqtt } from './listener.js';
 import { packetLimit } from './packet-limit.js';
-
-/** Whom a client certificate stands for, or why it stands for nobody. */
-export type CertificateHolder =
-  | { readonly kind: 'device'; readonly id: DeviceId }
-  | { readonly kind: 'account'; readonly name: string }
-  | { readonly kind: 'refused'; readonly why: string };
-
-/** Who knows devices, their certificates and their credentials. */
-export interface DeviceAccess {
-  authenticate(id: string, credential: string): Promise<{ id: DeviceId } | undefined>;
-  holderOf(certificate: X509Certificate): Promise<CertificateHolder>;
-  touch(id: DeviceId, seen: { connected?: boolean; lastSeenAt: number }): Promise<void>;
-}
-
-/** Resolves when the report is safe; a rejection keeps the broker from acknowledging it. */
-export type ReportHandler = (topic: string, payload: Uint8Array) => Promise<void>;
+import type { BrokerPort, DeviceAccess, ReportHandler } from './port.js';
 
 export interface BrokerOptions {
   readonly host: string;
@@ -45,23 +29,10 @@ export interface BrokerOptions {
   readonly maxPacketBytes?: number;
 }
 
-export interface BrokerMetrics {
-  readonly connections: number;
-  readonly refusals: Readonly<Record<string, number>>;
-}
-
-export interface BrokerPort {
-  readonly url: string;
-  /** QoS 1, not retained. */
-  publish(topic: string, payload: Uint8Array): Promise<void>;
-  /** One handler; set it before devices connect, because reports without one are not acknowledged. */
-  onReports(handler: ReportHandler): void;
+/** The broker that runs within the control plane. */
+export interface EmbeddedBroker extends BrokerPort {
   /** A connection that came another way (WebSocket): `stream` carries MQTT, `socket` is what lies below it. */
   accept(stream: Duplex, socket: Socket): void;
-  /** Cuts the connections of this device, or of every device, so that they have to prove themselves anew. */
-  disconnect(device: DeviceId | 'all'): void;
-  collect(): BrokerMetrics;
-  close(): Promise<void>;
 }
 
 /** A signed report of 1 MiB and its envelope's base64. */
@@ -77,7 +48,7 @@ const DEFAULT_MAX_PACKET_BYTES = 2 * 1024 * 1024;
  *
  * @throws BrokerError PORT_IN_USE, BROKER_LISTEN_FAILED
  */
-export async function startBroker(options: BrokerOptions): Promise<BrokerPort> {
+export async function startBroker(options: BrokerOptions): Promise<EmbeddedBroker> {
   const { host, port, devices, servicePassword, now, onIncident, onSubscribed } = options;
   const maxPacketBytes = options.maxPacketBytes ?? DEFAULT_MAX_PACKET_BYTES;
   const peers = new WeakMap<Client, Peer>();

@@ -6,6 +6,7 @@ export const BROKER_CODES = {
   BROKER_TOPIC_REFUSED: { fault: 'peer', retryable: false },
   BROKER_CREDENTIAL_REFUSED: { fault: 'peer', retryable: false },
   BROKER_PACKET_TOO_LARGE: { fault: 'peer', retryable: false },
+  BROKER_UNREACHABLE: { fault: 'environment', retryable: true },
   BROKER_CLOSED: { fault: 'environment', retryable: true },
 } as const satisfies CodeTable;
 

@@ -1,6 +1,6 @@
 import { Gauge } from 'prom-client';
 import type { MetricsSource } from '../http/index.js';
-import type { BrokerMetrics } from './broker.js';
+import type { BrokerMetrics } from './port.js';
 
 /** Who is connected, and what was refused to whoever was: an attack on the topics of another device shows here. */
 export const brokerMetrics =

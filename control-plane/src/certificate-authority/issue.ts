@@ -122,6 +122,19 @@ export const issueServiceCertificate = (
     names: [{ type: 'url', value: `urn:drover:account:${name}` }],
   });
 
+/** In a device's name, for a key that is not its own: our checks refuse it, and a broker takes it for that device. */
+export const issueTakeoverCertificate = (
+  issuer: Issuer,
+  { deviceId, publicKey }: { readonly deviceId: DeviceId; readonly publicKey: x509.PublicKey },
+  validity: Validity,
+): Promise<x509.X509Certificate> =>
+  issueLeaf(issuer, validity, {
+    name: deviceId,
+    publicKey,
+    usage: x509.ExtendedKeyUsage.clientAuth,
+    names: [{ type: 'url', value: deviceUri(deviceId) }],
+  });
+
 async function issueLeaf(issuer: Issuer, validity: Validity, leaf: Leaf): Promise<x509.X509Certificate> {
   return x509.X509CertificateGenerator.create({
     serialNumber: newSerial(),

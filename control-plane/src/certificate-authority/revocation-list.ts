@@ -9,7 +9,7 @@ const LIST_LIFE_MS = 7 * 86_400_000;
  * Certificate revocation lists (RFC 5280, section 5), PEM, one for each accepted authority, for brokers that look into no database of ours.
  * They name what was revoked and has not run out.
  */
-export async function revocationLists(db: Db, authorities: Authorities, atMs: number): Promise<string> {
+async function revocationLists(db: Db, authorities: Authorities, atMs: number): Promise<string> {
   const lists: string[] = [];
   for (const { number } of authorities.accepted()) {
     const revoked = await db
@@ -37,3 +37,12 @@ export async function revocationLists(db: Db, authorities: Authorities, atMs: nu
   }
   return lists.join('');
 }
+
+/** What a broker beside this control plane has to know: whose clients to believe, and which of them no more. */
+export const trustOf = async (db: Db, authorities: Authorities, atMs: number) => ({
+  authorities: authorities
+    .accepted()
+    .map(({ pem }) => pem)
+    .join(''),
+  revocationLists: await revocationLists(db, authorities, atMs),
+});

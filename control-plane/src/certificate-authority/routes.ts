@@ -6,7 +6,7 @@ import { ADMIN, actorOf, listOf, responses, strict, VIEWER } from '../http/index
 import type { Authorities, Authority } from './authorities.js';
 import { AuthorityError } from './errors.js';
 import { issueServerCertificate } from './issue.js';
-import { revocationLists } from './revocation-list.js';
+import { trustOf } from './revocation-list.js';
 import { x509 } from './x509.js';
 
 const DAY_MS = 86_400_000;
@@ -98,13 +98,7 @@ export const authorityRoutes =
           response: responses({ 200: Type.Object({ authorities: Type.String(), revocationLists: Type.String() }) }),
         },
       },
-      async () => ({
-        authorities: authorities
-          .accepted()
-          .map(({ pem }) => pem)
-          .join(''),
-        revocationLists: await revocationLists(db, authorities, now()),
-      }),
+      () => trustOf(db, authorities, now()),
     );
 
     app.post(
