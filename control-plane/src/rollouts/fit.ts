@@ -40,17 +40,22 @@ function refuseUntaken(line: ModelName, devices: readonly Device[]): void {
   const kind = kindOf(line);
   const unable = devices.filter(({ takes }) => !takes.includes(kind));
   if (unable.length === 0) return;
-  throw new RolloutError(
-    'ROLLOUT_KIND_NOT_TAKEN',
-    `${some(unable)} cannot carry out ${WORDS[kind]}: the agent there is too old, or has not reported since it enrolled.`,
-    { remedy: 'Update these agents first (`drover agent publish`), or select other devices.' },
-  );
+  const { what, why, remedy } = UNABLE[kind];
+  throw new RolloutError('ROLLOUT_KIND_NOT_TAKEN', `${some(unable)} cannot carry out ${what}: ${why}.`, { remedy });
 }
 
-const WORDS = {
-  model: 'releases of models',
-  agent: 'releases of the agent',
-  parameters: 'releases of parameters',
+const OLD_AGENT = {
+  why: 'the agent there is too old, or has not reported since it enrolled',
+  remedy: 'Update these agents first (`drover agent publish`), or select other devices.',
+};
+const UNABLE = {
+  model: { what: 'releases of models', ...OLD_AGENT },
+  agent: {
+    what: 'releases of the agent',
+    why: 'no launcher started the agent there',
+    remedy: 'Update these agents the way they were installed (a new container image), or select other devices.',
+  },
+  parameters: { what: 'releases of parameters', ...OLD_AGENT },
 } as const;
 
 /** A device whose parameters are not for the release would go on without any: nobody shall find that out on the line. */

@@ -3,6 +3,7 @@ import { downloadAttacks } from './downloads.js';
 import { metadataAttacks } from './metadata.js';
 import { mirrorAttacks } from './mirrors.js';
 import { orderAttacks } from './orders.js';
+import { parameterAttacks } from './parameters.js';
 import { releaseAttacks } from './releases.js';
 import { reportAttacks } from './reports.js';
 import { stickAttacks } from './sticks.js';
@@ -12,6 +13,7 @@ export const ATTACKS: readonly Attack[] = [
   ...orderAttacks,
   ...reportAttacks,
   ...releaseAttacks,
+  ...parameterAttacks,
   ...metadataAttacks,
   ...downloadAttacks,
   ...mirrorAttacks,
