@@ -21,10 +21,8 @@ export const Parameter = Type.Object(
     maximum: Type.Optional(Type.Number()),
     /** Strings: in characters. */
     maxLength: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_TEXT })),
-    /** Enums: what it may be. */
-    values: Type.Optional(
-      Type.Array(Type.String({ minLength: 1, maxLength: 200 }), { minItems: 1, maxItems: 1000, uniqueItems: true }),
-    ),
+    /** Enums: what it may be. Each once; `uniqueItems` would say so by hashing whatever a stranger has put there, however deep. */
+    values: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 200 }), { minItems: 1, maxItems: 1000 })),
     default: ParameterValue,
   },
   strict,
@@ -78,6 +76,7 @@ export function declarationProblems(declared: Parameter): string[] {
   const misfits = BOUNDS.filter((bound) => declared[bound] !== undefined && !TYPES[type].bounds.includes(bound));
   const problems = misfits.map((bound) => `has "${bound}", which a parameter of the type "${type}" cannot have`);
   if (type === 'enum' && values === undefined) problems.push('is an enum and lacks "values"');
+  if (values !== undefined && new Set(values).size < values.length) problems.push('names one of its values twice');
   if (minimum !== undefined && maximum !== undefined && minimum > maximum)
     problems.push(`has a minimum of ${minimum} above its maximum of ${maximum}`);
   if (problems.length > 0) return problems;

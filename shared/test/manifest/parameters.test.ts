@@ -87,6 +87,11 @@ describe('the manifest of parameters', () => {
       { parameters: { t: { type: 'number', minimum: 2, maximum: 1, default: 1 } }, sites: {} },
       /above/,
     ],
+    [
+      'an enum names a value twice',
+      { parameters: { t: { type: 'enum', values: ['a', 'b', 'a'], default: 'a' } }, sites: {} },
+      /one of its values twice/,
+    ],
     ['an enum lacks its values', { parameters: { t: { type: 'enum', default: 'a' } }, sites: {} }, /lacks "values"/],
     ['the range is none', { compatible: 'the newest' }, /range/],
   ])('when %s, is refused and says where', (_, change, where) => {
