@@ -16,6 +16,7 @@ export const AgentConfig = Type.Object(
     deviceId: Type.Optional(Type.String({ pattern: NAME_PATTERN })),
     hardwareClass: Type.String({ minLength: 1, maxLength: 64, default: 'generic' }),
     attributes: Type.Record(Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }), Type.String({ maxLength: 200 }), {
+      additionalProperties: false,
       default: {},
     }),
     serve: Type.Object(

@@ -26,7 +26,11 @@ import { revokeDevice } from './revocation.js';
 import type { Selector } from './selector.js';
 
 const DAY_MS = 86_400_000;
-const attributes = Type.Record(Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }), Type.String({ maxLength: 200 }));
+const attributes = Type.Record(
+  Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }),
+  Type.String({ maxLength: 200 }),
+  strict,
+);
 const DeviceDocument = Type.Object(
   {
     id: deviceIdText,

@@ -16,6 +16,7 @@ export const Selector = Type.Object(
     ),
     attributes: Type.Optional(
       Type.Record(Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }), Type.String({ maxLength: 200 }), {
+        additionalProperties: false,
         minProperties: 1,
       }),
     ),

@@ -18,6 +18,7 @@ const MAX_PARAMETERS = 256;
 const MAX_SITES = 10_000;
 
 export const ParameterValues = Type.Record(Type.String({ pattern: PARAMETER_NAME }), ParameterValue, {
+  ...strict,
   maxProperties: MAX_PARAMETERS,
 });
 export type ParameterValues = Static<typeof ParameterValues>;
@@ -28,11 +29,12 @@ export const parametersContent = {
   /** Releases of the model that these parameters are for: a range of semver (node-semver's words), pre-releases within it included. */
   compatible: Type.String({ minLength: 1, maxLength: 200 }),
   parameters: Type.Record(Type.String({ pattern: PARAMETER_NAME }), Parameter, {
+    ...strict,
     minProperties: 1,
     maxProperties: MAX_PARAMETERS,
   }),
   /** What differs from the defaults at a site. */
-  sites: Type.Record(Type.String({ pattern: SITE_NAME }), ParameterValues, { maxProperties: MAX_SITES }),
+  sites: Type.Record(Type.String({ pattern: SITE_NAME }), ParameterValues, { ...strict, maxProperties: MAX_SITES }),
   /** The oldest release that the director may send a device back to on its own. */
   revertFloor: Type.Optional(version),
 };

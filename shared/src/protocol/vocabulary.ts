@@ -29,5 +29,7 @@ export const atMs = Type.Integer({ minimum: 0 });
 export const attributes = Type.Record(
   Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }),
   Type.String({ maxLength: 200 }),
+  // Without it a name that the pattern does not know would pass, with any value.
+  { additionalProperties: false },
 );
 export const release = Type.Object({ version, digest }, { additionalProperties: false });

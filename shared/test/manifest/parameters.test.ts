@@ -93,6 +93,12 @@ describe('the manifest of parameters', () => {
       /one of its values twice/,
     ],
     ['an enum lacks its values', { parameters: { t: { type: 'enum', default: 'a' } }, sites: {} }, /lacks "values"/],
+    [
+      'a name is none',
+      { parameters: { 'no name': { type: 'deep', default: {} } }, sites: {} },
+      /parameters.* is not a known key/,
+    ],
+    ['a site has a name that is none', { sites: { '': { threshold: {} } } }, /sites.* is not a known key/],
     ['the range is none', { compatible: 'the newest' }, /range/],
   ])('when %s, is refused and says where', (_, change, where) => {
     expect(() => assemble(change)).toThrow(refused);
