@@ -1,54 +1,19 @@
 import type { Digest, ModelName } from '@drover/shared/ids';
-import type { IncidentBody, RefusalBody, StateBody, TransitionBody, UpdateState } from '@drover/shared/protocol';
-import { backoffMs, type Clock } from '../host/index.js';
+import type { StateBody } from '@drover/shared/protocol';
+import { backoffMs } from '../host/index.js';
 import { BaseModel, notPossible } from './base-model.js';
 import { withDeadline } from './deadline.js';
-import type { Bandwidth } from './delivery/bandwidth.js';
-import type { RetryBounds } from './download.js';
+import type { UpdateEnvironment } from './environment.js';
 import { UpdateError } from './errors.js';
-import type { ReleaseSource } from './fetch.js';
-import type { Journal, JournalChange, LastOutcome, ModelRecord, UpdateRecord } from './journal.js';
-import type { WriteGate } from './kill-points.js';
-import { kindFor, type DeviceFacts, type Runners } from './kinds/index.js';
-import { isSupersedable, planStep, type Step, type StepArguments, type StepKind } from './plan.js';
+import { createExecutors, ensureCandidateServes, type Executors } from './executors.js';
+import type { UpdateRecord } from './journal.js';
+import { kindFor } from './kinds/index.js';
+import { ModelJournal } from './model-journal.js';
+import { isSupersedable, planStep, type Step } from './plan.js';
 import { toReportableError } from './reportable.js';
 import { nextState, stateRow } from './states.js';
 import { failed, isUntrusted, newUpdate, type StepResult } from './step-result.js';
-import {
-  activateCandidate,
-  expectationOf,
-  fetchRelease,
-  observeProbation,
-  selfTest,
-  stageRelease,
-  verifyRelease,
-  type StepContext,
-} from './steps.js';
-import { isSameRelease, type ReleaseStore } from './store.js';
-import type { TrustedRepository } from './trusted-repository.js';
-
-/** What all models of a device share. */
-export interface UpdateEnvironment extends DeviceFacts, Runners {
-  readonly repository: TrustedRepository;
-  readonly source: ReleaseSource;
-  readonly clock: Clock;
-  readonly store: ReleaseStore;
-  readonly journal: Journal;
-  readonly gate: WriteGate;
-  readonly retry: RetryBounds;
-  readonly bandwidth: Bandwidth;
-  readonly deadlinesMs: Partial<Record<UpdateState, number>>;
-  readonly onTransition: (transition: TransitionBody) => void;
-  readonly onRefusal: (refusal: RefusalBody) => void;
-  readonly activationDeadlineMs: number;
-  readonly onIncident: (incident: IncidentBody) => void;
-  /** Removes from the store what no model refers to. */
-  readonly collect: () => void;
-}
-
-type Executors = {
-  [Kind in Exclude<StepKind, 'rest'>]: (args: StepArguments[Kind], context: StepContext) => Promise<StepResult>;
-};
+import type { StepContext } from './steps.js';
 
 /** Pauses after a journal that can't be written, for example on a full disk. */
 const HOLD = { firstMs: 1_000, maxMs: 60_000 };
@@ -63,6 +28,8 @@ export class ModelUpdate {
   readonly model: ModelName;
   readonly base: BaseModel;
   readonly #environment: UpdateEnvironment;
+  readonly #journal: ModelJournal;
+  readonly #executors: Executors;
   readonly #closing = new AbortController();
   #step = new AbortController();
   #running: Promise<void> | undefined;
@@ -70,26 +37,27 @@ export class ModelUpdate {
   constructor(model: ModelName, environment: UpdateEnvironment) {
     this.model = model;
     this.#environment = environment;
+    this.#journal = new ModelJournal(environment.journal, model);
     this.base = new BaseModel(model, environment);
-  }
-
-  get record(): ModelRecord {
-    return this.#environment.journal.models.get(this.model) ?? {};
-  }
-  get update(): UpdateRecord | undefined {
-    return this.#environment.journal.updates.get(this.model);
+    this.#executors = createExecutors({
+      model,
+      base: this.base,
+      journal: this.#journal,
+      runners: environment,
+      collectGarbage: () => this.#collectGarbage(),
+    });
   }
 
   /** Serves again what served before the restart, then goes on with an interrupted update. Resolves once a model serves, or none can. */
   async resume(): Promise<void> {
-    if (this.update && stateRow(this.update.state).resume !== this.update.state) {
+    if (this.#journal.update && stateRow(this.#journal.update.state).resume !== this.#journal.update.state) {
       this.#advance({ event: 'interrupted', reason: 'the agent was stopped here' });
     }
-    const { update } = this;
+    const { update } = this.#journal;
     const row = stateRow(update?.state ?? 'idle');
     if (update && row.mayCrashDevice) {
       const interruptions = update.closedOrderly ? update.interruptions : update.interruptions + 1;
-      this.#journal('resume', { update: { ...update, interruptions, closedOrderly: false } });
+      this.#journal.write('resume', { update: { ...update, interruptions, closedOrderly: false } });
     }
     const isGivenUp = planStep(this.#facts()).kind === 'fail-with';
     // Which version of the agent runs was decided by the launcher before this process began; its update goes on from there.
@@ -106,7 +74,8 @@ export class ModelUpdate {
   /** Begins to work, or turns to a newer order within the running work. */
   start(): void {
     if (this.#isOver()) return;
-    if (this.update && this.record.pending && isSupersedable(this.update)) this.#step.abort();
+    if (this.#journal.update && this.#journal.record.pending && isSupersedable(this.#journal.update))
+      this.#step.abort();
     if (!this.#running) this.#occupy(this.#work());
   }
 
@@ -119,7 +88,7 @@ export class ModelUpdate {
   }
   #vacate(): void {
     this.#running = undefined;
-    if (this.record.pending) this.start();
+    if (this.#journal.record.pending) this.start();
   }
 
   /** Rejects without changing anything while an update is in progress: its outcome decides what there is to adapt. */
@@ -130,7 +99,7 @@ export class ModelUpdate {
     await this.#alone((signal) => this.base.dropAdaptation(signal));
   }
   async #alone(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    if (this.#running || this.update || this.record.pending)
+    if (this.#running || this.#journal.update || this.#journal.record.pending)
       throw notPossible(`An update of ${this.model} is in progress.`);
     const working = work(this.#closing.signal).then(() => this.#collectGarbage());
     this.#occupy(working);
@@ -138,8 +107,8 @@ export class ModelUpdate {
   }
 
   status(): StateBody['models'][number] {
-    const { accepted, lastOutcome } = this.record;
-    const { update } = this;
+    const { accepted, lastOutcome } = this.#journal.record;
+    const { update } = this.#journal;
     const running = kindFor(this.model).running(this.model, this.#environment);
     return {
       model: this.model,
@@ -160,9 +129,9 @@ export class ModelUpdate {
     );
     this.#step.abort();
     await this.#running;
-    const { update } = this;
+    const { update } = this.#journal;
     if (update && stateRow(update.state).mayCrashDevice && this.#environment.gate.cause() === undefined) {
-      this.#journal('close', { update: { ...update, closedOrderly: true } });
+      this.#journal.write('close', { update: { ...update, closedOrderly: true } });
     }
   }
 
@@ -190,16 +159,16 @@ export class ModelUpdate {
   }
 
   #facts() {
-    const { committed, adaptation, pending } = this.record;
+    const { committed, adaptation, pending } = this.#journal.record;
     const running = kindFor(this.model).running(this.model, this.#environment)?.release.digest;
-    return { update: this.update, pending, committed, isAdapted: adaptation !== undefined, running };
+    return { update: this.#journal.update, pending, committed, isAdapted: adaptation !== undefined, running };
   }
 
   /** A step's own failure is a result; a failure to keep the journal is thrown, for then nothing may go on. */
   async #perform(step: Exclude<Step, { kind: 'rest' }>): Promise<StepResult> {
     this.#step = new AbortController();
     const superseding = this.#step.signal;
-    const state = this.update?.state ?? 'idle';
+    const state = this.#journal.update?.state ?? 'idle';
     const deadlineMs = this.#environment.deadlinesMs[state] ?? stateRow(state).deadlineMs;
     const signal = AbortSignal.any([superseding, this.#closing.signal]);
     try {
@@ -213,101 +182,17 @@ export class ModelUpdate {
   }
 
   async #execute(step: Exclude<Step, { kind: 'rest' }>, signal: AbortSignal): Promise<StepResult> {
-    const deployment = step.kind === 'begin' ? step.order : this.#inProgress().deployment;
+    const deployment = step.kind === 'begin' ? step.order : this.#journal.inProgress().deployment;
     const context: StepContext = { ...this.#environment, deployment, signal };
     const execute = this.#executors[step.kind] as (args: object, context: StepContext) => Promise<StepResult>;
     return execute(step, context);
-  }
-
-  readonly #executors: Executors = {
-    begin: ({ order }) =>
-      Promise.resolve({
-        event: 'accepted',
-        reason: `order ${order.epoch}.${order.counter}`,
-        begins: order,
-        toRecord: ({ pending, ...record }) =>
-          pending && pending.deploymentId !== order.deploymentId ? { ...record, pending } : record,
-      }),
-    'fail-with': ({ error }) => Promise.resolve(failed(error)),
-    'recognize-running': () =>
-      Promise.resolve({ event: 'already-running', reason: 'the ordered release already serves' }),
-    'start-fetching': () => {
-      const unable = kindFor(this.model).unable(this.#environment);
-      if (unable) throw unable;
-      return Promise.resolve({ event: 'done', reason: 'not on this device as ordered' });
-    },
-    fetch: async (_, context) => ({ event: 'done', ...(await fetchRelease(context, this.#wasCommitted(context))) }),
-    verify: async (_, context) => ({ event: 'done', ...(await verifyRelease(context)) }),
-    stage: async (_, context) => ({ event: 'done', ...(await stageRelease(context)) }),
-    'self-test': async (_, context) => ({ event: 'done', ...(await selfTest(context)) }),
-    activate: async (_, context) => {
-      this.#journal('activate', { update: { ...this.#inProgress(), activated: true } });
-      const { candidate, reason } = await activateCandidate(context);
-      this.base.nowServes(candidate);
-      return { event: 'done', reason };
-    },
-    observe: async (_, context) => {
-      await this.#ensureCandidateServes(context);
-      return { event: 'done', ...(await observeProbation(context)) };
-    },
-    commit: (_, context) => this.#commit(context),
-    'fall-back': async ({ wasActivated }, { signal }) => {
-      const isUndone = wasActivated && !this.base.isServed();
-      const reason = isUndone ? await this.base.activate(signal) : 'the candidate does not serve';
-      return { event: 'done', reason };
-    },
-    'clean-up': (_, { deployment }) => {
-      this.#collectGarbage();
-      const error = this.#inProgress().error ?? toReportableError(new Error('no error was journaled'));
-      const outcome = isUntrusted(error) ? 'refused' : 'fell-back';
-      const { deploymentId, release } = deployment;
-      const lastOutcome: LastOutcome = { deploymentId, release, outcome, error };
-      return Promise.resolve({
-        event: 'done',
-        reason: `${outcome}: ${error.code}`,
-        error,
-        toRecord: (record) => ({ ...record, lastOutcome }),
-      });
-    },
-  };
-
-  /** Going back to it needs no news from the publishers, if they have none. */
-  #wasCommitted({ deployment: { release } }: StepContext): boolean {
-    const { committed, previous } = this.record;
-    return isSameRelease(committed, release) || isSameRelease(previous, release);
-  }
-
-  async #ensureCandidateServes(context: StepContext): Promise<void> {
-    if (isSameRelease(this.base.serving()?.release, context.deployment.release)) return;
-    this.base.nowServes((await activateCandidate(context)).candidate);
-  }
-
-  async #commit(context: StepContext): Promise<StepResult> {
-    const { deployment, store } = context;
-    const { deploymentId, release } = deployment;
-    const candidate = await store.load(expectationOf(deployment, context));
-    const { revertFloor } = candidate.manifest;
-    // Before the journal says so: cut in between, the same step does it again.
-    kindFor(this.model).commit(candidate, context);
-    const toRecord = (current: ModelRecord): ModelRecord => {
-      const { committed, previous, lastOutcome: _, adaptation: _dropped, revertFloor: _older, ...rest } = current;
-      const older = isSameRelease(committed, release) ? previous : committed;
-      return {
-        ...rest,
-        committed: release,
-        ...(older && { previous: older }),
-        ...(revertFloor !== undefined && { revertFloor }),
-        lastOutcome: { deploymentId, release, outcome: 'committed' },
-      };
-    };
-    return { event: 'done', reason: `${release.version} is committed`, toRecord };
   }
 
   /** After a restart in probation: the candidate served, and it was tested; a failure now is one like any other in probation. */
   async #reactivateCandidate({ deployment }: UpdateRecord): Promise<void> {
     const signal = this.#closing.signal;
     try {
-      await this.#ensureCandidateServes({ ...this.#environment, deployment, signal });
+      await ensureCandidateServes(this.base, { ...this.#environment, deployment, signal });
     } catch (error) {
       if (this.#isOver()) throw error;
       this.#advance(failed(error));
@@ -317,12 +202,12 @@ export class ModelUpdate {
 
   /** The only place where the state changes: journals it, then tells. */
   #advance({ event, reason, error, toRecord, begins }: StepResult): void {
-    const from = this.update?.state ?? 'idle';
+    const from = this.#journal.update?.state ?? 'idle';
     const to = nextState(from, event);
-    const deployment = begins ?? this.#inProgress().deployment;
-    const update = this.update ?? newUpdate(deployment);
-    this.#journal(`to:${to}`, {
-      ...(toRecord && { record: toRecord(this.record) }),
+    const deployment = begins ?? this.#journal.inProgress().deployment;
+    const update = this.#journal.update ?? newUpdate(deployment);
+    this.#journal.write(`to:${to}`, {
+      ...(toRecord && { record: toRecord(this.#journal.record) }),
       update: to === 'idle' ? null : { ...update, ...(error && { error }), state: to },
       transition: { model: this.model, deployment, from, to, reason },
     });
@@ -360,15 +245,5 @@ export class ModelUpdate {
       if (this.#environment.gate.cause() !== undefined) throw error;
       this.#environment.onIncident({ error: toReportableError(error) });
     }
-  }
-
-  #inProgress(): UpdateRecord {
-    const { update } = this;
-    if (!update) throw new Error(`No update of ${this.model} is in progress.`);
-    return update;
-  }
-
-  #journal(name: string, change: Omit<JournalChange, 'model'>): void {
-    this.#environment.journal.write(name, { model: this.model, ...change });
   }
 }

@@ -1,7 +1,5 @@
 import { Version, type DeviceId, type Digest, type ModelName } from '@drover/shared/ids';
 import {
-  openDeployment,
-  type Deployment,
   type IncidentBody,
   type RefusalBody,
   type StateBody,
@@ -9,8 +7,6 @@ import {
   type UpdateState,
 } from '@drover/shared/protocol';
 import type { Platform, ReleaseKind } from '@drover/shared/manifest';
-import { DatabaseError } from '../database/index.js';
-import type { CodedErrorJson } from '@drover/shared/coded-error';
 import type { MetadataFetcher, RepositoryStatus } from '@drover/shared/trust/tuf';
 import {
   clockState,
@@ -20,20 +16,21 @@ import {
   type Clock,
 } from '../host/index.js';
 import { unlaunchedAgent } from './agent/unlaunched-agent.js';
-import { verifyDeployment } from './accept.js';
 import { collectGarbage } from './collect.js';
 import { Bandwidth, DEFAULT_LIMITS, type BandwidthLimits } from './delivery/bandwidth.js';
 import type { RetryBounds } from './download.js';
 import type { ReleaseSource } from './fetch.js';
 import { openJournal, type Journal } from './journal.js';
 import { createWriteGate, type KillPoint } from './kill-points.js';
-import { kindFor, kindsTaken, type Runners } from './kinds/index.js';
-import { ModelUpdate, type UpdateEnvironment } from './model-update.js';
+import { kindsTaken, type Runners } from './kinds/index.js';
+import type { UpdateEnvironment } from './environment.js';
+import { ModelUpdate } from './model-update.js';
 import { followedBy } from './parameters/followed-serving.js';
 import { ParametersInForce } from './parameters/in-force.js';
 import { isModel, type AgentRunner, type InstalledModel, type ParameterServing, type Serving } from './ports.js';
-import { toReportable, toReportableError } from './reportable.js';
-import { acceptRecovery, authorityOf, isRecoveryStatement, refusalOf, type Enrolled } from './recovery.js';
+import { createReceiver, type Receipt, type ReceiveOptions } from './receive.js';
+import type { Enrolled } from './recovery.js';
+import { toReportableError } from './reportable.js';
 import { ReleaseStore } from './store.js';
 import { openTrustedRepository } from './trusted-repository.js';
 
@@ -75,15 +72,6 @@ export interface Adaptation {
   readonly digest: Digest;
 }
 
-export interface ReceiveOptions {
-  /** From a stick, which may be put in again: an order that was carried out already is then no replay that anybody has to hear of. */
-  readonly broughtByHand?: boolean;
-}
-
-/** What became of an order or a statement. `known`: it is being carried out, or was. */
-export type Receipt =
-  { readonly kind: 'accepted' | 'known' } | { readonly kind: 'refused'; readonly error: CodedErrorJson };
-
 /** Keeps the models of one device as the director ordered them. */
 export interface Updater {
   /**
@@ -116,9 +104,6 @@ export interface Updater {
 
 const RETRY: RetryBounds = { firstMs: 1_000, maxMs: 60_000, giveUpAfterMs: 24 * 3_600_000 };
 const ACTIVATION_DEADLINE_MS = 15 * 60_000;
-/** A recovery statement does not wait longer for a newer root that may vouch for it. */
-const ROOT_LOOK_MS = 20_000;
-
 /** @throws DatabaseError, HostError when the data folder can't be used; TufError TUF_ANCHOR_INVALID */
 export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
   const { dataDir, clock, onIncident, diskFreeBytes = systemDiskFreeBytes, deadlinesMs = {}, retry = RETRY } = options;
@@ -182,67 +167,14 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     return fresh;
   };
   for (const model of journal.models.keys()) updateOf(model);
-
-  const authority = () => authorityOf(options.enrolled, journal.recovery());
-
-  function verifyOrder(order: Deployment): void {
-    const { accepted, committed, revertFloor } = journal.models.get(order.model) ?? {};
-    verifyDeployment(order, {
-      deviceId: options.deviceId,
-      hardwareClass: options.hardwareClass,
-      epoch: authority().epoch,
-      accepted,
-      site: options.site,
-      running: kindFor(order.model).base(committed, runners),
-      revertFloor,
-      nowMs: timeToJudgeBy(clock.now(), journal.timeFloorMs()),
-    });
-  }
-
-  function accept(order: Deployment): void {
-    const { model, epoch, counter } = order;
-    const record = { ...journal.models.get(model), accepted: { epoch, counter }, pending: order };
-    const timeFloorMs = Math.max(journal.timeFloorMs(), order.issuedAt);
-    journal.write('accept', { model, record, timeFloorMs });
-    updateOf(model).start();
-  }
-
-  async function receiveRecovery(bytes: Uint8Array): Promise<Receipt> {
-    // What cannot be fetched leaves the newest root that was verified here, and that one decides: a refusal says so.
-    const problem = await repository.refresh(AbortSignal.timeout(ROOT_LOOK_MS)).catch((error: unknown) => error);
-    try {
-      return { kind: acceptRecovery(bytes, repository.rootKeys(), options.enrolled, journal) };
-    } catch (error) {
-      // What can't be stored has to be delivered again; what is not believed would never become better.
-      if (error instanceof DatabaseError || error instanceof HostError || gate.cause() !== undefined) throw error;
-      const { version } = repository.status().root;
-      return refused({ subject: 'recovery', error: toReportable(refusalOf(error, { version, problem })) });
-    }
-  }
-
-  function refused(refusal: RefusalBody): Receipt {
-    options.onRefusal(refusal);
-    return { kind: 'refused', error: refusal.error };
-  }
-
-  /** Synchronous: between the check of an order and its journaling nothing may slip in. */
-  function receiveOrder(bytes: Uint8Array, { broughtByHand = false }: ReceiveOptions): Receipt {
-    let order: Deployment | undefined;
-    try {
-      order = openDeployment(bytes, authority().director);
-      if (isKnown(journal, order) || (broughtByHand && isEnded(journal, order))) return { kind: 'known' };
-      verifyOrder(order);
-    } catch (error) {
-      const deploymentId = order?.deploymentId;
-      return refused({
-        subject: 'deployment',
-        ...(deploymentId && { deploymentId }),
-        error: toReportableError(error),
-      });
-    }
-    accept(order);
-    return { kind: 'accepted' };
-  }
+  const receive = createReceiver({
+    ...options,
+    journal,
+    gate,
+    repository,
+    runners,
+    onAccepted: (model) => updateOf(model).start(),
+  });
 
   /** Whatever keeps garbage from being removed must not keep models from being served. */
   function collectAtStart(): void {
@@ -268,8 +200,7 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
   }
 
   return {
-    receive: (bytes, how = {}) =>
-      isRecoveryStatement(bytes) ? receiveRecovery(bytes) : promised(() => receiveOrder(bytes, how)),
+    receive,
     async resume() {
       reportClock();
       collectAtStart();
@@ -303,15 +234,6 @@ const NO_AGENT_RELEASES = {
   platform: { os: 'none', arch: 'none', nodeAbi: '0' },
 };
 
-/** MQTT delivers at least once (MQTT 3.1.1, section 4.3.2): an order that is being carried out is no replay when it comes again. */
-function isKnown(journal: Journal, { model, deploymentId }: Deployment): boolean {
-  const inProgress = journal.updates.get(model)?.deployment.deploymentId;
-  return deploymentId === inProgress || deploymentId === journal.models.get(model)?.pending?.deploymentId;
-}
-
-const isEnded = (journal: Journal, { model, deploymentId }: Deployment): boolean =>
-  journal.models.get(model)?.lastOutcome?.deploymentId === deploymentId;
-
 function keptBy(journal: Journal) {
   const releases = new Set<Digest>();
   const adaptations = new Set<Digest>();
@@ -324,6 +246,3 @@ function keptBy(journal: Journal) {
   }
   return { releases, adaptations };
 }
-
-/** What it throws becomes a rejection. */
-const promised = <Value>(act: () => Value): Promise<Value> => new Promise((resolve) => resolve(act()));
