@@ -9,7 +9,6 @@ export interface Client {
   /** True if the control plane has the file already. */
   hasBlob(hex: string): Promise<boolean>;
   putBlob(hex: string, content: Uint8Array | Blob): Promise<void>;
-  getBlob(hex: string): AsyncIterable<Uint8Array>;
   /** The bytes of an answer as they come, whatever their size. @throws CliError CLI_UNREACHABLE where they break off */
   read(path: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
 }
@@ -76,10 +75,6 @@ export function connect(url: string, token: string | undefined, ca?: string): Cl
     putBlob: async (hex, content) => {
       const body = content instanceof Blob ? content : new Blob([new Uint8Array(content)]);
       await parse(await call('PUT', `/blobs/${hex}`, body, 'application/octet-stream'));
-    },
-    getBlob: async function* (hex) {
-      const { body } = await call('GET', `/blobs/${hex}`);
-      if (body) yield* body as unknown as AsyncIterable<Uint8Array>;
     },
   };
 }

@@ -5,7 +5,7 @@ import type { LedgerViolation } from '../../src/chaos/control-plane/ledger.js';
 
 async function kill(kills: number, acknowledgesFirst: boolean) {
   const bound = new AbortController();
-  const timer = setTimeout(() => bound.abort(), 15_000);
+  const timer = setTimeout(() => bound.abort(), 100_000);
   const violations: LedgerViolation[] = [];
   const tally = await killControlPlanes({
     kills,
@@ -24,9 +24,9 @@ async function kill(kills: number, acknowledgesFirst: boolean) {
 describe('when a control plane is killed at its writes', () => {
   // `npm run chaos -- --target control-plane --kills 1000` is the long version.
   it('loses no acknowledged command and repeats none', { timeout: 120_000 }, async () => {
-    const { kills, violations } = await kill(6, false);
+    const { kills, violations } = await kill(4, false);
     expect(violations).toEqual([]);
-    expect(kills).toBeGreaterThanOrEqual(1);
+    expect(kills).toBe(4);
   });
 
   it('is found out when it acknowledges reports before it has stored them', { timeout: 120_000 }, async () => {

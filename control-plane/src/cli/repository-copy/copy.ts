@@ -86,7 +86,7 @@ async function copyFiles({ source, folder, model, role, signal, progress }: File
   const take = async (hex: string): Promise<void> => {
     signal.throwIfAborted();
     if (folder.hasFile(hex)) return;
-    await folder.writeFile(hex, source.file(hex));
+    await folder.writeFile(hex, source.file(hex, signal));
     copied += 1;
   };
   for (const { version, digest } of releasesIn(ModelName(model), role.signed)) {

@@ -15,7 +15,7 @@ export interface RepositorySource {
   metadata(name: string): Promise<Uint8Array | undefined>;
   /** Names of the roles of models. */
   models(): Promise<string[]>;
-  file(hex: string): AsyncIterable<Uint8Array>;
+  file(hex: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
 }
 
@@ -34,7 +34,7 @@ export const controlPlaneSource = (client: Client): RepositorySource => ({
     const { roles } = await client.get<{ roles: { role: string }[] }>('/repository');
     return roles.map(({ role }) => role).filter((role) => !TOP_LEVEL.has(role));
   },
-  file: (hex) => client.getBlob(hex),
+  file: (hex, signal) => client.read(`/blobs/${hex}`, signal),
   close: () => Promise.resolve(),
 });
 

@@ -135,11 +135,14 @@ export async function killControlPlanes(options: ControlPlaneOptions): Promise<C
   try {
     // Enrolled and published once, undisturbed: what is tried is how it goes on.
     const first = await start();
-    const founder = operatorOf(first.ready.httpUrl, adminToken);
-    for (const device of devices) await device.enrol(founder);
-    await publisher.begin(founder);
-    await COMMANDS.release(contextOf(founder));
-    await first.stop();
+    try {
+      const founder = operatorOf(first.ready.httpUrl, adminToken);
+      for (const device of devices) await device.enrol(founder);
+      await publisher.begin(founder);
+      await COMMANDS.release(contextOf(founder));
+    } finally {
+      await first.stop();
+    }
     while (tally.kills < kills && !isOver()) {
       const kill = chooseKill(catalogue, random);
       let child: Ready | undefined;
@@ -173,8 +176,11 @@ export async function killControlPlanes(options: ControlPlaneOptions): Promise<C
     }
     if (isOver()) return tally;
     const last = await start();
-    await check(operatorOf(last.ready.httpUrl, adminToken));
-    await last.stop();
+    try {
+      await check(operatorOf(last.ready.httpUrl, adminToken));
+    } finally {
+      await last.stop();
+    }
     return tally;
   } finally {
     await rm(root, { recursive: true, force: true });
