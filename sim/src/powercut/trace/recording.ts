@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { basename, dirname, relative } from 'node:path';
 import { Disk, readDisk } from '../disk/disk.js';
 import type { DiskOperation, Node, Recording, Telling } from '../disk/operation.js';
@@ -18,6 +19,14 @@ const siteOf = (call: string, path: string): string =>
       .replace(/\d+\.\d+\.\d+-[0-9a-f]{12}/, '@')
       .replace(/\.[0-9a-f]{12}\.tmp$/, '.tmp') || '.'
   }`;
+
+/** `copy_file_range(18<a>, [0] => [4096], 19<b>, NULL, 4096, 0)`: the offset in the source, as copying a file gives it. */
+function copiedFrom(text: string): number {
+  const [, offset] = /^[^,]*, \[(\d+)\](?: => \[\d+\])?, [^,]*, NULL, /.exec(text) ?? [];
+  if (offset === undefined)
+    throw new Error(`copy_file_range with other offsets is not modelled: ${text.slice(0, 200)}`);
+  return Number(offset);
+}
 
 /** A view of the data folder before the traced life: take it before the life begins. */
 export const viewBefore = (dataDir: string): ReturnType<typeof readDisk> => readDisk(dataDir);
@@ -114,6 +123,18 @@ export function recordingOf(
             call,
           );
         return;
+      case 'copy_file_range': {
+        const [source, target] = descriptors;
+        const written = open.get(target?.descriptor ?? -1);
+        if (!source || !written) return;
+        const from = open.get(source.descriptor);
+        // What lies outside is not changed by the life that is traced, and still there.
+        const content = from ? (current.files.get(from.node) ?? Buffer.alloc(0)) : readFileSync(source.path);
+        const start = copiedFrom(call.arguments);
+        write(written, written.offset, content.subarray(start, start + call.result), call);
+        written.offset += call.result;
+        return;
+      }
       case 'lseek':
         if (file) file.offset = call.result;
         return;
