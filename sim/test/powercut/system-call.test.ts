@@ -50,6 +50,32 @@ describe('when a trace of strace is read', () => {
     expect(tellings).toEqual([{ at: 4, line: '{"event":"x"}' }]);
   });
 
+  it('knows what a copy within the kernel has written, part by part, from a file inside or outside', () => {
+    const { operations } = recorded((folder) => {
+      const [from, to] = [`${folder}/from`, `${folder}/to`];
+      const opened = (path: string, descriptor: number) =>
+        `7 openat(AT_FDCWD<${hex('/')}>, ${quoted(path)}, O_RDWR|O_CREAT) = ${descriptor}<${hex(path)}>`;
+      const own = import.meta.filename;
+      return [
+        opened(from, 20),
+        `7 write(20<${hex(from)}>, ${quoted('hello')}, 5) = 5`,
+        opened(to, 21),
+        `7 copy_file_range(20<${hex(from)}>, [0] => [3], 21<${hex(to)}>, NULL, 5, 0) = 3`,
+        `7 copy_file_range(20<${hex(from)}>, [3] => [5], 21<${hex(to)}>, NULL, 2, 0) = 2`,
+        `7 copy_file_range(22<${hex(own)}>, [0], 21<${hex(to)}>, NULL, 6, 0) = 6`,
+      ];
+    });
+    const written = operations.flatMap((operation) =>
+      operation.kind === 'write' ? [[operation.offset, Buffer.from(operation.bytes).toString()]] : [],
+    );
+    expect(written).toEqual([
+      [0, 'hello'],
+      [0, 'hel'],
+      [3, 'lo'],
+      [5, 'import'],
+    ]);
+  });
+
   it('refuses what it does not model, and data that strace cut short', () => {
     expect(() =>
       recorded((folder) => [
