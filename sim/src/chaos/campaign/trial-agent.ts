@@ -12,6 +12,8 @@ export class TrialAgent {
   readonly unreachable: Digest[] = [];
   readonly #releases = new Map<Digest, Published>();
   #committed: Published | undefined;
+  /** Since a version may have been damaged: the last outcome may be about that one, so that only what also runs is taken for committed. */
+  #isInDoubt = false;
 
   knows(published: Published, isReachable: boolean): void {
     this.#releases.set(published.release.digest, published);
@@ -25,6 +27,7 @@ export class TrialAgent {
   /** The launcher's record or a delivered version may be gone: what runs then is one that the installer put there. */
   forget(): void {
     this.#committed = undefined;
+    this.#isInDoubt = true;
   }
 
   judge(
@@ -38,8 +41,11 @@ export class TrialAgent {
       found('lie', `it reports agent ${running.release.version}; ${agentVersion} runs`);
     if (running && this.#releases.get(running.release.digest)?.loaded !== running.loaded)
       found('lie', `it reports a bundle for agent ${running.release.version} that is not that release's`);
-    if (state?.lastOutcome?.outcome === 'committed')
-      this.#committed = this.#releases.get(state.lastOutcome.release.digest) ?? this.#committed;
+    const { outcome, release } = state?.lastOutcome ?? {};
+    if (outcome === 'committed' && release && (!this.#isInDoubt || release.version === agentVersion)) {
+      this.#committed = this.#releases.get(release.digest) ?? this.#committed;
+      this.#isInDoubt = false;
+    }
     const isOnTrial = state !== undefined && state.update.state !== 'idle';
     const committed = this.#committed?.release.version;
     if (committed !== undefined && !isOnTrial && committed !== agentVersion)
