@@ -39,14 +39,15 @@ export async function assemble(pieces: readonly Piece[], options: AssemblyOption
   const local = new LocalReader(options.localFile);
   const target = await openForUpdate(file);
   let unsynced = 0;
+  let ahead = local.begin(pieces[0]);
   let writing: Promise<void> = Promise.resolve();
   let syncing: Promise<void> = Promise.resolve();
   try {
     for (const [position, piece] of pieces.entries()) {
       signal.throwIfAborted();
-      const next = pieces[position + 1];
-      if (next?.kind === 'copy') local.readAhead(next.from, next.offset, next.chunk.bytes);
-      const content = await contentOf(piece, ends.get(piece) ?? 0, local, options);
+      const read = ahead;
+      ahead = local.begin(pieces[position + 1]);
+      const content = await contentOf({ piece, read, requestEnd: ends.get(piece) ?? 0 }, local, options);
       // One chunk is written while the next one is checked and the one after it is read; the disk works on earlier ones meanwhile.
       await writing;
       passWrite('chunk');
@@ -62,7 +63,8 @@ export async function assemble(pieces: readonly Piece[], options: AssemblyOption
     }
     await Promise.all([writing, syncing]);
   } finally {
-    await Promise.allSettled([writing, syncing, options.frames.close(), local.close()]);
+    await Promise.allSettled([writing, syncing, ahead, options.frames.close()]);
+    await local.close();
     await target.close();
   }
 }
@@ -91,14 +93,13 @@ export async function countWholeChunks(index: ChunkIndex, file: string, signal: 
 
 /** A copy or a frame that turns out wrong is made good by the plain chunk; a plain chunk that is wrong is the end. */
 async function contentOf(
-  piece: Piece,
-  requestEnd: number,
+  { piece, read, requestEnd }: { piece: Piece; read: LocalRead | undefined; requestEnd: number },
   local: LocalReader,
   options: AssemblyOptions,
 ): Promise<Uint8Array> {
   const { index, frames, onFallback, signal } = options;
   if (piece.kind === 'copy') {
-    const content = await local.read(piece.from, piece.offset, piece.chunk.bytes);
+    const content = await read;
     if (content && hasHash(content, piece.chunk)) return content;
     onFallback('a file on this disk is damaged');
   } else {
@@ -142,6 +143,8 @@ async function decoded(
 const hasHash = (content: Uint8Array, { hex }: Chunk): boolean =>
   createHash('sha256').update(content).digest('hex') === hex;
 
+type LocalRead = Promise<Uint8Array | undefined>;
+
 /**
  * Reads parts of whole files; keeps them open. Buffers take turns: what one holds may still be on its way to the disk while the next one is checked, another
  * is a base, and another is read ahead.
@@ -151,28 +154,21 @@ class LocalReader {
   readonly #open = new Map<Digest, Promise<FileHandle | undefined>>();
   readonly #buffers = Array.from({ length: 4 }, () => Buffer.alloc(0));
   #turn = 0;
-  #ahead: { readonly key: string; readonly content: Promise<Uint8Array | undefined> } | undefined;
 
   constructor(pathOf: (digest: Digest) => string) {
     this.#pathOf = pathOf;
   }
 
-  /** Begins with what `read` is going to ask for. */
-  readAhead(digest: Digest, offset: number, bytes: number): void {
-    const content = this.#start(digest, offset, bytes);
-    content.catch(() => undefined);
-    this.#ahead = { key: `${digest}:${offset}:${bytes}`, content };
+  /** Begins to read what a piece copies, if it does. The piece itself waits for it. */
+  begin(piece: Piece | undefined): LocalRead | undefined {
+    if (piece?.kind !== 'copy') return undefined;
+    const read = this.read(piece.from, piece.offset, piece.chunk.bytes);
+    read.catch(() => undefined);
+    return read;
   }
 
-  /** A view that holds until two more were read; undefined when the file does not have these bytes. */
-  read(digest: Digest, offset: number, bytes: number): Promise<Uint8Array | undefined> {
-    if (this.#ahead?.key !== `${digest}:${offset}:${bytes}`) return this.#start(digest, offset, bytes);
-    const { content } = this.#ahead;
-    this.#ahead = undefined;
-    return content;
-  }
-
-  async #start(digest: Digest, offset: number, bytes: number): Promise<Uint8Array | undefined> {
+  /** A view that holds until four more were begun; undefined when the file does not have these bytes. */
+  async read(digest: Digest, offset: number, bytes: number): Promise<Uint8Array | undefined> {
     const turn = this.#turn++ % this.#buffers.length;
     const opened = this.#open.get(digest) ?? openIfThere(this.#pathOf(digest));
     this.#open.set(digest, opened);
@@ -184,8 +180,7 @@ class LocalReader {
   }
 
   async close(): Promise<void> {
-    await this.#ahead?.content.catch(() => undefined);
-    for (const opened of this.#open.values()) await (await opened)?.close();
+    for (const opened of this.#open.values()) await opened.then((handle) => handle?.close()).catch(() => undefined);
     this.#open.clear();
   }
 }
