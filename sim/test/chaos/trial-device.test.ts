@@ -107,6 +107,30 @@ describe('when a life is judged', () => {
     expect(judge([acknowledged(), forgetful, examined(0, { answer: answer() })])).toEqual(['lie']);
   });
 
+  it('lets the damage of a file take away how an order ended, also after another model was updated since', () => {
+    judge([acknowledged(), report(committed()), examined(1, { answer: answer() })]);
+    expect(device.owes().map(({ step }) => 'model' in step && step.model)).toEqual([TRIAL_MODEL]);
+    device.wasDamaged();
+    const agent = publisher.publishAgent();
+    device.knowsAgent(agent, true);
+    const ofAgent = publisher.order(agent.release, { model: AGENT_MODEL }).deployment;
+    const step: PlannedStep = {
+      step: { kind: 'order', role: 'agent', model: AGENT_MODEL, bytesBase64: '', deploymentId: ofAgent.deploymentId },
+      order: ofAgent,
+    };
+    device.judge(
+      {
+        events: [{ ...acknowledged(), deploymentId: ofAgent.deploymentId } as LifeEvent],
+        ending: 'killed',
+        complaints: '',
+      },
+      [step],
+    );
+    expect(device.owes().map(({ step }) => 'model' in step && step.model)).toEqual([AGENT_MODEL]);
+    const forgetful = report({ ...runs(), accepted: { epoch: 1, counter: order.counter - 1 } });
+    expect(judge([forgetful, examined(0, { answer: answer() })])).toContain('lie');
+  });
+
   it('calls it a lie when a sequence number is used twice', () => {
     const twice = [report(runs(), 7_000), report({}, 7_000), report(runs())];
     expect(judge([...twice, examined(0, { answer: answer() })])).toEqual(['lie']);

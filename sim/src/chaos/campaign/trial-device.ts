@@ -47,6 +47,8 @@ export class TrialDevice {
   readonly #sequences = new Map<number, string>();
   #releaseNumber = 0;
   readonly #acknowledged = new Map<ModelName, AcknowledgedOrder>();
+  /** Acknowledged since a file was last damaged. */
+  readonly #owed = new Map<ModelName, AcknowledgedOrder>();
   #recovery: { readonly epoch: number; readonly bytes: Buffer; isAcknowledged: boolean } | undefined;
   #committed: PublishedRelease | undefined;
   #previous: PublishedRelease | undefined;
@@ -74,10 +76,9 @@ export class TrialDevice {
   nextReleaseNumber(): number {
     return this.#releaseNumber++;
   }
-  /** The orders that the device owes after a restart. A damaged journal may lose them: the director then signs anew (docs/protocol.md, section 4). */
+  /** The orders that the device owes after a restart. A damaged journal may lose how they ended: the director then signs anew (docs/protocol.md, section 4). */
   owes(): PlannedStep[] {
-    if (this.#isDamaged) return [];
-    return [...this.#acknowledged].map(([model, owed]) => ({
+    return [...this.#owed].map(([model, owed]) => ({
       step: { kind: 'carry-on', role: 'carried on', model, ...owed },
     }));
   }
@@ -112,6 +113,7 @@ export class TrialDevice {
   /** A file was damaged while the device was off. It has to serve all the same if one of its releases is still whole. */
   wasDamaged(): void {
     this.#agent.forget();
+    this.#owed.clear();
     this.#isDamaged = true;
     this.#mustServe = [this.#committed, this.#previous].some((release) => release && this.#isWhole(release));
   }
@@ -180,8 +182,11 @@ export class TrialDevice {
     if (tookMs > ACCEPT_WITHIN_MS) found('stuck', `an order was accepted only after ${Math.round(tookMs)} ms`);
     for (const { step, order } of planned) {
       if (!order) continue;
-      const note = (counter: number): void =>
-        void this.#acknowledged.set('model' in step ? step.model : TRIAL_MODEL, { ...order, counter, deploymentId });
+      const note = (counter: number): void => {
+        const model = 'model' in step ? step.model : TRIAL_MODEL;
+        this.#acknowledged.set(model, { ...order, counter, deploymentId });
+        this.#owed.set(model, { ...order, counter, deploymentId });
+      };
       if (step.kind === 'order' && step.deploymentId === deploymentId) note(order.counter);
       if (step.kind !== 'supersede') continue;
       if (step.first.deploymentId === deploymentId) note(order.counter - 1);
