@@ -1,5 +1,6 @@
 import { blobEntry, metadataEntry } from '@drover/shared/bundle';
 import type { Digest } from '@drover/shared/ids';
+import type { MetadataFetcher } from '@drover/shared/trust/tuf';
 import type { Origin, SourceError } from '../sources/index.js';
 import { UpdateError } from '../update/errors.js';
 import type { ReleaseSource } from '../update/fetch.js';
@@ -27,6 +28,10 @@ export function bundleOrigin(bundle: BundleFile, onDamaged: (error: SourceError)
   };
 }
 
+export const metadataOf = (bundle: BundleFile): MetadataFetcher => ({
+  fetch: (name) => bundle.document(metadataEntry(name)),
+});
+
 function bundleSource(bundle: BundleFile): ReleaseSource {
   const entryOf = (digest: Digest) => {
     const entry = bundle.entries.get(blobEntry(digest));
@@ -36,7 +41,7 @@ function bundleSource(bundle: BundleFile): ReleaseSource {
     });
   };
   return {
-    metadata: { fetch: (name) => bundle.document(metadataEntry(name)) },
+    metadata: metadataOf(bundle),
     manifest: async (digest) => (await bundle.document(entryOf(digest).name)) ?? new Uint8Array(),
     // A generator, so that what is not there is said where it is asked for.
     async *blob(digest, offset) {

@@ -9,7 +9,7 @@ import type { Origin } from '../sources/index.js';
 import type { Receipt } from '../update/index.js';
 import { ANSWER_SUFFIX, IMPORT_SUFFIX, importFolder, type ImportAnswer, type ImportOutcome } from './answer.js';
 import { openBundle, type BundleFile } from './bundle-file.js';
-import { bundleOrigin } from './bundle-origin.js';
+import { metadataOf } from './bundle-origin.js';
 import { KeptBundles } from './kept-bundles.js';
 
 export interface ImportsOptions {
@@ -118,7 +118,7 @@ async function takeIn(
     if (receipt.kind === 'refused') return { result: 'refused', error: receipt.error };
     return { result: receipt.kind === 'known' ? 'known' : 'taken' };
   };
-  const metadata = await learned(() => to.learn(bundleOrigin(bundle, () => undefined).source.metadata, signal));
+  const metadata = await learned(() => to.learn(metadataOf(bundle), signal));
   const recovery = await take(RECOVERY_ENTRY);
   const order = await take(orderEntry(deviceId));
   return { release: bundle.contents.release, metadata, recovery, order };

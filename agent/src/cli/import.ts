@@ -11,6 +11,7 @@ import {
   ImportError,
   importFolder,
   openBundle,
+  unreadable,
   type ImportOutcome,
 } from '../bundles/index.js';
 import type { AgentConfig } from '../config/index.js';
@@ -23,6 +24,7 @@ import type { Terminal } from './terminal.js';
 const RESERVE_BYTES = 64 * 1024 ** 2;
 const CHUNK_BYTES = 1024 ** 2;
 const ANSWER_EVERY_MS = 200;
+const SAY_EVERY_MS = 2_000;
 
 /**
  * Hands a bundle to the agent of this device: copies it into the folder that the agent watches, since a stick is pulled out again and the agent may not
@@ -44,8 +46,9 @@ export async function importBundle(
   if (freeBytes < bundle.bytes + RESERVE_BYTES) throw noRoom(dataDir, bundle.bytes + RESERVE_BYTES - freeBytes);
   const folder = await preparedFolder(dataDir);
   const placed = join(folder, randomUUID());
-  if (!asJson) terminal.stderr(`Copying ${model} ${version}, ${Math.ceil(bundle.bytes / 1024 ** 2)} MiB …\n`);
-  await copy(file, `${placed}.tmp`, dataDir);
+  const say = asJson ? () => undefined : terminal.stderr;
+  say(`Copying ${model} ${version}, ${inMiB(bundle.bytes)} MiB …\n`);
+  await copy({ from: file, to: `${placed}.tmp`, dataDir, bytes: bundle.bytes, say });
   await rename(`${placed}.tmp`, `${placed}${IMPORT_SUFFIX}`);
   await syncDirectory(folder);
   if (!(await isRunning(dataDir))) {
@@ -53,6 +56,7 @@ export async function importBundle(
     terminal.stdout(asJson ? `${JSON.stringify({ waiting: true })}\n` : `${what}\n`);
     return 0;
   }
+  say('Copied; the stick can go. The agent reads it through and takes it in …\n');
   const answer = await answerTo(`${placed}${ANSWER_SUFFIX}`, dataDir);
   terminal.stdout(asJson ? `${JSON.stringify(answer)}\n` : `${inWords(answer)}\n`);
   return problemsOf(answer).length === 0 ? 0 : 1;
@@ -80,7 +84,15 @@ async function giveTo(path: string, dataDir: string): Promise<void> {
   if (owner !== uid) await chown(path, uid, gid);
 }
 
-async function copy(from: string, to: string, dataDir: string): Promise<void> {
+interface Copy {
+  readonly from: string;
+  readonly to: string;
+  readonly dataDir: string;
+  readonly bytes: number;
+  readonly say: (line: string) => void;
+}
+
+async function copy({ from, to, dataDir, bytes, say }: Copy): Promise<void> {
   const source = await open(from, 'r').catch((cause: unknown) => {
     throw unreadable(from, cause);
   });
@@ -90,6 +102,8 @@ async function copy(from: string, to: string, dataDir: string): Promise<void> {
     });
     try {
       const buffer = Buffer.alloc(CHUNK_BYTES);
+      let copied = 0;
+      let saidAtMs = performance.now();
       for (;;) {
         const { bytesRead } = await source.read(buffer, 0, CHUNK_BYTES).catch((cause: unknown) => {
           throw unreadable(from, cause);
@@ -98,6 +112,10 @@ async function copy(from: string, to: string, dataDir: string): Promise<void> {
         await target.appendFile(buffer.subarray(0, bytesRead)).catch((cause: unknown) => {
           throw systemCode(cause) === 'ENOSPC' ? noRoom(to, 0) : notAllowed(to, cause);
         });
+        copied += bytesRead;
+        if (performance.now() - saidAtMs < SAY_EVERY_MS) continue;
+        saidAtMs = performance.now();
+        say(`  ${inMiB(copied)} of ${inMiB(bytes)} MiB\n`);
       }
       await target.sync();
     } finally {
@@ -189,10 +207,12 @@ const ORDER: Readonly<Record<ImportOutcome['result'], string>> = {
   refused: 'refused',
 };
 
+const inMiB = (bytes: number): number => Math.ceil(bytes / 1024 ** 2);
+
 const noRoom = (where: string, lacking: number) =>
   new ImportError(
     'IMPORT_DISK_FULL',
-    `There is no room for the bundle${lacking > 0 ? `: ${Math.ceil(lacking / 1024 ** 2)} MiB are missing` : ''}.`,
+    `There is no room for the bundle${lacking > 0 ? `: ${inMiB(lacking)} MiB are missing` : ''}.`,
     {
       where,
       remedy: 'Make room on this disk, then import it again.',
@@ -202,11 +222,5 @@ const notAllowed = (where: string, cause: unknown) =>
   new ImportError('IMPORT_NOT_ALLOWED', `The agent cannot be given the bundle: ${(cause as Error).message}.`, {
     where,
     remedy: 'Do it as root, or as the user of the agent (sudo -u drover drover-agent import FILE).',
-    cause,
-  });
-const unreadable = (where: string, cause: unknown) =>
-  new ImportError('IMPORT_FILE_UNREADABLE', `The bundle cannot be read: ${(cause as Error).message}.`, {
-    where,
-    remedy: 'Check the name, the permissions and the stick (dmesg); copy the bundle again.',
     cause,
   });

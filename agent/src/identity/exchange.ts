@@ -1,6 +1,6 @@
 import { Type, type Static, type TSchema } from 'typebox';
 import { formatProblems, validate } from '@drover/shared/validation';
-import type { HttpAnswer, HttpFetch } from '../link/index.js';
+import { LinkError, readBody, type HttpFetch } from '../link/index.js';
 import { IdentityError } from './errors.js';
 
 /** One small JSON document to the control plane, or none, and one back. */
@@ -37,9 +37,10 @@ export async function exchange<Schema extends TSchema>(options: Exchange<Schema>
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     status = response.status;
-    text = await readBounded(response, url);
+    text = (await readBody(response, MAX_ANSWER_BYTES)).toString('utf8');
   } catch (cause) {
-    if (cause instanceof IdentityError) throw cause;
+    if (cause instanceof LinkError && cause.code === 'LINK_ANSWER_UNREADABLE')
+      throw invalidAnswer(url, cause.message, cause);
     throw new IdentityError('ENROLMENT_UNREACHABLE', `The control plane does not answer: ${reasonOf(cause)}.`, {
       where: url,
       remedy:
@@ -94,17 +95,6 @@ function parseJson(text: string, url: string): unknown {
   } catch (cause) {
     throw invalidAnswer(url, 'it is not JSON', cause);
   }
-}
-
-async function readBounded(response: HttpAnswer, url: string): Promise<string> {
-  const parts: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const part of response.body ?? []) {
-    bytes += part.length;
-    if (bytes > MAX_ANSWER_BYTES) throw invalidAnswer(url, `it exceeds ${MAX_ANSWER_BYTES} bytes`);
-    parts.push(part);
-  }
-  return Buffer.concat(parts).toString('utf8');
 }
 
 /** Node's `fetch` says only "fetch failed"; the reason is its cause. Our own errors speak for themselves. */

@@ -104,6 +104,7 @@ export interface Updater {
 
 const RETRY: RetryBounds = { firstMs: 1_000, maxMs: 60_000, giveUpAfterMs: 24 * 3_600_000 };
 const ACTIVATION_DEADLINE_MS = 15 * 60_000;
+
 /** @throws DatabaseError, HostError when the data folder can't be used; TufError TUF_ANCHOR_INVALID */
 export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
   const { dataDir, clock, onIncident, diskFreeBytes = systemDiskFreeBytes, deadlinesMs = {}, retry = RETRY } = options;
