@@ -57,5 +57,23 @@ export default tseslint.config(
   },
   { files: ['**/*.js', '**/*.mjs'], extends: [tseslint.configs.disableTypeChecked] },
   ...dependencyRules,
+  {
+    files: ['{agent,sim}/src/**/*.ts'],
+    ignores: ['agent/src/onnxruntime/index.ts'],
+    rules: {
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        {
+          paths: [
+            {
+              name: 'onnxruntime-node',
+              message: 'Import agent/src/onnxruntime, which silences it.',
+              allowTypeImports: true,
+            },
+          ],
+        },
+      ],
+    },
+  },
   prettier,
 );

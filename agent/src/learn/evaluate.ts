@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { Tensor } from 'onnxruntime-node';
+import { Tensor } from '../onnxruntime/index.js';
 import { decodeOnnx, describeModel } from '@drover/shared/onnx';
 import { LearnError } from './errors.js';
 import { checkExamples, type Examples } from './examples.js';

@@ -1,4 +1,4 @@
-import { InferenceSession } from 'onnxruntime-node';
+import { InferenceSession } from '../onnxruntime/index.js';
 import { LearnError } from './errors.js';
 
 /**

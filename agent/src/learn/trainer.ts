@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { performance } from 'node:perf_hooks';
-import { Tensor } from 'onnxruntime-node';
+import { Tensor } from '../onnxruntime/index.js';
 import {
   decodeOnnx,
   encodeOnnx,

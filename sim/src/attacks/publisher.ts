@@ -1,4 +1,4 @@
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { InferenceSession, Tensor } from '@drover/agent/onnxruntime';
 import { buildDenseClassifier } from '@drover/agent/learn';
 import { digestHex, Version, type Digest, type ModelName } from '@drover/shared/ids';
 import type { Manifest } from '@drover/shared/manifest';

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import * as ort from 'onnxruntime-node';
 import type { Digest } from '@drover/shared/ids';
 import type { TensorSignature } from '@drover/shared/manifest';
+import * as ort from '../../onnxruntime/index.js';
 import { checkModelFile } from '../../update/model-file.js';
 import type { InstalledModel } from '../../update/ports.js';
 import { ServeError } from '../errors.js';

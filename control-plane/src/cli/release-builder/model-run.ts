@@ -61,6 +61,8 @@ type Runtime = typeof ort;
 /** Loaded only here: every other command works without it. */
 async function importRuntime(): Promise<Runtime> {
   try {
+    // The library for Linux would send usage data to its makers, and is asked not to by this.
+    process.env['ORT_DISABLE_TELEMETRY'] = '1';
     return await import('onnxruntime-node');
   } catch (cause) {
     throw new CliError(

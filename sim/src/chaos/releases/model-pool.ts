@@ -2,7 +2,7 @@ import { buildDenseClassifier } from '@drover/agent/learn';
 import { memorySource, tensorSpans } from '@drover/shared/delivery';
 import { digestOf, type Digest } from '@drover/shared/ids';
 import { encodeGoldenVectors } from '@drover/shared/manifest';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { InferenceSession, Tensor } from '@drover/agent/onnxruntime';
 
 export const FEATURES = 4;
 export const CLASSES = 3;

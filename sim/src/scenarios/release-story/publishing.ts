@@ -1,4 +1,4 @@
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { InferenceSession, Tensor } from '@drover/agent/onnxruntime';
 import { digestExamples } from '@drover/agent/learn';
 import { digestHex, Version } from '@drover/shared/ids';
 import type { GoldenVector } from '@drover/shared/manifest';
