@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { digestHex, type Digest } from '@drover/shared/ids';
 import { syncDirectory } from '../durable-file.js';
+import { blobPath } from './path.js';
 import { BlobError, errnoOf, toStoreError } from './errors.js';
 
 export interface BlobStoreOptions {
@@ -40,7 +41,7 @@ export async function openBlobDirectory({ directory, maxBytes }: BlobStoreOption
   } catch (cause) {
     throw toStoreError(directory, cause);
   }
-  const pathOf = (digest: Digest) => join(directory, digestHex(digest).slice(0, 2), digestHex(digest));
+  const pathOf = (digest: Digest) => blobPath(directory, digest);
 
   async function bytesOf(digest: Digest): Promise<number | undefined> {
     try {

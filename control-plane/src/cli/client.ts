@@ -7,8 +7,10 @@ export interface Client {
   get<Answer>(path: string): Promise<Answer>;
   send<Answer>(method: 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<Answer>;
   /** True if the control plane has the file already. */
-  hasBlob(hex: string): Promise<boolean>;
-  putBlob(hex: string, content: Uint8Array | Blob): Promise<void>;
+  hasBlob(hex: string, signal: AbortSignal): Promise<boolean>;
+  putBlob(hex: string, content: Uint8Array | Blob, signal: AbortSignal): Promise<void>;
+  /** A metadata file or a manifest, as it was sent. @throws CliError CLI_ANSWER_UNREADABLE where it has more than 2 MiB */
+  document(path: string, signal: AbortSignal): Promise<Buffer>;
   /** The bytes of an answer as they come, whatever their size. @throws CliError CLI_UNREACHABLE where they break off */
   read(path: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
 }
@@ -53,17 +55,20 @@ export function connect(url: string, token: string | undefined, ca?: string): Cl
       cause,
     });
 
+  async function* read(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const { body } = await call('GET', path, undefined, undefined, signal);
+    try {
+      for await (const part of (body ?? []) as AsyncIterable<Uint8Array>) yield part;
+    } catch (cause) {
+      signal.throwIfAborted();
+      throw unreachable(cause);
+    }
+  }
+
   return {
     url: base,
-    async *read(path, signal) {
-      const { body } = await call('GET', path, undefined, undefined, signal);
-      try {
-        for await (const part of (body ?? []) as AsyncIterable<Uint8Array>) yield part;
-      } catch (cause) {
-        signal.throwIfAborted();
-        throw unreachable(cause);
-      }
-    },
+    read,
+    document: (path, signal) => whole(path, read(path, signal)),
     get: async <Answer>(path: string) => (await parse(await call('GET', path))) as Answer,
     send: async <Answer>(method: string, path: string, body?: unknown) =>
       (await parse(
@@ -71,12 +76,31 @@ export function connect(url: string, token: string | undefined, ca?: string): Cl
           ? await call(method, path)
           : await call(method, path, JSON.stringify(body), 'application/json'),
       )) as Answer,
-    hasBlob: async (hex) => (await call('HEAD', `/blobs/${hex}`)).ok,
-    putBlob: async (hex, content) => {
+    hasBlob: async (hex, signal) => (await call('HEAD', `/blobs/${hex}`, undefined, undefined, signal)).ok,
+    putBlob: async (hex, content, signal) => {
       const body = content instanceof Blob ? content : new Blob([new Uint8Array(content)]);
-      await parse(await call('PUT', `/blobs/${hex}`, body, 'application/octet-stream'));
+      await parse(await call('PUT', `/blobs/${hex}`, body, 'application/octet-stream', signal));
     },
   };
+}
+
+/** What the control plane takes is bounded by this (docs/protocol.md, sections 3 and 12); what is sent may come from elsewhere. */
+const MAX_DOCUMENT_BYTES = 2 * 1024 * 1024;
+
+async function whole(where: string, parts: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const read: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const part of parts) {
+    bytes += part.length;
+    if (bytes > MAX_DOCUMENT_BYTES) {
+      throw new CliError('CLI_ANSWER_UNREADABLE', `This document has more than ${MAX_DOCUMENT_BYTES} bytes.`, {
+        where,
+        remedy: 'Check that the address is that of a control plane and not of a proxy.',
+      });
+    }
+    read.push(part);
+  }
+  return Buffer.concat(read);
 }
 
 function parseUrl(url: string): string {

@@ -7,15 +7,7 @@ export function readFile(file: string): Buffer {
   try {
     return readFileSync(file);
   } catch (cause) {
-    throw new CliError(
-      'CLI_FILE_UNREADABLE',
-      `The file cannot be read: ${cause instanceof Error ? cause.message : String(cause)}.`,
-      {
-        where: file,
-        remedy: 'Check its name and its permissions.',
-        cause,
-      },
-    );
+    throw unreadable(file, cause);
   }
 }
 
@@ -62,9 +54,20 @@ export function writeBytes(file: string, bytes: Uint8Array): void {
   }
 }
 
+export const unreadable = (file: string, cause: unknown): CliError =>
+  new CliError(
+    'CLI_FILE_UNREADABLE',
+    `The file cannot be read: ${cause instanceof Error ? cause.message : String(cause)}.`,
+    { where: file, remedy: 'Check its name and its permissions.', cause },
+  );
+
 export const unwritable = (file: string, cause: unknown): CliError =>
   new CliError(
     'CLI_FILE_UNWRITABLE',
     `The file cannot be written: ${cause instanceof Error ? cause.message : String(cause)}.`,
-    { where: file, remedy: 'Check that its folder exists and that you may write there.', cause },
+    {
+      where: file,
+      remedy: 'Check that its folder exists, that its disk has space, and that you may write there.',
+      cause,
+    },
   );

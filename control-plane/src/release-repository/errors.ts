@@ -17,6 +17,11 @@ export class RepositoryError extends CodedError<keyof typeof REPOSITORY_CODES> {
   }
 }
 
+export const fileUnknown = (name: string): RepositoryError =>
+  new RepositoryError('REPOSITORY_FILE_UNKNOWN', `The release repository has no file ${name}.`, {
+    remedy: 'Look for its roles and versions with `drover keys show`.',
+  });
+
 export const repositoryMissing = (): RepositoryError =>
   new RepositoryError('REPOSITORY_MISSING', 'This control plane has no release repository yet.', {
     remedy:

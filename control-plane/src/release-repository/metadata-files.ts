@@ -8,7 +8,7 @@ import {
   type MetadataKind,
 } from '@drover/shared/trust/tuf';
 import type { Db } from '../database/index.js';
-import { RepositoryError } from './errors.js';
+import { fileUnknown } from './errors.js';
 
 /** What is in force: the newest version of every file. */
 export interface CurrentMetadata {
@@ -94,9 +94,7 @@ export function metadataFiles(db: Db) {
     async named(name: string): Promise<StoredFile> {
       const found = await this.find(name);
       if (found) return found;
-      throw new RepositoryError('REPOSITORY_FILE_UNKNOWN', `The release repository has no file ${name}.`, {
-        remedy: 'Look for its roles and versions with `drover keys show`.',
-      });
+      throw fileUnknown(name);
     },
 
     async store(role: string, file: MetadataFile, by: string, at: number): Promise<void> {

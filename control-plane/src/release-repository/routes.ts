@@ -22,6 +22,7 @@ import {
 } from '../http/index.js';
 import { repositoryState } from './expiry.js';
 import { isTopLevel, metadataFiles, type StoredFile } from './metadata-files.js';
+import { MAX_PUBLICATION_BYTES, MAX_PUBLICATION_DOCUMENTS } from './publication-bounds.js';
 import type { ReleaseRepository } from './repository.js';
 
 const FileName = Type.String({ pattern: '^(?:[1-9]\\d{0,15}\\.)?[a-z0-9_-]{1,64}\\.json$' });
@@ -49,11 +50,12 @@ const SentDocument = Type.Object(
   },
   strict,
 );
-const PublicationBody = Type.Object({ documents: Type.Array(SentDocument, { minItems: 1, maxItems: 100 }) }, strict);
+const PublicationBody = Type.Object(
+  { documents: Type.Array(SentDocument, { minItems: 1, maxItems: MAX_PUBLICATION_DOCUMENTS }) },
+  strict,
+);
 const PublishedRole = Type.Object({ role: Type.String(), version: Type.Integer() });
 
-/** A model's role lists up to some ten thousand releases. */
-const MAX_PUBLICATION_BYTES = 4 * 1024 * 1024;
 /** Below it the frame of gzip eats what it saves. */
 const MIN_COMPRESSED_BYTES = 200;
 

@@ -1,11 +1,12 @@
 import { blobEntry, metadataEntry, orderEntry, RECOVERY_ENTRY, type BundleContents } from '@drover/shared/bundle';
 import { digestHex, digestOf, type Digest } from '@drover/shared/ids';
 import { allFiles, filesFor, indexFileOf, parseRelease, variantFor, type FileReference } from '@drover/shared/manifest';
-import { DEFAULT_LIMITS, expiresAtMs, parseMetadata, type MetadataKind } from '@drover/shared/trust/tuf';
+import { expiresAtMs, rootFileName, type MetadataFile, type MetadataKind } from '@drover/shared/trust/tuf';
 import type { BundleOrders } from '../../bundles/index.js';
 import type { Release } from '../../registry/index.js';
 import type { Client } from '../client.js';
-import { CliError } from '../errors.js';
+import { rootsOf } from '../release-metadata/roots.js';
+import { controlPlaneMetadata, requireFile } from '../release-metadata/source.js';
 
 /** One entry, and where its bytes are. */
 export interface Part {
@@ -28,28 +29,22 @@ export interface MetadataParts {
   readonly freshUntilMs: number;
 }
 
-/** Everything that a device needs to get from any root to what is in force now, for one model and no other (TUF 1.0, section 5). */
+/** Everything that a device needs to get from any root that the repository has to what is in force now, for one model and no other (TUF 1.0, section 5). */
 export async function metadataParts(client: Client, model: string, signal: AbortSignal): Promise<MetadataParts> {
+  const source = controlPlaneMetadata(client);
   const parts: Part[] = [];
   const expiries: number[] = [];
-  const take = async <Kind extends MetadataKind>(kind: Kind, file: string) => {
-    const bytes = await whole(client.read(`/repository/metadata/${file}`, signal));
-    const parsed = parseMetadata(kind, bytes, { where: file, maxBytes: DEFAULT_LIMITS.maxTargetsBytes });
-    parts.push(inMemory(metadataEntry(file), bytes));
-    return parsed.signed;
-  };
-  const current = async <Kind extends MetadataKind>(kind: Kind, file: string) => {
-    const signed = await take(kind, file);
-    expiries.push(expiresAtMs(signed));
-    return signed;
+  const keep = (name: string, { bytes }: MetadataFile) => parts.push(inMemory(metadataEntry(name), bytes));
+  const current = async <Kind extends MetadataKind>(kind: Kind, name: string) => {
+    const file = await requireFile(source, kind, name, signal);
+    keep(name, file);
+    expiries.push(expiresAtMs(file.signed));
+    return file.signed;
   };
 
-  const newest = parseMetadata('root', await whole(client.read('/repository/metadata/root.json', signal)), {
-    where: 'root.json',
-    maxBytes: DEFAULT_LIMITS.maxRootBytes,
-  });
-  for (let version = 1; version < newest.signed.version; version++) await take('root', `${version}.root.json`);
-  await current('root', `${newest.signed.version}.root.json`);
+  const roots = await rootsOf(source, signal);
+  for (const root of roots) keep(rootFileName(root.signed.version), root);
+  expiries.push(...roots.slice(-1).map(({ signed }) => expiresAtMs(signed)));
   const timestamp = await current('timestamp', 'timestamp.json');
   const snapshot = await current('snapshot', `${timestamp.meta['snapshot.json'].version}.snapshot.json`);
   for (const role of ['targets', model]) {
@@ -66,7 +61,7 @@ export async function releaseParts(
   hardwareClasses: readonly string[],
   signal: AbortSignal,
 ): Promise<Part[]> {
-  const manifestBytes = await whole(client.read(contentPath(digest), signal));
+  const manifestBytes = await client.document(contentPath(digest), signal);
   const manifest = parseRelease(manifestBytes);
   const files =
     'variants' in manifest && 'goldenVectors' in manifest && hardwareClasses.length > 0
@@ -95,21 +90,3 @@ export const entriesOf = (parts: readonly Part[]): BundleContents['entries'] =>
   parts.map(({ name, bytes, digest }) => ({ name, bytes, digest }));
 
 const contentPath = (digest: Digest): string => `/device/blobs/${digestHex(digest)}`;
-
-/** Documents only. What the control plane sends is bounded by what it took. */
-const MAX_WHOLE_BYTES = 2 * 1024 * 1024;
-
-async function whole(parts: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const read: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const part of parts) {
-    bytes += part.length;
-    if (bytes > MAX_WHOLE_BYTES) {
-      throw new CliError('CLI_ANSWER_UNREADABLE', `A document has more than ${MAX_WHOLE_BYTES} bytes.`, {
-        remedy: 'Check that the address is that of a control plane and not of a proxy.',
-      });
-    }
-    read.push(part);
-  }
-  return Buffer.concat(read);
-}

@@ -1,15 +1,9 @@
-import type { ModelName } from '@drover/shared/ids';
-import {
-  parseMetadata,
-  encodeMetadata,
-  type MetadataFile,
-  type MetadataKind,
-  type Root,
-  type Targets,
-} from '@drover/shared/trust/tuf';
+import { ModelName } from '@drover/shared/ids';
+import type { Root, Targets } from '@drover/shared/trust/tuf';
 import { repositoryMissing } from '../../release-repository/errors.js';
-import type { RepositoryState } from '../../release-repository/index.js';
 import type { Client } from '../client.js';
+import { controlPlaneMetadata, requireFile } from '../release-metadata/source.js';
+import { modelsIn, publishedState } from '../release-metadata/state.js';
 
 /** The repository as the control plane states it. Whoever signs on this basis looks at what they sign. */
 export interface KnownRepository {
@@ -20,36 +14,26 @@ export interface KnownRepository {
   readonly development: boolean;
 }
 
-const MAX_BYTES = 2 * 1024 * 1024;
-
-export async function fetchMetadata<Kind extends MetadataKind>(
-  client: Client,
-  kind: Kind,
-  role: string,
-): Promise<MetadataFile<Kind>> {
-  const file = await client.get<Omit<MetadataFile<Kind>, 'bytes'>>(`/repository/metadata/${role}.json`);
-  return parseMetadata(kind, encodeMetadata(file), { where: `${role}.json`, maxBytes: MAX_BYTES });
-}
-
-export async function findRepository(client: Client): Promise<KnownRepository | undefined> {
-  const { exists, development, roles } = await client.get<RepositoryState>('/repository');
-  if (!exists) return undefined;
-  const names = roles
-    .map(({ role }) => role)
-    .filter((role) => !['root', 'targets', 'snapshot', 'timestamp'].includes(role));
+/** @throws CliError, RemoteError; TufError; RepositoryError REPOSITORY_FILE_UNKNOWN */
+export async function findRepository(client: Client, signal: AbortSignal): Promise<KnownRepository | undefined> {
+  const state = await publishedState(client);
+  if (!state.exists) return undefined;
+  const source = controlPlaneMetadata(client);
   const models = new Map<ModelName, Targets>();
-  for (const name of names) models.set(name as ModelName, (await fetchMetadata(client, 'targets', name)).signed);
+  for (const name of modelsIn(state)) {
+    models.set(ModelName(name), (await requireFile(source, 'targets', `${name}.json`, signal)).signed);
+  }
   return {
-    root: (await fetchMetadata(client, 'root', 'root')).signed,
-    targets: (await fetchMetadata(client, 'targets', 'targets')).signed,
+    root: (await requireFile(source, 'root', 'root.json', signal)).signed,
+    targets: (await requireFile(source, 'targets', 'targets.json', signal)).signed,
     models,
-    development,
+    development: state.development,
   };
 }
 
-/** @throws RepositoryError REPOSITORY_MISSING */
-export async function requireRepository(client: Client): Promise<KnownRepository> {
-  const known = await findRepository(client);
+/** @throws RepositoryError REPOSITORY_MISSING; as `findRepository` */
+export async function requireRepository(client: Client, signal: AbortSignal): Promise<KnownRepository> {
+  const known = await findRepository(client, signal);
   if (known) return known;
   throw repositoryMissing();
 }

@@ -47,7 +47,10 @@ export const agentCommands = ({ client, answer, terminal, options: globals }: Se
       const { uploadFiles } = await import('../release-builder/upload.js');
       const { signRelease } = await import('../release-builder/publish.js');
       const target = client();
-      await uploadFiles(target, release, (line) => (globals().json === true ? undefined : terminal.err(line)));
+      await uploadFiles(target, release, {
+        signal: terminal.interrupted,
+        progress: (line) => (globals().json === true ? undefined : terminal.err(line)),
+      });
       const signed = await signRelease(target, terminal, release, {
         keys: options.key,
         passphraseFile: options.passphraseFile,

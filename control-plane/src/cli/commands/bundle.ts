@@ -4,6 +4,7 @@ import type { BundleOrders } from '../../bundles/index.js';
 import type { Release } from '../../registry/index.js';
 import type { Client } from '../client.js';
 import { CliError } from '../errors.js';
+import { byteTeller } from '../progress.js';
 import type { Session } from '../program.js';
 import { formatBytes, formatTime } from '../terminal.js';
 import { collectPair, collectText, parseDuration, parseReleaseName } from '../units.js';
@@ -14,9 +15,6 @@ interface ExportOptions {
   readonly selector?: Readonly<Record<string, string>>;
   readonly ordersHold: number;
 }
-
-/** A line for each so many bytes of a large file. */
-const TOLD_EVERY_BYTES = 256 * 1024 ** 2;
 
 const REASONS: Readonly<Record<BundleOrders['withheld'][number]['why'], string>> = {
   'not-ordered': 'no rollout has ordered this release for it; its newest order is for another one, or there is none',
@@ -56,7 +54,6 @@ export const bundleCommands = ({ client, answer, terminal, options: globals }: S
       const { parts: metadata, freshUntilMs } = await metadataParts(target, model, signal);
       const hardware = [...new Set(ordered.orders.map(({ hardwareClass }) => hardwareClass))];
       const parts = [...metadata, ...orderParts(ordered), ...(await releaseParts(target, release, hardware, signal))];
-      let toldBytes = 0;
       const written = await writeBundle({
         file: options.out,
         contents: {
@@ -66,11 +63,7 @@ export const bundleCommands = ({ client, answer, terminal, options: globals }: S
           entries: entriesOf(parts),
         },
         parts,
-        onProgress(bytes) {
-          if (globals().json === true || bytes - toldBytes < TOLD_EVERY_BYTES) return;
-          toldBytes = bytes;
-          terminal.err(`${formatBytes(bytes)} written`);
-        },
+        onProgress: byteTeller((line) => (globals().json === true ? undefined : terminal.err(line)), 'written'),
         signal,
       });
       const ordersUntil = ordered.orders.length === 0 ? undefined : Math.min(...ordered.orders.map((o) => o.expiresAt));

@@ -129,7 +129,10 @@ export const modelCommands = (session: Session): Command => {
       const release = await build(target, onnx, options, (line) => terminal.err(line));
       const { uploadFiles } = await import('../release-builder/upload.js');
       const { signRelease } = await import('../release-builder/publish.js');
-      await uploadFiles(target, release, (line) => (globals().json === true ? undefined : terminal.err(line)));
+      await uploadFiles(target, release, {
+        signal: terminal.interrupted,
+        progress: (line) => (globals().json === true ? undefined : terminal.err(line)),
+      });
       const signed = await signRelease(target, terminal, release, {
         keys: options.key,
         passphraseFile: options.passphraseFile,

@@ -77,7 +77,10 @@ export const parametersCommands = ({ client, answer, terminal, options: globals 
       }
       const { uploadFiles } = await import('../release-builder/upload.js');
       const { signRelease } = await import('../release-builder/publish.js');
-      await uploadFiles(target, release, (text) => (globals().json === true ? undefined : terminal.err(text)));
+      await uploadFiles(target, release, {
+        signal: terminal.interrupted,
+        progress: (line) => (globals().json === true ? undefined : terminal.err(line)),
+      });
       const signed = await signRelease(target, terminal, release, {
         keys: options.key,
         passphraseFile: options.passphraseFile,

@@ -3,8 +3,8 @@ import { ModelName, Version } from '@drover/shared/ids';
 import { modelSigners, proposalOf, releasePath, renew, withoutRelease } from '@drover/shared/trust/ceremony';
 import { RegistryError } from '../../registry/errors.js';
 import { requireRepository } from '../ceremony/known-repository.js';
-import { CliError } from '../errors.js';
 import type { Session } from '../program.js';
+import { parseReleaseName } from '../units.js';
 import { finish, withDraftOptions, type DraftOptions } from './keys/finish.js';
 
 /** `drover model withdraw`: the same ceremony as publishing, by the holders of the model. */
@@ -21,14 +21,9 @@ export const withdrawCommand = (session: Session): Command =>
       '\nExamples:\n  drover model withdraw gas-classifier@1.2.0 --key dave.key --publish\n  drover model withdraw gas-classifier@1.2.0 --key dave.key --out withdraw.json',
     )
     .action(async (name: string, options: DraftOptions) => {
-      const [modelText = '', versionText] = name.split('@');
-      if (versionText === undefined) {
-        throw new CliError('CLI_USAGE', 'Which release is to be withdrawn?', {
-          remedy: 'Name model and version: gas-classifier@1.2.0.',
-        });
-      }
-      const [model, version] = [ModelName(modelText), Version(versionText)];
-      const known = await requireRepository(session.client());
+      const named = parseReleaseName(name);
+      const [model, version] = [ModelName(named.model), Version(named.version)];
+      const known = await requireRepository(session.client(), session.terminal.interrupted);
       const role = known.models.get(model);
       const path = releasePath(model, version);
       if (!role || !Object.hasOwn(role.targets, path)) {

@@ -36,11 +36,11 @@ export async function signRelease(
   options: SigningOptions,
 ): Promise<Signed> {
   const { keys, passphraseFile, expiresMs, proposalFile } = options;
-  const known = await findRepository(client);
+  const known = await findRepository(client, terminal.interrupted);
   const signers = keys ? await openSigners(terminal, keys, passphraseFile) : [await developmentSigner(terminal, known)];
   const [first] = signers;
   const draft = async (): Promise<Proposal> => {
-    const now = await findRepository(client);
+    const now = await findRepository(client, terminal.interrupted);
     const expiresAtMs = Date.now() + expiresMs;
     return keys || !first
       ? proposeRelease(now, release, expiresAtMs)

@@ -1,15 +1,10 @@
-import { digestHex, ModelName } from '@drover/shared/ids';
-import { allFiles, parseRelease } from '@drover/shared/manifest';
-import {
-  DEFAULT_LIMITS,
-  metadataFileName,
-  parseMetadata,
-  type MetadataFile,
-  type MetadataKind,
-} from '@drover/shared/trust/tuf';
-import { repositoryMissing } from '../../release-repository/errors.js';
+import { ModelName, type Digest } from '@drover/shared/ids';
+import { allFiles } from '@drover/shared/manifest';
+import type { MetadataFile } from '@drover/shared/trust/tuf';
 import { releasesIn } from '../../release-repository/form.js';
-import { readFile } from '../files.js';
+import { byteTeller, fileLine, type Progress } from '../progress.js';
+import { rootsOf } from '../release-metadata/roots.js';
+import { findFile } from '../release-metadata/source.js';
 import { repositoryFolder, type CopiedRole, type RepositoryFolder } from './folder.js';
 import type { RepositorySource } from './source.js';
 
@@ -19,60 +14,41 @@ export interface CopyOptions {
   /** Leaves out the files of releases. */
   readonly metadataOnly: boolean;
   readonly signal: AbortSignal;
-  readonly progress: (line: string) => void;
+  readonly progress: Progress;
 }
 
 export interface Copied {
   readonly roles: readonly CopiedRole[];
+  /** Those that were not there, or not intact. */
   readonly files: number;
 }
 
 /**
  * Copies all that publishers signed, and the files of the releases that are listed: every root, since devices follow them one by one, and the
- * newest of each other role. What is there already is kept, so that one folder can follow a repository. What the control plane signs by
- * itself is left out: another one has to sign that anew.
+ * newest of each other role. What is there already is kept, so that one folder can follow a repository, and an interrupted copy goes on where it
+ * was. What names others is written after them: files, then the role that lists them, then targets. What the control plane signs by itself is
+ * left out: another one has to sign that anew.
  *
- * @throws RepositoryError REPOSITORY_MISSING; CliError; what the source throws
+ * @throws RepositoryError REPOSITORY_MISSING; CliError; TufError; what the source throws
  */
 export async function copyRepository({ source, out, metadataOnly, signal, progress }: CopyOptions): Promise<Copied> {
   const folder = repositoryFolder(out);
   const roles: CopiedRole[] = [];
-  const keep = (role: string, { signed: { version }, bytes }: MetadataFile) => {
-    folder.writeMetadata(role, version, bytes);
+  const keep = async (role: string, { signed: { version }, bytes }: MetadataFile) => {
+    await folder.writeMetadata(role, version, bytes);
     roles.push({ role, version });
   };
-  const newestRoot = await newest(source, 'root', 'root');
-  if (!newestRoot) throw repositoryMissing();
-  keep('root', newestRoot);
-  for (let version = newestRoot.signed.version - 1; version >= 1; version -= 1) {
-    const bytes = await source.metadata(`${version}.root.json`);
-    // A repository that was published again may begin later than with version 1.
-    if (!bytes) break;
-    keep('root', read('root', `${version}.root.json`, bytes));
-  }
-  const targets = await newest(source, 'targets', 'targets');
-  if (targets) keep('targets', targets);
+  for (const root of await rootsOf(source, signal)) await keep('root', root);
+  const targets = await findFile(source, 'targets', 'targets.json', signal);
   let files = 0;
   for (const model of await source.models()) {
-    const role = await newest(source, 'targets', model);
+    const role = await findFile(source, 'targets', `${model}.json`, signal);
     if (!role) continue;
-    keep(model, role);
     if (!metadataOnly) files += await copyFiles({ source, folder, model, role, signal, progress });
+    await keep(model, role);
   }
+  if (targets) await keep('targets', targets);
   return { roles, files };
-}
-
-const read = <Kind extends MetadataKind>(kind: Kind, where: string, bytes: Uint8Array): MetadataFile<Kind> =>
-  parseMetadata(kind, bytes, { where, maxBytes: DEFAULT_LIMITS.maxTargetsBytes });
-
-async function newest<Kind extends MetadataKind>(
-  source: RepositorySource,
-  kind: Kind,
-  role: string,
-): Promise<MetadataFile<Kind> | undefined> {
-  const name = metadataFileName(role) ?? `${role}.json`;
-  const bytes = await source.metadata(name);
-  return bytes && read(kind, name, bytes);
 }
 
 interface FilesOf extends Pick<CopyOptions, 'source' | 'signal' | 'progress'> {
@@ -83,17 +59,31 @@ interface FilesOf extends Pick<CopyOptions, 'source' | 'signal' | 'progress'> {
 
 async function copyFiles({ source, folder, model, role, signal, progress }: FilesOf): Promise<number> {
   let copied = 0;
-  const take = async (hex: string): Promise<void> => {
+  /** @returns false where it was there already */
+  const take = async (digest: Digest): Promise<boolean> => {
     signal.throwIfAborted();
-    if (folder.hasFile(hex)) return;
-    await folder.writeFile(hex, source.file(hex, signal));
+    if (await folder.hasIntact(digest, signal)) return false;
+    await folder.writeFile(digest, counted(source.file(digest, signal), byteTeller(progress, 'of it copied')), signal);
     copied += 1;
+    return true;
   };
   for (const { version, digest } of releasesIn(ModelName(model), role.signed)) {
-    const hex = digestHex(digest);
-    await take(hex);
-    for (const file of allFiles(parseRelease(readFile(folder.pathOf(hex))))) await take(digestHex(file.digest));
+    await take(digest);
+    const files = allFiles(folder.manifest(digest));
+    for (const [index, { digest: each, bytes }] of files.entries()) {
+      const told = { at: index + 1, of: files.length, digest: each, bytes };
+      if (await take(each)) progress(fileLine(told, 'copied'));
+    }
     progress(`${model}@${version}`);
   }
   return copied;
+}
+
+async function* counted(parts: AsyncIterable<Uint8Array>, tell: (bytes: number) => void): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  for await (const part of parts) {
+    bytes += part.length;
+    tell(bytes);
+    yield part;
+  }
 }

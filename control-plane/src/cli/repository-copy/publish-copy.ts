@@ -1,67 +1,112 @@
 import { openAsBlob } from 'node:fs';
-import { digestHex, ModelName } from '@drover/shared/ids';
-import { allFiles, parseRelease } from '@drover/shared/manifest';
-import type { MetadataFile } from '@drover/shared/trust/tuf';
-import type { RepositoryState } from '../../release-repository/index.js';
-import type { PublishedRole, SentDocument } from '../../release-repository/index.js';
+import { digestHex, ModelName, type Digest } from '@drover/shared/ids';
+import { allFiles } from '@drover/shared/manifest';
+import { delegationOf, signedByHolders } from '@drover/shared/trust/ceremony';
+import type { MetadataFile, Targets } from '@drover/shared/trust/tuf';
 import { releasesIn } from '../../release-repository/form.js';
+import type { PublishedRole, SentDocument } from '../../release-repository/index.js';
+import { isTopLevel } from '../../release-repository/metadata-files.js';
 import type { Client } from '../client.js';
-import { readFile } from '../files.js';
+import { CliError } from '../errors.js';
+import { unreadable } from '../files.js';
+import { fileLine, type Progress } from '../progress.js';
+import { controlPlaneMetadata, findFile } from '../release-metadata/source.js';
+import { publishedState } from '../release-metadata/state.js';
+import { toBatches } from './batches.js';
 import { repositoryFolder, type RepositoryFolder } from './folder.js';
 
 export interface PublishCopyOptions {
   readonly client: Client;
   readonly folder: string;
   readonly signal: AbortSignal;
-  readonly progress: (line: string) => void;
+  readonly progress: Progress;
 }
 
 /**
  * Publishes again what the control plane does not have (any more): the roots that follow its own, and each role of which the folder has a newer
- * version, with the files of its releases. All of it was signed before, so no key is needed, and the control plane checks it as ever.
+ * version, with the files of its releases. All of it was signed before, so no key is needed, and the control plane checks it as ever. What it has
+ * got already is not sent again, so that an interrupted call is finished by the same call.
  *
  * @returns what was published; nothing where the control plane has everything
- * @throws CliError, RemoteError
+ * @throws CliError, TufError, ManifestError, RemoteError
  */
 export async function publishCopy({ client, folder, signal, progress }: PublishCopyOptions): Promise<PublishedRole[]> {
   const copy = repositoryFolder(folder);
-  const { roles: present } = await client.get<RepositoryState>('/repository');
+  const { roles: present } = await publishedState(client);
   const versions = new Map(present.map(({ role, version }) => [role, version]));
   const newer = copy.roles().filter(({ role, version }) => version > (versions.get(role) ?? 0));
-  const documents: SentDocument[] = newer
-    .filter(({ role }) => role === 'root')
-    .map((copied) => documentOf('root', copy.read('root', copied)));
-  const newestOf = new Map(newer.filter(({ role }) => role !== 'root').map((copied) => [copied.role, copied]));
-  for (const copied of newestOf.values()) {
-    const file = copy.read('targets', copied);
-    documents.push(documentOf(copied.role, file));
-    if (copied.role !== 'targets') await uploadReleases({ client, copy, model: copied.role, file, signal, progress });
+  const roots = newer.filter(({ role }) => role === 'root').map((copied) => copy.read('root', copied));
+  // Sorted by version: the newest of each stays.
+  const newest = new Map(newer.map((copied) => [copied.role, copied]));
+  const targetsCopied = newest.get('targets');
+  const targets = targetsCopied && copy.read('targets', targetsCopied);
+
+  const together = roots.map((root) => documentOf('root', root));
+  if (targets) together.push(documentOf('targets', targets));
+  const others: SentDocument[] = [];
+  for (const copied of newest.values()) {
+    const { role: model } = copied;
+    if (isTopLevel(model)) continue;
+    const role = copy.read('targets', copied);
+    await uploadReleases({ client, copy, model, role, signal, progress });
+    const isBound = targets && versions.has(model) && !(await isStillSigned(client, model, targets.signed, signal));
+    (isBound === true ? together : others).push(documentOf(model, role));
   }
-  if (documents.length === 0) return [];
-  const { items } = await client.send<{ items: PublishedRole[] }>('POST', '/repository/publications', { documents });
-  return items;
+
+  const published: PublishedRole[] = [];
+  for (const documents of toBatches({ together, others })) {
+    signal.throwIfAborted();
+    const { items } = await client.send<{ items: PublishedRole[] }>('POST', '/repository/publications', { documents });
+    published.push(...items);
+  }
+  return published;
 }
 
 const documentOf = (role: string, { signed, signatures }: MetadataFile): SentDocument => ({ role, signed, signatures });
 
+/** Whether what the control plane has of a model holds under these targets too; else they cannot be published without its new role. */
+async function isStillSigned(client: Client, model: string, targets: Targets, signal: AbortSignal): Promise<boolean> {
+  const delegation = delegationOf(targets, model);
+  const file = await findFile(controlPlaneMetadata(client), 'targets', `${model}.json`, signal);
+  if (!delegation || !file) return false;
+  return signedByHolders(file, delegation.keyids, targets.delegations?.keys ?? {}).length >= delegation.threshold;
+}
+
 interface Upload extends Pick<PublishCopyOptions, 'client' | 'signal' | 'progress'> {
   readonly copy: RepositoryFolder;
   readonly model: string;
-  readonly file: MetadataFile<'targets'>;
+  readonly role: MetadataFile<'targets'>;
 }
 
-async function uploadReleases({ client, copy, model, file, signal, progress }: Upload): Promise<void> {
-  const upload = async (hex: string): Promise<void> => {
+/** The files of each release, and its manifest last. */
+async function uploadReleases({ client, copy, model, role, signal, progress }: Upload): Promise<void> {
+  for (const { version, digest, manifestBytes } of releasesIn(ModelName(model), role.signed)) {
     signal.throwIfAborted();
-    if (await client.hasBlob(hex)) return;
-    await client.putBlob(hex, await openAsBlob(copy.pathOf(hex)));
-  };
-  for (const { version, digest } of releasesIn(ModelName(model), file.signed)) {
-    const hex = digestHex(digest);
-    // Not copied, where only metadata was: then the control plane has to have it, and says so if it has not.
-    if (!copy.hasFile(hex)) continue;
-    for (const { digest: each } of allFiles(parseRelease(readFile(copy.pathOf(hex))))) await upload(digestHex(each));
-    await upload(hex);
+    if (!copy.has(digest)) {
+      if (await client.hasBlob(digestHex(digest), signal)) continue;
+      throw new CliError('CLI_FILE_UNREADABLE', `The manifest of ${model}@${version} is not in this copy.`, {
+        where: copy.pathOf(digest),
+        remedy:
+          'The control plane has lost it too: take a copy with the files of releases (without --metadata-only), or publish another that has them.',
+      });
+    }
+    const files = [...allFiles(copy.manifest(digest)), { digest, bytes: manifestBytes }];
+    for (const [index, file] of files.entries()) {
+      signal.throwIfAborted();
+      if (await client.hasBlob(digestHex(file.digest), signal)) continue;
+      await client.putBlob(digestHex(file.digest), await blobIn(copy, file.digest), signal);
+      progress(fileLine({ at: index + 1, of: files.length, ...file }, 'uploaded'));
+    }
     progress(`${model}@${version}`);
+  }
+}
+
+/** Read from the disk while it is sent. @throws CliError CLI_FILE_UNREADABLE */
+async function blobIn(copy: RepositoryFolder, digest: Digest): Promise<Blob> {
+  const file = copy.pathOf(digest);
+  try {
+    return await openAsBlob(file);
+  } catch (cause) {
+    throw unreadable(file, cause);
   }
 }

@@ -1,40 +1,31 @@
-import { mkdtemp, copyFile, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { createReadStream, existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { encodeMetadata, type MetadataFile } from '@drover/shared/trust/tuf';
+import { digestHex, type Digest } from '@drover/shared/ids';
+import { blobPath } from '../../blobs/path.js';
 import { openDatabase } from '../../database/index.js';
 import { DATABASE_FILE } from '../../recovery/backup-document.js';
 import { metadataFiles } from '../../release-repository/metadata-files.js';
 import type { Client } from '../client.js';
-import { CliError, RemoteError } from '../errors.js';
+import { CliError } from '../errors.js';
+import { unreadable } from '../files.js';
+import { controlPlaneMetadata, type MetadataSource } from '../release-metadata/source.js';
+import { modelsIn, publishedState } from '../release-metadata/state.js';
 
 /** Where the release repository is copied from. */
-export interface RepositorySource {
-  /** A metadata file by its name, with or without a version; undefined where there is none. */
-  metadata(name: string): Promise<Uint8Array | undefined>;
+export interface RepositorySource extends MetadataSource {
   /** Names of the roles of models. */
   models(): Promise<string[]>;
-  file(hex: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** @throws CodedError where it cannot be read; the signal's reason */
+  file(digest: Digest, signal: AbortSignal): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
 }
 
-const TOP_LEVEL = new Set(['root', 'targets', 'snapshot', 'timestamp']);
-
 export const controlPlaneSource = (client: Client): RepositorySource => ({
-  async metadata(name) {
-    try {
-      return encodeMetadata(await client.get<Omit<MetadataFile, 'bytes'>>(`/repository/metadata/${name}`));
-    } catch (error) {
-      if (error instanceof RemoteError && error.code === 'REPOSITORY_FILE_UNKNOWN') return undefined;
-      throw error;
-    }
-  },
-  async models() {
-    const { roles } = await client.get<{ roles: { role: string }[] }>('/repository');
-    return roles.map(({ role }) => role).filter((role) => !TOP_LEVEL.has(role));
-  },
-  file: (hex, signal) => client.read(`/blobs/${hex}`, signal),
+  ...controlPlaneMetadata(client),
+  models: async () => modelsIn(await publishedState(client)),
+  file: (digest, signal) => client.read(`/blobs/${digestHex(digest)}`, signal),
   close: () => Promise.resolve(),
 });
 
@@ -59,7 +50,7 @@ export async function backupSource(backup: string): Promise<RepositorySource> {
         return found && Buffer.from(found.body);
       },
       models: async () => [...((await files.current())?.models.keys() ?? [])],
-      file: (hex) => createReadStream(join(backup, 'blobs', hex.slice(0, 2), hex)),
+      file: (digest) => bytesOf(blobPath(join(backup, 'blobs'), digest)),
       async close() {
         await db.destroy();
         await forget();
@@ -68,5 +59,13 @@ export async function backupSource(backup: string): Promise<RepositorySource> {
   } catch (error) {
     await forget();
     throw error;
+  }
+}
+
+async function* bytesOf(file: string): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const part of createReadStream(file) as AsyncIterable<Uint8Array>) yield part;
+  } catch (cause) {
+    throw unreadable(file, cause);
   }
 }

@@ -44,7 +44,7 @@ export const initCommand = (session: Session): Command =>
     )
     .action(async (options: InitOptions) => {
       const target = session.client();
-      if ((await findRepository(target)) !== undefined)
+      if ((await findRepository(target, session.terminal.interrupted)) !== undefined)
         throw usage(
           'This control plane has a release repository already.',
           'Change it with `drover keys rotate`, `revoke` or `delegate`.',
@@ -78,7 +78,7 @@ export const delegateCommand = (session: Session): Command =>
     )
     .action(async (model: string, options: DelegateOptions) => {
       const name = ModelName(model);
-      const known = await requireRepository(session.client());
+      const known = await requireRepository(session.client(), session.terminal.interrupted);
       if (isDelegated(known, name))
         throw usage(`${name} is delegated already.`, `Change its keys with \`drover keys rotate ${name}\`.`);
       const holders: Holders = { keys: readPublicKeys(options.modelKey), threshold: options.threshold };
@@ -110,7 +110,7 @@ export const rotateCommand = (session: Session): Command =>
     )
     .action(async (role: string, options: RotateOptions) => {
       const target = session.client();
-      const known = await requireRepository(target);
+      const known = await requireRepository(target, session.terminal.interrupted);
       const { add = [], remove = [], threshold } = options;
       const present = presentHolders(known, role);
       if (role === 'online') {
@@ -168,7 +168,7 @@ export const revokeCommand = (session: Session): Command =>
   )
     .addHelpText('after', '\nExample:\n  drover keys revoke 3f9a01c2 --out revoke.json')
     .action(async (name: string, options: DraftOptions) => {
-      const known = await requireRepository(session.client());
+      const known = await requireRepository(session.client(), session.terminal.interrupted);
       const change = revocation(known, name);
       await finish(session, draftChange(known, change, expiry(options)), options, 'revoke');
     });
@@ -217,7 +217,7 @@ export const renewCommand = (session: Session): Command =>
   )
     .addHelpText('after', '\nExample:\n  drover keys renew root targets --expires 365d --out renew.json')
     .action(async (roles: string[], options: DraftOptions) => {
-      const known = await requireRepository(session.client());
+      const known = await requireRepository(session.client(), session.terminal.interrupted);
       for (const role of roles) {
         presentHolders(known, role);
         if (role === 'online') throw usage('The control plane renews what it signs by itself.', 'Leave out "online".');

@@ -6,7 +6,7 @@ import type { RepositoryState } from '../../../release-repository/index.js';
 import { describeProposal } from '../../ceremony/describe.js';
 import { openSigners } from '../../ceremony/key-files.js';
 import { unwritable } from '../../files.js';
-import { fetchMetadata } from '../../ceremony/known-repository.js';
+import { controlPlaneMetadata, requireFile } from '../../release-metadata/source.js';
 import {
   isComplete,
   publishProposal,
@@ -109,7 +109,7 @@ function describeState({ exists, development, roles, waiting, problems }: Reposi
   ].join('\n');
 }
 
-export const exportCommand = ({ client, answer }: Session): Command =>
+export const exportCommand = ({ client, answer, terminal }: Session): Command =>
   new Command('export')
     .description(
       'Write the root that devices are given when they are installed. It decides whom they believe: carry it by hand.',
@@ -118,7 +118,10 @@ export const exportCommand = ({ client, answer }: Session): Command =>
     .option('--from <file>', 'take the root out of this signed file, so that nobody in between has to be trusted')
     .addHelpText('after', '\nExample:\n  drover keys export root.json --from first.json')
     .action(async (out: string, { from }: { from?: string }) => {
-      const root = from === undefined ? await fetchMetadata(client(), 'root', 'root') : rootOf(from);
+      const root =
+        from === undefined
+          ? await requireFile(controlPlaneMetadata(client()), 'root', 'root.json', terminal.interrupted)
+          : rootOf(from);
       if (existsSync(out)) {
         throw new CliError('CLI_FILE_EXISTS', 'There is a file of this name already.', {
           where: out,
