@@ -41,6 +41,8 @@ export interface OpenedBroker {
   readonly broker: BrokerPort;
   /** Only where the broker is ours. */
   readonly embedded: EmbeddedBroker | undefined;
+  /** Who may be listening now: what everybody has to know at once is sent to these. */
+  listeners(): Promise<readonly DeviceId[]>;
   /** Authorities or revocations have changed. */
   trustChanged(): Promise<void>;
   close(): Promise<void>;
@@ -48,62 +50,104 @@ export interface OpenedBroker {
 
 const REFRESH_EVERY_MS = 3_600_000;
 
-/** The broker within, or one beside, behind one port. @throws BrokerError PORT_IN_USE, BROKER_LISTEN_FAILED */
+/**
+ * The broker within, or one beside, behind one port.
+ *
+ * @throws BrokerError PORT_IN_USE, BROKER_LISTEN_FAILED, BROKER_TRUST_UNWRITABLE
+ */
 export async function openBroker(options: OpenBrokerOptions): Promise<OpenedBroker> {
-  const { db, configuration, devices, authorities, certificates, tls, now, log, onSubscribed, onError } = options;
-  const { mqtt, brokerUrl, brokerTrust, brokerServicePassword } = configuration;
-  const onIncident = ({ peer, error }: { readonly peer: string; readonly error: unknown }): void =>
-    log.warn({ peer, error: toCodedErrorJson(error) }, 'the broker refused something');
+  const { db, configuration, authorities, now, onError } = options;
+  const { brokerUrl, brokerTrust: folder } = configuration;
   const trustFiles: TrustFiles | undefined =
-    brokerTrust === undefined
+    folder === undefined
       ? undefined
-      : await keepTrustFiles({ folder: brokerTrust, trust: () => trustOf(db, authorities, now()), onError });
-  const trustChanged = (): Promise<void> => trustFiles?.write() ?? Promise.resolve();
-  if (brokerUrl === undefined) {
-    const embedded = await startBroker({
-      host: mqtt.host,
-      port: mqtt.port ?? (tls ? 8883 : 1883),
-      tls,
-      devices: { ...devices, holderOf: (certificate) => certificates.holderOf(db, certificate, now()) },
-      servicePassword: brokerServicePassword,
-      now,
-      onIncident,
-      onSubscribed,
-    });
+      : await keepTrustFiles({ folder, trust: () => trustOf(db, authorities, now()), onError });
+  try {
+    const opened = await (brokerUrl === undefined ? within(options) : beside(options, brokerUrl));
     return {
-      broker: embedded,
-      embedded,
-      trustChanged,
+      ...opened,
+      async trustChanged() {
+        try {
+          await opened.trustChanged();
+        } finally {
+          await trustFiles?.write();
+        }
+      },
       async close() {
-        await embedded.close();
-        await trustFiles?.close();
+        try {
+          await opened.close();
+        } finally {
+          await trustFiles?.close();
+        }
       },
     };
+  } catch (error) {
+    await trustFiles?.close();
+    throw error;
   }
-  const account = await accountCredentials(authorities, SERVICE_USER, now);
-  const refreshing = setInterval(() => void account.refresh().catch(onError), REFRESH_EVERY_MS);
-  const broker = connectBroker({
-    url: brokerUrl,
-    credentials: () => account.current(),
-    credentialsOf: (device) => account.of(device),
-    devices,
-    everybody: async () =>
-      (await devices.find({ all: true })).filter(({ revoked }) => revoked === undefined).map(({ id }) => id),
+}
+
+async function within({
+  db,
+  configuration: { mqtt, brokerServicePassword },
+  devices,
+  certificates,
+  tls,
+  now,
+  log,
+  onSubscribed,
+}: OpenBrokerOptions): Promise<OpenedBroker> {
+  const embedded = await startBroker({
+    host: mqtt.host,
+    port: mqtt.port ?? (tls ? 8883 : 1883),
+    tls,
+    devices: { ...devices, holderOf: (certificate) => certificates.holderOf(db, certificate, now()) },
+    servicePassword: brokerServicePassword,
     now,
-    onIncident,
+    onIncident: incidentLog(log),
     onSubscribed,
   });
   return {
+    broker: embedded,
+    embedded,
+    listeners: () => devices.connected(),
+    trustChanged: () => Promise.resolve(),
+    close: () => embedded.close(),
+  };
+}
+
+async function beside(
+  { authorities, devices, now, log, onSubscribed, onError }: OpenBrokerOptions,
+  url: string,
+): Promise<OpenedBroker> {
+  // Presence is known only of who was heard since the last connection to that broker, and some that listen are silent for hours.
+  const listeners = async (): Promise<DeviceId[]> =>
+    (await devices.find({ all: true })).filter(({ revoked }) => revoked === undefined).map(({ id }) => id);
+  const account = await accountCredentials(authorities, SERVICE_USER, now);
+  const broker = connectBroker({
+    url,
+    credentials: () => account.current(),
+    credentialsOf: (device) => account.of(device),
+    devices,
+    everybody: listeners,
+    now,
+    onIncident: incidentLog(log),
+    onSubscribed,
+  });
+  const refreshing = setInterval(() => void account.refresh().catch(onError), REFRESH_EVERY_MS);
+  return {
     broker,
     embedded: undefined,
-    async trustChanged() {
-      await account.refresh();
-      await trustChanged();
-    },
+    listeners,
+    trustChanged: () => account.refresh(),
     async close() {
       clearInterval(refreshing);
       await broker.close();
-      await trustFiles?.close();
     },
   };
 }
+
+const incidentLog =
+  (log: OpenBrokerOptions['log']) =>
+  ({ peer, error }: { readonly peer: string; readonly error: unknown }): void =>
+    log.warn({ peer, error: toCodedErrorJson(error) }, 'the broker refused something');

@@ -218,9 +218,12 @@ async function open(
     certificates,
     history: { isLostTime: (time) => isLostTime(db, time) },
     onRevoked: async (device) => {
-      // The list first: a device whose connection ends comes back at once.
-      await opening.trustChanged();
-      broker.disconnect(device);
+      // The list first: a device whose connection ends comes back at once. But it ends whatever becomes of the list.
+      try {
+        await opening.trustChanged();
+      } finally {
+        broker.disconnect(device);
+      }
     },
     enrolment: {
       director: directorKeys,
@@ -243,16 +246,20 @@ async function open(
         authorities,
         now,
         onChanged: async () => {
-          await credentials?.refresh();
-          await opening.trustChanged();
-          // Each device that connects anew asks for the authorities in force.
-          broker.disconnect('all');
+          try {
+            await credentials?.refresh();
+          } finally {
+            await opening.trustChanged().finally(() => {
+              // Each device that connects anew asks for the authorities in force.
+              broker.disconnect('all');
+            });
+          }
         },
       }),
       recoveryRoutes({
         recovery,
         onInstalled: async () => {
-          for (const device of await devices.connected()) await director.welcome(device);
+          for (const device of await opening.listeners()) await director.welcome(device);
         },
       }),
     ],

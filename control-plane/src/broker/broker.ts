@@ -213,7 +213,13 @@ export async function startBroker(options: BrokerOptions): Promise<EmbeddedBroke
       connections.delete(client);
     });
   };
-  const listener = await listenForMqtt({ host, port, tls: options.tls, onSocket: (socket) => accept(socket, socket) });
+  const listener = await listenForMqtt({
+    host,
+    port,
+    tls: options.tls,
+    onSocket: (socket) => accept(socket, socket),
+    onError: (error) => void refuse(null, error),
+  });
 
   return {
     url: listener.url,

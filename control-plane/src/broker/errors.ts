@@ -1,5 +1,10 @@
 import { CodedError, type CodeTable, type ErrorFacts } from '@drover/shared/coded-error';
 
+/** What a request meets too: a revocation has to be told to the broker. */
+export const BROKER_TRUST_CODES = {
+  BROKER_TRUST_UNWRITABLE: { fault: 'environment', retryable: true },
+} as const satisfies CodeTable;
+
 export const BROKER_CODES = {
   PORT_IN_USE: { fault: 'environment', retryable: false },
   BROKER_LISTEN_FAILED: { fault: 'environment', retryable: false },
@@ -10,8 +15,10 @@ export const BROKER_CODES = {
   BROKER_CLOSED: { fault: 'environment', retryable: true },
 } as const satisfies CodeTable;
 
-export class BrokerError extends CodedError<keyof typeof BROKER_CODES> {
-  constructor(code: keyof typeof BROKER_CODES, what: string, facts: ErrorFacts) {
-    super(BROKER_CODES, code, what, facts);
+const CODES = { ...BROKER_TRUST_CODES, ...BROKER_CODES };
+
+export class BrokerError extends CodedError<keyof typeof CODES> {
+  constructor(code: keyof typeof CODES, what: string, facts: ErrorFacts) {
+    super(CODES, code, what, facts);
   }
 }

@@ -1,10 +1,11 @@
-import { connect as connectTls } from 'node:tls';
 import { MqttClient } from 'mqtt';
 import type { DeviceId } from '@drover/shared/ids';
 import { ALL_REPORTS, deviceOfTopic } from '@drover/shared/protocol';
 import type { ClientCredentials } from '../certificate-authority/index.js';
 import { SERVICE_USER } from './access.js';
 import { BrokerError } from './errors.js';
+import { secureSocket, unreachable } from './secure-socket.js';
+import { takeOver } from './take-over.js';
 import type { BrokerMetrics, BrokerPort, DeviceAccess, ReportHandler } from './port.js';
 import { PRESENCE_TOPICS, readPresence } from './presence-log.js';
 
@@ -15,7 +16,10 @@ export interface ExternalBrokerOptions {
   readonly credentials: () => ClientCredentials;
   /** A certificate in the name of a device, by which its connection is taken over and so ended. */
   readonly credentialsOf: (device: DeviceId) => Promise<ClientCredentials>;
-  readonly devices: Pick<DeviceAccess, 'touch'>;
+  readonly devices: Pick<DeviceAccess, 'touch'> & {
+    /** What came and went while we were away is not told: each device counts as away until it is heard. */
+    forgetConnections(): Promise<void>;
+  };
   /** Devices that may be there when we come back: what they missed is sent to each. */
   readonly everybody: () => Promise<readonly DeviceId[]>;
   readonly now: () => number;
@@ -28,7 +32,6 @@ export interface ExternalBrokerOptions {
   readonly cutAgainMs?: number;
 }
 
-const DEFAULT_PORT = 8883;
 const CONNECT_TIMEOUT_MS = 30_000;
 const KEEPALIVE_S = 30;
 
@@ -40,32 +43,28 @@ const KEEPALIVE_S = 30;
  */
 export function connectBroker(options: ExternalBrokerOptions): BrokerPort {
   const { url, devices, now, onIncident, onSubscribed, pauseMs = 5_000, cutAgainMs = 10_000 } = options;
-  const target = new URL(url);
   const refusals = new Map<string, number>();
+  /** What `close` waits for: the database must not go away under it. */
   const pending = new Set<Promise<void>>();
   const timers = new Set<NodeJS.Timeout>();
+  const closing = new AbortController();
   let handler: ReportHandler | undefined;
-  let isClosing = false;
 
-  const socketFor = ({ ca, cert, key }: ClientCredentials) =>
-    connectTls({
-      host: target.hostname.replace(/^\[|\]$/g, ''),
-      port: target.port === '' ? DEFAULT_PORT : Number(target.port),
-      servername: /^[\d.]+$|:/.test(target.hostname) ? '' : target.hostname,
-      ca: [...ca],
-      cert,
-      key,
-      minVersion: 'TLSv1.2',
-    });
-  const inBackground = (peer: string, work: Promise<void> | undefined): void => {
-    if (!work) return;
+  const inBackground = (peer: string, work: Promise<void> | undefined): Promise<void> => {
+    if (!work) return Promise.resolve();
     const watched: Promise<void> = work
       .catch((error: unknown) => onIncident({ peer, error }))
       .finally(() => pending.delete(watched));
     pending.add(watched);
+    return watched;
+  };
+  /** In the order in which it was heard: a device that went and came again is there. */
+  let presence: Promise<void> = Promise.resolve();
+  const note = (peer: string, change: () => Promise<void>): void => {
+    presence = inBackground(peer, presence.then(change));
   };
 
-  const client = new MqttClient(() => socketFor(options.credentials()), {
+  const client = new MqttClient(() => secureSocket(url, options.credentials()), {
     protocolVersion: 4,
     clientId: SERVICE_USER,
     username: SERVICE_USER,
@@ -87,106 +86,111 @@ export function connectBroker(options: ExternalBrokerOptions): BrokerPort {
     refusals.set(error.code, (refusals.get(error.code) ?? 0) + 1);
     onIncident({ peer: SERVICE_USER, error });
   });
+  /** Of the present connection. */
+  let ended = new AbortController();
   client.on('connect', () => {
     told = undefined;
-    inBackground(SERVICE_USER, listen());
+    ended = new AbortController();
+    note(SERVICE_USER, () => devices.forgetConnections());
+    void inBackground(SERVICE_USER, listen(ended.signal));
+  });
+  client.on('close', () => {
+    ended.abort();
+    // The next connection would send them again, also where their rollout was halted meanwhile; `listen` sends what differs then.
+    const lost = Object.keys(client.outgoing);
+    for (const messageId of lost) client.removeOutgoingMessage(Number(messageId));
+    if (lost.length > 0 && !closing.signal.aborted)
+      onIncident({ peer: SERVICE_USER, error: notConnected(`The connection ended under ${lost.length} messages.`) });
   });
 
-  async function listen(): Promise<void> {
-    await client.subscribeAsync(ALL_REPORTS, { qos: 1 });
-    await client.subscribeAsync(PRESENCE_TOPICS, { qos: 0 });
+  async function listen(connection: AbortSignal): Promise<void> {
+    try {
+      await client.subscribeAsync(ALL_REPORTS, { qos: 1 });
+      await client.subscribeAsync(PRESENCE_TOPICS, { qos: 0 });
+    } catch (cause) {
+      if (closing.signal.aborted) return;
+      throw unreachable(url, cause as Error);
+    }
     // Who was connected before us is not announced; and what goes to nobody is dropped by the broker.
-    for (const device of await options.everybody()) await onSubscribed?.(device);
+    const everybody = onSubscribed ? await options.everybody() : [];
+    for (const device of everybody) {
+      if (connection.aborted) return;
+      await onSubscribed?.(device);
+    }
   }
 
   client.handleMessage = (packet, acknowledge) => {
-    const payload = Buffer.from(packet.payload);
-    take(packet.topic, payload).then(
+    const device = deviceOfTopic(packet.topic, 'reports');
+    const taken = device ? take(device, packet.topic, Buffer.from(packet.payload)) : Promise.resolve();
+    const answered = taken.then(
       () => acknowledge(),
       (error: unknown) => {
         // Not acknowledged (MQTT 3.1.1, section 4.4): the broker sends it again on the next connection, and what lies behind it with it.
-        onIncident({ peer: deviceOfTopic(packet.topic, 'reports') ?? 'unknown', error });
+        onIncident({ peer: device ?? 'unknown', error });
         client.stream.destroy();
       },
     );
+    void inBackground(device ?? 'unknown', answered);
   };
-  async function take(topic: string, payload: Uint8Array): Promise<void> {
-    const device = deviceOfTopic(topic, 'reports');
-    if (!device) return;
-    if (!handler) throw notConnected('The control plane does not take reports yet.');
+  async function take(device: DeviceId, topic: string, payload: Uint8Array): Promise<void> {
+    if (!handler || closing.signal.aborted) throw notConnected('The control plane does not take reports now.');
     await handler(topic, payload);
-    await devices.touch(device, { connected: true, lastSeenAt: now() });
+    note(device, () => devices.touch(device, { connected: true, lastSeenAt: now() }));
   }
 
   client.on('message', (topic, payload) => {
-    if (!topic.startsWith('$SYS/broker/log/')) return;
+    if (!topic.startsWith('$SYS/broker/log/') || closing.signal.aborted) return;
     const seen = readPresence(payload.toString('utf8'));
     if (!seen) return;
     const { device, event } = seen;
-    if (event === 'subscribed') inBackground(device, onSubscribed?.(device));
-    else inBackground(device, devices.touch(device, { connected: event === 'connected', lastSeenAt: now() }));
+    if (event === 'subscribed') void inBackground(device, onSubscribed?.(device));
+    else note(device, () => devices.touch(device, { connected: event === 'connected', lastSeenAt: now() }));
   });
 
-  /** MQTT 3.1.1, section 3.1.4: a second connection under one client id ends the first. */
-  async function takeOver(device: DeviceId): Promise<void> {
-    const credentials = await options.credentialsOf(device);
-    await new Promise<void>((resolve) => {
-      const intruder = new MqttClient(() => socketFor(credentials), {
-        protocolVersion: 4,
-        clientId: device,
-        username: device,
-        clean: true,
-        connectTimeout: CONNECT_TIMEOUT_MS,
-        reconnectPeriod: 0,
-      });
-      const done = () => {
-        intruder.end(true);
-        resolve();
-      };
-      intruder.once('connect', done).once('error', done).once('close', done);
-    });
-  }
+  const cut = (device: DeviceId): void =>
+    void inBackground(
+      device,
+      options
+        .credentialsOf(device)
+        .then((credentials) =>
+          takeOver({ url, device, credentials, timeoutMs: CONNECT_TIMEOUT_MS, signal: closing.signal }),
+        ),
+    );
 
   return {
     url,
-    publish: async (topic, payload) => {
+    publish(topic, payload) {
       // What cannot be sent now is sent when its device states what it runs, or when we are back.
-      if (isClosing || !client.connected) {
+      if (closing.signal.aborted || !client.connected)
         onIncident({ peer: SERVICE_USER, error: notConnected('The broker is not connected.') });
-        return;
-      }
-      await client.publishAsync(topic, Buffer.from(payload), { qos: 1, retain: false });
+      // Nobody may wait for the acknowledgement: it comes behind the report that is being taken, and mqtt.js reads on only after that one.
+      // What is under way is bounded by the keepalive: a broker that does not answer loses the connection, and `close` drops it.
+      else client.publish(topic, Buffer.from(payload), { qos: 1, retain: false });
+      return Promise.resolve();
     },
     onReports(given) {
       handler = given;
     },
     disconnect(device) {
       // All of them: each asks for the authorities in force twice a day, and cutting them one by one would be an attack on the broker.
-      if (device === 'all') return;
-      inBackground(device, takeOver(device));
+      if (device === 'all' || closing.signal.aborted) return;
+      cut(device);
       const again = setTimeout(() => {
         timers.delete(again);
-        inBackground(device, takeOver(device));
+        cut(device);
       }, cutAgainMs);
       timers.add(again);
     },
     collect: (): BrokerMetrics => ({ connections: client.connected ? 1 : 0, refusals: Object.fromEntries(refusals) }),
     async close() {
-      isClosing = true;
+      closing.abort();
       for (const timer of timers) clearTimeout(timer);
+      // By force, and without waiting for acknowledgements: a broker that does not answer must not hold us up.
       await client.endAsync(true);
-      await Promise.all(pending);
+      while (pending.size > 0) await Promise.all(pending);
     },
   };
 }
 
 const notConnected = (what: string) =>
   new BrokerError('BROKER_CLOSED', what, { remedy: 'Nothing: it is done again once the broker is there.' });
-
-const unreachable = (url: string, cause: Error) =>
-  new BrokerError('BROKER_UNREACHABLE', `The broker cannot be used: ${cause.message}.`, {
-    where: url,
-    remedy:
-      'The control plane goes on trying. Check that the broker runs, that its certificate is by `drover ca server`, and that it has our authority and a revocation list that holds (`brokerTrust`).',
-    cause,
-  });

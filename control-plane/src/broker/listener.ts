@@ -9,6 +9,8 @@ export interface ListenerOptions {
   readonly port: number;
   readonly tls: ServerCredentials | undefined;
   readonly onSocket: (socket: Socket) => void;
+  /** It listens on, but could not take a connection: too many open files, for example. */
+  readonly onError: (error: BrokerError) => void;
 }
 
 export interface MqttListener {
@@ -25,9 +27,10 @@ const HANDSHAKE_TIMEOUT_MS = 15_000;
  *
  * @throws BrokerError PORT_IN_USE, BROKER_LISTEN_FAILED
  */
-export async function listenForMqtt({ host, port, tls, onSocket }: ListenerOptions): Promise<MqttListener> {
+export async function listenForMqtt({ host, port, tls, onSocket, onError }: ListenerOptions): Promise<MqttListener> {
   const server = openServer(tls, onSocket);
   const listening = await listen(server, host, port);
+  server.on('error', (cause) => onError(listenFailed(`${host}:${listening}`, cause)));
   return {
     url: `${tls ? 'mqtts' : 'mqtt'}://${host.includes(':') ? `[${host}]` : host}:${listening}`,
     close: () => new Promise<void>((resolve) => server.close(() => resolve())),
@@ -55,7 +58,7 @@ function openServer(tls: ServerCredentials | undefined, onSocket: (socket: Socke
 
 function listen(server: Server, host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
+    const fail = (cause: NodeJS.ErrnoException): void => {
       const where = `${host}:${port}`;
       reject(
         cause.code === 'EADDRINUSE'
@@ -64,16 +67,21 @@ function listen(server: Server, host: string, port: number): Promise<number> {
               remedy: 'Stop that process, or choose another port (DROVER_MQTT_PORT).',
               cause,
             })
-          : new BrokerError('BROKER_LISTEN_FAILED', `The broker cannot listen: ${cause.message}.`, {
-              where,
-              remedy: 'Check host and port of the broker (DROVER_MQTT_HOST, DROVER_MQTT_PORT).',
-              cause,
-            }),
+          : listenFailed(where, cause),
       );
-    });
+    };
+    server.once('error', fail);
     server.listen(port, host, () => {
+      server.off('error', fail);
       const address = server.address();
       resolve(typeof address === 'object' && address ? address.port : port);
     });
   });
 }
+
+const listenFailed = (where: string, cause: Error) =>
+  new BrokerError('BROKER_LISTEN_FAILED', `The broker cannot listen: ${cause.message}.`, {
+    where,
+    remedy: 'Check host and port of the broker (DROVER_MQTT_HOST, DROVER_MQTT_PORT), and the limit of open files.',
+    cause,
+  });

@@ -24,7 +24,10 @@ export interface BrokerMetrics {
 
 export interface BrokerPort {
   readonly url: string;
-  /** QoS 1, not retained. Resolves when the broker has it, or when it is told that nobody does. */
+  /**
+   * QoS 1, not retained. Resolves when it is on its way, not when it is acknowledged: a report's handler that waited for that would wait for what
+   * comes behind the report on the same connection. What is lost on the way is sent when its device next subscribes or states what it runs.
+   */
   publish(topic: string, payload: Uint8Array): Promise<void>;
   /** One handler; set it before devices connect, because reports without one are not acknowledged. What it rejects comes again. */
   onReports(handler: ReportHandler): void;

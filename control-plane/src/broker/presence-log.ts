@@ -13,14 +13,20 @@ export const PRESENCE_TOPICS = '$SYS/broker/log/#';
 const NAME = '([a-z0-9][a-z0-9_-]{0,63})';
 const LINES: readonly (readonly [RegExp, Presence['event']])[] = [
   [new RegExp(`^New client connected from \\S+ as ${NAME} \\(`), 'connected'],
-  // "closed its connection", "disconnected", "has exceeded timeout, disconnecting", "already connected, closing old connection", …
-  [new RegExp(`^Client ${NAME} (?:closed|disconnected|has exceeded timeout|already connected)`), 'disconnected'],
+  // From 2.1 on with the address: "Client NAME [192.0.2.7:53412] disconnected: exceeded timeout."
+  [
+    new RegExp(
+      `^Client ${NAME} (?:\\[\\S+\\] )?(?:closed|(?:been )?disconnected|has exceeded timeout|already connected)`,
+    ),
+    'disconnected',
+  ],
+  [new RegExp(`^Bad socket read/write on client ${NAME}: `), 'disconnected'],
 ];
 const SUBSCRIPTION = new RegExp(`^${NAME} \\d (\\S+)$`);
 
 /**
- * Reads one line of the log of Mosquitto 2 (src/handle_connect.c, loop.c, subs.c there). Clients are named by the common name of their certificate
- * (`use_username_as_clientid`), so a device cannot write another's name. A line that says nothing of a device is undefined. Pure.
+ * Reads one line of the log of Mosquitto 2.0 or 2.1 (src/handle_connect.c, loop.c, subs.c there). Clients are named by the common name of their
+ * certificate (`use_username_as_clientid`), so a device cannot write another's name. A line that says nothing of a device is undefined. Pure.
  */
 export function readPresence(line: string): Presence | undefined {
   const text = line.replace(/^\d+: /, '').trim();

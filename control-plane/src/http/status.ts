@@ -5,6 +5,7 @@ import { PROTOCOL_CODES } from '@drover/shared/protocol';
 import { TRUST_CODES } from '@drover/shared/trust';
 import { TUF_CODES } from '@drover/shared/trust/tuf';
 import { BLOB_CODES } from '../blobs/index.js';
+import { BROKER_TRUST_CODES } from '../broker/errors.js';
 import { AUTHORITY_CODES } from '../certificate-authority/index.js';
 import { DATABASE_CODES } from '../database/index.js';
 import { DEVICE_CODES } from '../devices/index.js';
@@ -26,6 +27,7 @@ export const REQUEST_CODES = {
   ...AUTHORITY_CODES,
   ...TUF_CODES,
   ...BLOB_CODES,
+  ...BROKER_TRUST_CODES,
   ...DATABASE_CODES,
   ...DEVICE_CODES,
   ...GOVERNANCE_CODES,
@@ -89,6 +91,7 @@ export const STATUS_OF: Readonly<Record<RequestCode, number>> = {
   BLOB_STORE_UNAVAILABLE: 503,
   BLOB_UNKNOWN: 404,
   BLOB_RANGE_INVALID: 416,
+  BROKER_TRUST_UNWRITABLE: 503,
   DATABASE_CORRUPT: 503,
   DATABASE_CORRUPT_REBUILT: 503,
   DATABASE_NEWER: 503,

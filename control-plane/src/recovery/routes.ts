@@ -12,7 +12,7 @@ const RecoveryDocument = Type.Object({
 
 export interface RecoveryRouteDependencies {
   readonly recovery: Recovery;
-  /** Devices that are connected learn of a new epoch at once; the others when they subscribe. */
+  /** Devices that are listening learn of a new epoch at once; the others when they subscribe. */
   readonly onInstalled: () => Promise<void>;
 }
 

@@ -1,8 +1,9 @@
 import { connectAsync, type MqttClient } from 'mqtt';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { DeviceId } from '@drover/shared/ids';
 import { ordersTopic, reportsTopic, signReport, type Report } from '@drover/shared/protocol';
 import { bulkSigner } from '@drover/shared/trust';
-import { connectBroker, type BrokerPort } from '../../src/broker/index.js';
+import { connectBroker, type BrokerPort, type ExternalBrokerOptions } from '../../src/broker/index.js';
 import { createSecureWorld, shownBy, type Enrolled, type SecureWorld } from '../devices/secure-world.js';
 import { freePort, MOSQUITTO, prepareMosquitto, type Mosquitto } from './mosquitto.js';
 
@@ -141,19 +142,23 @@ describe.skipIf(MOSQUITTO === undefined)('the link to a broker beside the contro
   });
 
   const welcomed: string[] = [];
-  async function open(take: (text: string) => Promise<void>): Promise<BrokerPort> {
+  async function open(
+    take: (text: string) => Promise<void>,
+    options: Partial<ExternalBrokerOptions> = {},
+  ): Promise<BrokerPort> {
     const { cert, key } = await world.serviceAccount();
     const credentials = { ca: [world.ca()], cert, key };
     const broker = connectBroker({
       url: `mqtts://127.0.0.1:${mosquitto.port}`,
       credentials: () => credentials,
       credentialsOf: () => Promise.reject(new Error('nobody is to be cut')),
-      devices: { touch: () => Promise.resolve() },
+      devices: { touch: () => Promise.resolve(), forgetConnections: () => Promise.resolve() },
       everybody: () => Promise.resolve([]),
       now: () => 1,
       onIncident: () => undefined,
       onSubscribed: (id) => Promise.resolve(void welcomed.push(id)),
       pauseMs: 100,
+      ...options,
     });
     broker.onReports((_topic, payload) => take(Buffer.from(payload).toString('utf8')));
     await expect.poll(() => broker.collect().connections, WAIT).toBe(1);
@@ -197,5 +202,59 @@ describe.skipIf(MOSQUITTO === undefined)('the link to a broker beside the contro
     await broker.publish(ordersTopic(device.id), Buffer.from('an order'));
     await expect.poll(() => heard, WAIT).toContain('an order');
     await broker.close();
+  });
+
+  it('publishes from within the handler of a report, and goes on taking reports', async () => {
+    const taken: string[] = [];
+    const heard: string[] = [];
+    sender.on('message', (_topic, payload) => heard.push(payload.toString('utf8')));
+    await sender.subscribeAsync(ordersTopic(device.id), { qos: 1 });
+    const broker = await open(async (text) => {
+      await broker.publish(ordersTopic(device.id), Buffer.from(`answer to ${text}`));
+      taken.push(text);
+    });
+    for (const text of ['first', 'second', 'third']) await send(text);
+    await expect.poll(() => taken.slice(-3), WAIT).toEqual(['first', 'second', 'third']);
+    await expect.poll(() => heard, WAIT).toContain('answer to third');
+    await broker.close();
+  });
+
+  it('forgets who was there when it comes back, before it hears who comes', async () => {
+    const noted: string[] = [];
+    const broker = await open(() => Promise.resolve(), {
+      devices: {
+        touch: (id, { connected }) => Promise.resolve(void noted.push(`${id} ${String(connected)}`)),
+        forgetConnections: () => Promise.resolve(void noted.push('nobody')),
+      },
+    });
+    await expect.poll(() => noted[0], WAIT).toBe('nobody');
+    await mosquitto.stop();
+    noted.length = 0;
+    await mosquitto.start();
+    await expect.poll(() => broker.collect().connections, WAIT).toBe(1);
+    await expect.poll(() => sender.connected, WAIT).toBe(true);
+    await expect.poll(async () => (await send('here'), noted), WAIT).toContain('alpha true');
+    expect(noted.indexOf('nobody')).toBe(0);
+    expect(noted.filter((each) => each === 'nobody')).toHaveLength(1);
+    await broker.close();
+  });
+
+  it('when it is closed, it stops telling devices what they missed', async () => {
+    const begun: string[] = [];
+    let goOn = (): void => undefined;
+    const told = new Promise<void>((resolve) => (goOn = resolve));
+    const broker = await open(() => Promise.resolve(), {
+      everybody: () => Promise.resolve([DeviceId('one'), DeviceId('two'), DeviceId('three')]),
+      onSubscribed: async (id) => {
+        begun.push(id);
+        await told;
+      },
+    });
+    await expect.poll(() => begun, WAIT).toEqual(['one']);
+    const closed = broker.close();
+    await expect.poll(() => broker.collect().connections, WAIT).toBe(0);
+    goOn();
+    await closed;
+    expect(begun).toEqual(['one']);
   });
 });
