@@ -297,9 +297,12 @@ write_if_new() {
 proxy_settings() {
   [ -n "$proxy" ] || return 0
   printf ',\n  "proxy": { "url": "%s"' "$proxy"
-  if [ -n "$no_proxy_names" ]; then printf ', "exceptions": ["%s"]' "$(say "$no_proxy_names" | sed 's/,/", "/g')"; fi
+  if [ -n "$no_proxy_names" ]; then printf ', %s' "$(proxy_exceptions)"; fi
   printf ' }'
 }
+proxy_exceptions() { printf '"exceptions": ["%s"]' "$(say "$no_proxy_names" | sed 's/,/", "/g')"; }
+# names_in FILE TEXT: whether TEXT is in FILE, however either is spaced.
+names_in() { tr -d '[:space:]' <"$1" | grep -qF -- "$(printf '%s' "$2" | tr -d '[:space:]')"; }
 
 configure() {
   write_if_new "$unit" "$(tar -xzOf "$bundle" "$folder/systemd/drover-agent.service")"
@@ -317,8 +320,10 @@ $(say "$gpu_nodes" | sed 's/.*/DeviceAllow=& rw/')"
     case "$proxy" in *@*) mode=640 ;; *) mode=644 ;; esac
     printf '{\n  "dataDir": "/var/lib/drover"%s\n}\n' "$(proxy_settings)" | put "$etc/agent.json" "$mode"
     [ "$mode" = 644 ] || on_host chgrp drover "$etc/agent.json"
-  elif [ -n "$proxy" ] && ! grep -qF "\"$proxy\"" "$etc/agent.json"; then
+  elif [ -n "$proxy" ] && ! names_in "$etc/agent.json" "\"$proxy\""; then
     die "$etc/agent.json is there already and does not name this proxy." 'It is yours, so it is not changed here: set "proxy" in it ({"url": …, "exceptions": […]}), or remove it.'
+  elif [ -n "$no_proxy_names" ] && ! names_in "$etc/agent.json" "$(proxy_exceptions)"; then
+    die "$etc/agent.json is there already and has other exceptions from the proxy than --no-proxy." "It is yours, so it is not changed here: set them in its \"proxy\" ($(proxy_exceptions)), or remove it."
   fi
   if [ -n "$ca_file" ]; then write_if_new "$etc/ca.crt" "$(cat "$ca_file")"; fi
   if [ -n "$release_root" ]; then
@@ -381,7 +386,9 @@ check_proxy() {
   [ -n "$proxy$no_proxy_names" ] || return 0
   [ -n "$proxy" ] || misused '--no-proxy needs --proxy.'
   case "$proxy" in http://?*) ;; *) misused '--proxy needs an address such as http://proxy.example:3128.' ;; esac
-  case "$root:$proxy" in ?*:*@*) misused 'An image is for many: leave the password of the proxy out, and set it on each device (proxy.url).' ;; esac
+  if [ -n "$root" ]; then
+    case "$proxy" in *@*) misused 'An image is for many: leave the password of the proxy out, and set it on each device (proxy.url).' ;; esac
+  fi
   case "$proxy$no_proxy_names" in *[\"\\[:space:]]*) misused 'The address of a proxy and its exceptions have neither spaces, quotes nor backslashes.' ;; esac
 }
 

@@ -154,6 +154,29 @@ describe('install.sh, where the control plane is behind a proxy or has an author
     expect([again.status, again.stdout.includes('Nothing to do.')]).toEqual([0, true]);
     const other = install(root, bundle, '--proxy', 'http://other.example:3128');
     expect([other.status, other.stderr.includes('does not name this proxy')]).toEqual([1, true]);
+    const fewer = install(root, bundle, ...given.slice(0, 3), 'localhost');
+    expect([fewer.status, fewer.stderr.includes('other exceptions')]).toEqual([1, true]);
+  });
+
+  it('when somebody has set the configuration out anew, it still knows the same proxy and exceptions', () => {
+    const { folder, root } = newDevice();
+    const bundle = smallBundle(folder);
+    const given = ['--proxy', 'http://proxy.example:3128', '--no-proxy', 'localhost,lab.example'];
+    install(root, bundle, ...given);
+    const file = join(root, 'etc/drover/agent.json');
+    writeFileSync(file, JSON.stringify(JSON.parse(readFileSync(file, 'utf8')), undefined, 4));
+
+    expect(install(root, bundle, ...given)).toMatchObject({ status: 0 });
+  });
+
+  it('when a device gets a proxy with a password, it is taken: only an image must not have one', () => {
+    const { folder } = newDevice();
+    const given = ['--bundle', smallBundle(folder), '--node', process.execPath, '--dry-run'];
+
+    const { status, stdout } = run('sh', [INSTALLER, ...given, '--proxy', 'http://user:secret@proxy.example:3128']);
+
+    expect(stdout).toContain('would write: /etc/drover/agent.json');
+    expect(status).toBe(0);
   });
 
   it('when it enrols, the agent is told whom to believe: by file, or by the fingerprint in the token', () => {
