@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { CliError } from './errors.js';
 
 /** @throws CliError CLI_FILE_UNREADABLE */
@@ -50,6 +50,7 @@ export function writeBytes(file: string, bytes: Uint8Array): void {
     writeFileSync(temporary, bytes, { flag: 'wx' });
     renameSync(temporary, file);
   } catch (cause) {
+    rmSync(temporary, { force: true });
     throw unwritable(file, cause);
   }
 }
