@@ -9,6 +9,7 @@ import {
 } from '@drover/shared/manifest';
 import type { Db } from '../database/index.js';
 import { RegistryError } from './errors.js';
+import { releaseBelow } from './release-below.js';
 import { releases, type Release } from './releases.js';
 
 /** What a release of parameters means for each site, beside the release before it. */
@@ -20,7 +21,7 @@ export interface ParametersView {
   readonly publishedAt: number;
   readonly publishedBy: string;
   readonly withdrawnAt?: number;
-  /** The release that `changes` are against; absent for the first one. */
+  /** The release that `changes` are against; absent where there is none before. */
   readonly against?: Version;
   readonly parameters: ParametersManifest['parameters'];
   readonly sites: {
@@ -41,16 +42,15 @@ export async function parametersReleases(db: Db, model: ModelName): Promise<Para
   return found.filter((release): release is ParametersRelease => isOfKind('parameters', release.manifest));
 }
 
-/** @param against the version to compare with; the one below it when absent. @throws RegistryError MODEL_UNKNOWN, RELEASE_UNKNOWN */
+/** @param against the version to compare with; the release before it when absent. @throws RegistryError MODEL_UNKNOWN, RELEASE_UNKNOWN */
 export async function parametersView(
   db: Db,
   { model, version, against }: { readonly model: ModelName; readonly version: Version; readonly against?: Version },
 ): Promise<ParametersView> {
   const all = await parametersReleases(db, model);
-  const place = all.findIndex((release) => release.version === version);
-  const release = all[place];
+  const release = all.find((each) => each.version === version);
   if (!release) throw unknownVersion(model, version);
-  const before = against === undefined ? all[place - 1] : all.find((each) => each.version === against);
+  const before = against === undefined ? releaseBelow(all, version) : all.find((each) => each.version === against);
   if (against !== undefined && !before) throw unknownVersion(model, against);
   const devices = await devicesBySite(db);
   const { compatible, parameters } = release.manifest;

@@ -3,6 +3,7 @@ import { Version, type RolloutId } from '@drover/shared/ids';
 import { parametersOf } from '@drover/shared/manifest';
 import { assembleParametersRelease } from '@drover/shared/release';
 import { audit } from '../../src/governance/index.js';
+import { withdrawRelease } from '../../src/registry/publish.js';
 import { parametersView } from '../../src/registry/site-values.js';
 import { createWorld, MODEL, request, until, type ScriptedDevice, type World } from './world.js';
 
@@ -124,5 +125,15 @@ describe('what devices could only refuse', () => {
         changes: [{ name: 'threshold', before: 0.6, after: 0.7 }],
       },
     ]);
+  });
+
+  it('is shown beside the newest release below it that its publishers still stand by', async () => {
+    await publish('1.2.0');
+    await withdrawRelease(world.db, { model: line, version: Version('1.1.0'), by: 'anna', at: 1 });
+    expect(await parametersView(world.db, { model: MODEL, version: Version('1.2.0') })).toMatchObject({
+      against: '1.0.0',
+    });
+    await withdrawRelease(world.db, { model: line, version: Version('1.0.0'), by: 'anna', at: 1 });
+    expect(await parametersView(world.db, { model: MODEL, version: Version('1.2.0') })).not.toHaveProperty('against');
   });
 });

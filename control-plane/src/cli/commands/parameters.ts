@@ -1,7 +1,8 @@
 import { Command } from 'commander';
-import { compareVersions, Version } from '@drover/shared/ids';
+import { Version } from '@drover/shared/ids';
 import { siteValues, type ParametersManifest, type SiteValues } from '@drover/shared/manifest';
 import type { ParametersView } from '../../registry/index.js';
+import { releaseBelow } from '../../registry/release-below.js';
 import type { Client } from '../client.js';
 import { RemoteError } from '../errors.js';
 import type { Session } from '../program.js';
@@ -57,7 +58,7 @@ export const parametersCommands = ({ client, answer, terminal, options: globals 
       const { buildParametersRelease, readParameters } = await import('../release-builder/parameters-release.js');
       const target = client();
       const { model } = readParameters(file);
-      const before = await releaseBelow(target, model, Version(options.version));
+      const before = releaseBelow(await publishedParameters(target, model), Version(options.version));
       const release = buildParametersRelease({
         file,
         version: options.version,
@@ -148,16 +149,12 @@ function changesTable(sites: readonly SiteValues[]): string {
 
 const said = (value: unknown): string => (value === undefined ? '' : JSON.stringify(value));
 
-/** The newest published release below a version; none where there is no line yet. */
-async function releaseBelow(client: Client, model: string, version: Version): Promise<Published | undefined> {
+/** None where there is no line yet. */
+async function publishedParameters(client: Client, model: string): Promise<readonly Published[]> {
   try {
-    const { items } = await client.get<{ items: Published[] }>(`/models/${encodeURIComponent(model)}/parameters`);
-    return items
-      .filter((item) => item.withdrawnAt === undefined && compareVersions(item.version, version) < 0)
-      .sort((left, right) => compareVersions(left.version, right.version))
-      .at(-1);
+    return (await client.get<{ items: Published[] }>(`/models/${encodeURIComponent(model)}/parameters`)).items;
   } catch (error) {
-    if (error instanceof RemoteError && error.code === 'MODEL_UNKNOWN') return undefined;
+    if (error instanceof RemoteError && error.code === 'MODEL_UNKNOWN') return [];
     throw error;
   }
 }
