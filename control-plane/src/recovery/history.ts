@@ -86,6 +86,16 @@ export async function newestStatement(db: Db): Promise<InstalledStatement | unde
   return { epoch: row.epoch, envelope: row.statement };
 }
 
+/** The highest epoch of which a device says, signed, that it accepted an order; none above `atMost`, whoever says so. */
+export async function highestReportedEpoch(db: Db, atMost: number): Promise<number | undefined> {
+  const row = await db
+    .selectFrom('device_models')
+    .select(({ fn }) => fn.max('accepted_epoch').as('epoch'))
+    .where('accepted_epoch', '<=', atMost)
+    .executeTakeFirst();
+  return row?.epoch ?? undefined;
+}
+
 /** Stores a verified statement, which ends whatever waited for it. */
 export async function storeStatement(
   db: Db,

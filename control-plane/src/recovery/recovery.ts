@@ -2,7 +2,13 @@ import { FIRST_EPOCH, openRecoveryStatement } from '@drover/shared/protocol';
 import type { KeySet } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
 import { RecoveryError } from './errors.js';
-import { newestStatement, pendingRecovery, storeStatement, type PendingRecovery } from './history.js';
+import {
+  highestReportedEpoch,
+  newestStatement,
+  pendingRecovery,
+  storeStatement,
+  type PendingRecovery,
+} from './history.js';
 
 export interface RecoveryOptions {
   readonly db: Db;
@@ -28,18 +34,26 @@ export interface Recovery {
   verifyEnded(): void;
   /** The statement that devices need before they take orders of this epoch. */
   statement(): Buffer | undefined;
-  view(): RecoveryView;
+  view(): Promise<RecoveryView>;
   /** @throws RecoveryError RECOVERY_STATEMENT_REFUSED; TrustError, ProtocolError. The same statement again is harmless. */
   install(envelope: Uint8Array, by: string): Promise<void>;
 }
 
 const HOUR_MS = 3_600_000;
 
+/** How far above the hours a device may say that epochs have come: one that lies must not use them up. */
+const MAX_RESTORES_IN_A_ROW = 24;
+
 /**
  * Above every epoch that this control plane ever had, also those that a restored backup does not know of: two statements of one epoch would be
- * one to devices, and they would take the orders of the second for replays.
+ * one to devices, and they would take the orders of the second for replays. Hours tell apart what was restored in different ones; within an hour,
+ * devices know what they were ordered. Not finer than hours: agents take no epoch above a million.
  */
-const nextEpoch = (epoch: number, nowMs: number): number => Math.max(epoch + 1, Math.floor(nowMs / HOUR_MS));
+async function nextEpoch(db: Db, epoch: number, nowMs: number): Promise<number> {
+  const hours = Math.floor(nowMs / HOUR_MS);
+  const reported = await highestReportedEpoch(db, Math.max(epoch, hours) + MAX_RESTORES_IN_A_ROW);
+  return Math.max(epoch + 1, hours, (reported ?? 0) + 1);
+}
 
 export async function openRecovery({ db, rootKeys, director, now }: RecoveryOptions): Promise<Recovery> {
   let pending = await pendingRecovery(db);
@@ -57,7 +71,11 @@ export async function openRecovery({ db, rootKeys, director, now }: RecoveryOpti
       });
     },
     statement: () => (installed ? Buffer.from(installed.envelope, 'utf8') : undefined),
-    view: () => ({ epoch: epoch(), ...(pending && { pending }), next: { epoch: nextEpoch(epoch(), now()), director } }),
+    view: async () => ({
+      epoch: epoch(),
+      ...(pending && { pending }),
+      next: { epoch: await nextEpoch(db, epoch(), now()), director },
+    }),
     async install(envelope, by) {
       const text = Buffer.from(envelope).toString('utf8');
       if (text === installed?.envelope) return;

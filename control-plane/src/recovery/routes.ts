@@ -22,7 +22,7 @@ export const recoveryRoutes =
     app.get(
       '/recovery',
       { config: { access: VIEWER }, schema: { tags: ['recovery'], response: responses({ 200: RecoveryDocument }) } },
-      () => Promise.resolve(recovery.view()),
+      () => recovery.view(),
     );
 
     app.put(

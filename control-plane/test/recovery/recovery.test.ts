@@ -16,6 +16,7 @@ import {
   signRequest,
   toEnvelope,
   type Recovery,
+  type RecoveryView,
 } from '../../src/recovery/index.js';
 import { createDirector } from '../../src/director/index.js';
 import { startEngine } from '../../src/rollouts/index.js';
@@ -33,6 +34,7 @@ describe('when a backup was restored', () => {
   const keySetOf = (threshold: number, ...keys: KeyPair[]) => ({ threshold, keys: keys.map(publicKeyOf) });
   let world: World;
   let recovery: Recovery;
+  let next: RecoveryView['next'];
 
   const open = () =>
     openRecovery({
@@ -42,7 +44,7 @@ describe('when a backup was restored', () => {
       now: () => 9,
     });
   const asked = (change: object = {}) =>
-    createRequest({ protocol: 1, kind: 'recovery', ...recovery.view().next, reason: 'test', issuedAt: 8, ...change });
+    createRequest({ protocol: 1, kind: 'recovery', ...next, reason: 'test', issuedAt: 8, ...change });
   const signedBy = (unsigned: ReturnType<typeof asked>, ...keys: KeyPair[]) =>
     encodeEnvelope(toEnvelope(keys.reduce((signed, key) => signRequest(signed, occasionalSigner(key)), unsigned)));
 
@@ -50,6 +52,7 @@ describe('when a backup was restored', () => {
     world = await createWorld();
     await beginRecovery(world.db, { reason: 'A backup was restored', begunAt: 2 });
     recovery = await open();
+    ({ next } = await recovery.view());
   });
   afterEach(() => world.close());
 
@@ -81,11 +84,24 @@ describe('when a backup was restored', () => {
     await expect(
       recovery.install(signedBy(asked({ epoch: 5, reason: 'other' }), firstRoot, secondRoot), 'op'),
     ).rejects.toThrow(refusal('RECOVERY_STATEMENT_REFUSED'));
-    const foreign = asked({ director: keySetOf(1, stranger) });
+    const foreign = asked({ epoch: 6, director: keySetOf(1, stranger) });
     await expect(recovery.install(signedBy(foreign, firstRoot, secondRoot), 'op')).rejects.toThrow(
       refusal('RECOVERY_STATEMENT_REFUSED'),
     );
     expect(recovery.epoch()).toBe(5);
+  });
+
+  it('asks for an epoch above all that devices have heard of, but for one that a device makes up', async () => {
+    const nextAfter = async (epoch: number): Promise<number> => {
+      await world.db.updateTable('device_models').set({ accepted_epoch: epoch, accepted_counter: 1 }).execute();
+      return (await recovery.view()).next.epoch;
+    };
+    const device = await world.device('alpha');
+    await device.preinstall(await world.publish('1.0.0'));
+    expect(next.epoch).toBe(2);
+    // The same backup was restored a moment ago, and this device took an order since.
+    expect(await nextAfter(2)).toBe(3);
+    expect(await nextAfter(999_999)).toBe(2);
   });
 
   it('shows signers what they sign: a request whose text and payload differ is refused', () => {
