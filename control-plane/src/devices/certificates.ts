@@ -57,6 +57,15 @@ async function recordForgotten(db: Db, issued: IdentifiedDevice, keyId: KeyId, a
     .execute();
 }
 
+async function recordFirstUse(db: Db, serial: string, at: number): Promise<void> {
+  await db
+    .updateTable('device_certificates')
+    .set({ first_used_at: at })
+    .where('serial', '=', serial)
+    .where('first_used_at', 'is', null)
+    .execute();
+}
+
 /** So long an expired certificate is kept for people who look for what happened. */
 const KEPT_AFTER_EXPIRY_MS = 30 * 86_400_000;
 
@@ -143,20 +152,17 @@ export function deviceCertificates(authorities: Authorities, lifeMs: number): De
       const { deviceId: id, serial, publicKeyHex } = identified;
       const device = await db
         .selectFrom('devices')
-        .select(['public_key', 'key_id', 'revoked_at'])
-        .where('id', '=', id)
+        .leftJoin('device_certificates as shown', (join) => join.on('shown.serial', '=', serial))
+        .select(['public_key', 'devices.key_id', 'devices.revoked_at', 'shown.serial', 'shown.first_used_at'])
+        .where('devices.id', '=', id)
         .executeTakeFirst();
       if (!device) return { kind: 'refused', why: `no device "${id}" has enrolled` };
       if (device.revoked_at !== null) return { kind: 'refused', why: `"${id}" was revoked` };
       if (publicKeyHex !== device.public_key)
         return { kind: 'refused', why: `it is for another key than that of "${id}"` };
-      const { numUpdatedRows } = await db
-        .updateTable('device_certificates')
-        .set({ first_used_at: at })
-        .where('serial', '=', serial)
-        .where('first_used_at', 'is', null)
-        .executeTakeFirst();
-      if (numUpdatedRows === 0n) await recordForgotten(db, identified, device.key_id, at);
+      // Only once for each certificate: a request that changes nothing must not wait for those that write.
+      if (device.serial === null) await recordForgotten(db, identified, device.key_id, at);
+      else if (device.first_used_at === null) await recordFirstUse(db, serial, at);
       return { kind: 'device', id };
     },
 
