@@ -110,7 +110,7 @@ export function createDirector(options: DirectorOptions): Director {
     { actor, action, ttlMs }: ReissueReason = { actor: 'control-plane', action: 'order.reissue' },
   ): Promise<OrderTable | undefined> =>
     db.transaction().execute(async (trx) => {
-      const newest = await newestOrders(trx, order.device_id);
+      const newest = await newestOrders(trx, [order.device_id]);
       if (!newest.some(({ deployment_id }) => deployment_id === order.deployment_id)) return undefined;
       const device = await trx
         .selectFrom('devices')
@@ -166,9 +166,9 @@ export function createDirector(options: DirectorOptions): Director {
   /** @param isFresh it has only now begun to listen: what was sent before, also just before, it never got */
   const settleWith = async (device: DeviceId, isFresh: boolean): Promise<void> => {
     if (recovery.isPending()) return;
-    const orders = await newestOrders(db, device);
+    const orders = await newestOrders(db, [device]);
     if (orders.length === 0) return;
-    const reported = await reportedModels(db, { device });
+    const reported = await reportedModels(db, { devices: [device] });
     for (const order of orders) {
       if (await isHeld(db, order)) continue;
       const verdict = reconcile(
@@ -200,10 +200,10 @@ export function createDirector(options: DirectorOptions): Director {
     settle: (device) => settleWith(device, false),
     async exportOrder({ device, model, digest, ttlMs, by }) {
       recovery.verifyEnded();
-      const order = (await newestOrders(db, device)).find((newest) => newest.model === model);
+      const order = (await newestOrders(db, [device])).find((newest) => newest.model === model);
       if (order?.digest !== digest) return 'not-ordered';
       if (await isHeld(db, order)) return 'held';
-      const reported = (await reportedModels(db, { device })).find((each) => each.model === model);
+      const reported = (await reportedModels(db, { devices: [device] })).find((each) => each.model === model);
       const verdict = reconcile(order, reported, { nowMs: now(), epoch: recovery.epoch() });
       if (verdict === 'in-sync' || verdict === 'ended') return 'ended';
       if (verdict === 'history-lost') return 'history-lost';
@@ -233,14 +233,23 @@ async function isHeld(db: Db, order: OrderTable): Promise<boolean> {
   return rollout.state !== 'running' && rollout.state !== 'completed';
 }
 
-/** What each model of a device should be, by its newest order. */
-export async function desiredReleases(db: Db, device: DeviceId): Promise<DesiredRelease[]> {
-  return (await newestOrders(db, device)).map((order) => ({
-    model: order.model,
-    release: { version: order.version, digest: order.digest },
-    deploymentId: order.deployment_id,
-    counter: order.counter,
-    issuedAt: order.issued_at,
-    outcome: order.outcome ?? undefined,
-  }));
+/** What each model of these devices should be, by its newest order. A device without orders has no entry. */
+export async function desiredReleases(
+  db: Db,
+  devices: readonly DeviceId[],
+): Promise<ReadonlyMap<DeviceId, readonly DesiredRelease[]>> {
+  const desired = new Map<DeviceId, DesiredRelease[]>();
+  for (const order of await newestOrders(db, devices)) {
+    const own = desired.get(order.device_id) ?? [];
+    desired.set(order.device_id, own);
+    own.push({
+      model: order.model,
+      release: { version: order.version, digest: order.digest },
+      deploymentId: order.deployment_id,
+      counter: order.counter,
+      issuedAt: order.issued_at,
+      outcome: order.outcome ?? undefined,
+    });
+  }
+  return desired;
 }

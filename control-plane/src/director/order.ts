@@ -110,11 +110,11 @@ async function lastCounter(trx: Db, device: DeviceId, model: ModelName, epoch: n
 }
 
 /** The newest order of a device, per model: what is desired of it. */
-export async function newestOrders(db: Db, device: DeviceId): Promise<OrderTable[]> {
+export async function newestOrders(db: Db, devices: readonly DeviceId[]): Promise<OrderTable[]> {
   return db
     .selectFrom('orders')
     .selectAll()
-    .where('device_id', '=', device)
+    .where('device_id', 'in', devices)
     .where((order) => {
       const later = order
         .selectFrom('orders as later')
@@ -132,6 +132,7 @@ export async function newestOrders(db: Db, device: DeviceId): Promise<OrderTable
         );
       return order.not(order.exists(later));
     })
+    .orderBy('device_id')
     .orderBy('model')
     .execute();
 }

@@ -1,6 +1,8 @@
 import type { DeviceId, Digest, ModelName, Version } from '@drover/shared/ids';
 import type { ReportKind } from '@drover/shared/protocol';
+import type { Selectable } from 'kysely';
 import type { Db } from '../database/index.js';
+import type { ReportTable } from './tables.js';
 
 export interface FieldCounts {
   readonly release: { readonly version: Version; readonly digest: Digest };
@@ -81,13 +83,40 @@ export async function listReports(
   if (kind !== undefined) query = query.where('kind', '=', kind);
   if (device !== undefined) query = query.where('device_id', '=', device);
   if (after !== undefined) query = query.where('id', '>', after);
-  return (await query.execute()).map((row) => ({
-    id: row.id,
-    deviceId: row.device_id,
-    sequence: row.sequence,
-    kind: row.kind,
-    at: row.at,
-    receivedAt: row.received_at,
-    body: JSON.parse(row.body) as unknown,
-  }));
+  return (await query.execute()).map(toStoredReport);
 }
+
+/** The newest reports of one kind of each of these devices, newest first. One query, however many devices. */
+export async function newestReports(
+  db: Db,
+  { kind, devices, each }: { readonly kind: ReportKind; readonly devices: readonly DeviceId[]; readonly each: number },
+): Promise<StoredReport[]> {
+  const rows = await db
+    .selectFrom('devices')
+    .innerJoin('reports', (join) =>
+      join.on('reports.id', 'in', (own) =>
+        own
+          .selectFrom('reports as newest')
+          .select('newest.id')
+          .whereRef('newest.device_id', '=', 'devices.id')
+          .where('newest.kind', '=', kind)
+          .orderBy('newest.id', 'desc')
+          .limit(each),
+      ),
+    )
+    .selectAll('reports')
+    .where('devices.id', 'in', devices)
+    .orderBy('reports.id', 'desc')
+    .execute();
+  return rows.map(toStoredReport);
+}
+
+const toStoredReport = (row: Selectable<ReportTable>): StoredReport => ({
+  id: row.id,
+  deviceId: row.device_id,
+  sequence: row.sequence,
+  kind: row.kind,
+  at: row.at,
+  receivedAt: row.received_at,
+  body: JSON.parse(row.body) as unknown,
+});

@@ -44,13 +44,13 @@ const toReportedModel = (row: DeviceModelTable): ReportedModel => ({
   receivedAt: row.received_at,
 });
 
-/** The newest signed state of one device (all its models), of one model (all its devices), or of everything. */
+/** The newest signed state of these devices (all their models), of one model (all its devices), or of everything. */
 export async function reportedModels(
   db: Db,
-  filter: { readonly device?: DeviceId; readonly model?: ModelName } = {},
+  filter: { readonly devices?: readonly DeviceId[]; readonly model?: ModelName } = {},
 ): Promise<ReportedModel[]> {
   let query = db.selectFrom('device_models').selectAll().orderBy('device_id').orderBy('model');
-  if (filter.device !== undefined) query = query.where('device_id', '=', filter.device);
+  if (filter.devices !== undefined) query = query.where('device_id', 'in', filter.devices);
   if (filter.model !== undefined) query = query.where('model', '=', filter.model);
   return (await query.execute()).map(toReportedModel);
 }

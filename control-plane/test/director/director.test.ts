@@ -100,7 +100,7 @@ describe('the director', () => {
     world.clock.nowMs += 3000;
     await director.settle(device.id);
     expect(sent).toEqual([order.envelope, order.envelope]);
-    expect(await desiredReleases(world.db, device.id)).toMatchObject([{ release, counter: 1 }]);
+    expect((await desiredReleases(world.db, [device.id])).get(device.id)).toMatchObject([{ release, counter: 1 }]);
   });
 
   it('when a device begins to listen just after an order was sent to nobody, it gets that at once', async () => {

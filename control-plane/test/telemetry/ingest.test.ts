@@ -16,6 +16,7 @@ import {
   type Ingest,
 } from '../../src/telemetry/index.js';
 import { withdrawRelease } from '../../src/registry/index.js';
+import { kindsOfQueries } from '../database/kinds-of-queries.js';
 import { createWorld, MODEL, type Release, type ScriptedDevice, type World } from '../rollouts/world.js';
 
 describe('ingesting reports', () => {
@@ -171,6 +172,28 @@ describe('ingesting reports', () => {
     expect(await registry.metrics()).toContain(`drover_devices_running_withdrawn{model="${MODEL}",version="1.0.0"} 1`);
     await world.db.deleteFrom('releases').execute();
     expect(await listing()).toEqual(['unknown']);
+  });
+
+  it('when several devices are shown, each has what it said itself, by as many queries as for one', async () => {
+    const other = await world.device('other', 'hall');
+    await other.preinstall(release);
+    const incident = (what: string) => ({ error: { code: 'TEST', what, remedy: 'none' } });
+    for (const what of ['one', 'two', 'three', 'four']) await device.report('incident', incident(what));
+    await other.report('incident', incident('of the other'));
+    const queries = kindsOfQueries(world.db);
+
+    const alone = await deviceViews(queries.db)([device.id]);
+    const forOne = queries.kinds.splice(0);
+    const both = await deviceViews(queries.db)([device.id, other.id]);
+
+    expect(queries.kinds).toEqual(forOne);
+    expect(both.get(device.id)).toEqual(alone.get(device.id));
+    const said = (id: DeviceId) =>
+      (both.get(id)?.['incidents'] as { error: { what: string } }[]).map(({ error }) => error.what);
+    expect(said(device.id)).toEqual(['four', 'three', 'two']);
+    expect(said(other.id)).toEqual(['of the other']);
+    expect(both.get(other.id)).toMatchObject({ models: [{ model: MODEL, listing: 'listed' }], refusals: [] });
+    expect(await deviceViews(queries.db)([])).toEqual(new Map());
   });
 
   it('when devices report counts, accuracy in the field is right / labelled, by release and time', async () => {
