@@ -26,6 +26,7 @@ import {
 } from '@drover/shared/trust/ceremony';
 import { signatureOf, tufSigner, type Root, type Targets } from '@drover/shared/trust/tuf';
 import { createApp } from '../src/app.js';
+import { bundleRoutes } from '../src/bundles/index.js';
 import { openBlobDirectory, type BlobStore } from '../src/blobs/index.js';
 import { startBroker } from '../src/broker/index.js';
 import { openDatabase, type Db } from '../src/database/index.js';
@@ -110,9 +111,10 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     director,
     now,
   });
+  const orders = createDirector({ db, signer: bulkSigner(directorKey), publisher: broker, now, recovery });
   const engine = startEngine({
     db,
-    director: createDirector({ db, signer: bulkSigner(directorKey), publisher: broker, now, recovery }),
+    director: orders,
     recovery,
     now,
     onError: (error) => errors.push(error),
@@ -143,6 +145,7 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     reported: deviceViews(db),
     routes: [
       packRoutes({ packs }),
+      bundleRoutes({ db, director: orders, recovery }),
       rolloutRoutes({ db, engine }),
       telemetryRoutes({ db }),
       recoveryRoutes({ recovery, onInstalled: () => Promise.resolve() }),

@@ -1,6 +1,6 @@
 import type { Fault } from '@drover/shared/coded-error';
 import { CliError, RemoteError } from './errors.js';
-import { fetchBelieving } from './private-authority.js';
+import { sendBelieving, type Send } from './private-authority.js';
 
 export interface Client {
   readonly url: string;
@@ -18,7 +18,7 @@ export interface Client {
 /** Talks to one control plane over its HTTP interface; paths are below /api/v1 unless they begin with `//`. */
 export function connect(url: string, token: string | undefined, ca?: string): Client {
   const base = parseUrl(url);
-  const send = ca === undefined || base.startsWith('http:') ? fetch : fetchBelieving(ca);
+  const send: Send = ca === undefined || base.startsWith('http:') ? fetch : sendBelieving(ca);
   async function call(
     method: string,
     path: string,

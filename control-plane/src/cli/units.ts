@@ -48,6 +48,10 @@ export function parseStages(text: string): { name: string; devices?: number; sha
   });
 }
 
+/** `gas-classifier` or `gas-classifier@1.1.0`. @throws CliError CLI_USAGE */
+export const parseModelOrRelease = (text: string): { model: string; version?: string } =>
+  text.includes('@') ? parseReleaseName(text) : { model: text };
+
 /** `gas-classifier@1.1.0`. @throws CliError CLI_USAGE */
 export function parseReleaseName(text: string): { model: string; version: string } {
   const at = text.indexOf('@');

@@ -68,8 +68,8 @@ export interface WantedOrder {
   readonly by: string;
 }
 
-/** Why a device gets no order by hand: nothing was ordered for it, that is over, or it was taken back or held up. */
-export type Withheld = 'not-ordered' | 'held' | 'ended' | 'history-lost';
+/** Why a device gets no order by hand: nothing was ordered for it, that is over, it was taken back or held up, or its agent does not know this kind of release. */
+export type Withheld = 'not-ordered' | 'held' | 'ended' | 'history-lost' | 'not-taken';
 
 /** Uptane's director: it chooses among published releases, one signed order per device and model. */
 export function createDirector(options: DirectorOptions): Director {
@@ -85,21 +85,30 @@ export function createDirector(options: DirectorOptions): Director {
   /** When each device's newest order went out, by device and model: at most one entry for each. */
   const sentAt = new Map<string, { deploymentId: string; at: number }>();
 
-  /** Orders whose device turned out to be ahead of this database, since the start. */
-  const ahead = new Set<string>();
-
   const issue = (trx: Db, request: OrderRequest, ttlMs = orderTtlMs) => {
     recovery.verifyEnded();
     const issuedAt = now();
     return storeOrder(trx, request, { signer, epoch: recovery.epoch(), issuedAt, expiresAt: issuedAt + ttlMs });
   };
 
-  /** Orders that were held back, since the start: told once each. */
-  const heldBack = new Set<string>();
+  /** What was told of which order, since the start. */
+  const told = new Set<string>();
+
+  const tellOnce = async (
+    action: 'order.not-taken' | 'order.history-lost',
+    order: OrderTable,
+    detail: Readonly<Record<string, string | number>>,
+  ): Promise<void> => {
+    const what = `${action} ${order.deployment_id}`;
+    if (told.has(what)) return;
+    told.add(what);
+    await audit(db).append({ actor: 'control-plane', action, subject: order.device_id, detail, at: now() });
+  };
 
   const send = async (order: OrderTable): Promise<void> => {
     // It may have gone back to an older agent since its rollout was created. When it is updated, it gets the order by its next report.
-    if (!(await takesKind(db, order.device_id, order.model))) return tellHeldBack(order);
+    if (!(await takesKind(db, order.device_id, order.model)))
+      return tellOnce('order.not-taken', order, { model: order.model, version: order.version });
     sentAt.set(`${order.device_id}/${order.model}`, { deploymentId: order.deployment_id, at: now() });
     await publisher.publish(ordersTopic(order.device_id), Buffer.from(order.envelope, 'utf8'));
   };
@@ -138,31 +147,6 @@ export function createDirector(options: DirectorOptions): Director {
       return again;
     });
 
-  async function tellHeldBack(order: OrderTable): Promise<void> {
-    if (heldBack.has(order.deployment_id)) return;
-    heldBack.add(order.deployment_id);
-    await audit(db).append({
-      actor: 'control-plane',
-      action: 'order.not-taken',
-      subject: order.device_id,
-      detail: { model: order.model, version: order.version },
-      at: now(),
-    });
-  }
-
-  /** A device that knows orders which this database does not: a backup was restored behind the back of `drover restore`. Once for each order. */
-  const tellAhead = async (order: OrderTable): Promise<void> => {
-    if (ahead.has(order.deployment_id)) return;
-    ahead.add(order.deployment_id);
-    await audit(db).append({
-      actor: 'control-plane',
-      action: 'order.history-lost',
-      subject: order.device_id,
-      detail: { model: order.model, epoch: order.epoch, counter: order.counter },
-      at: now(),
-    });
-  };
-
   /** @param isFresh it has only now begun to listen: what was sent before, also just before, it never got */
   const settleWith = async (device: DeviceId, isFresh: boolean): Promise<void> => {
     if (recovery.isPending()) return;
@@ -176,7 +160,9 @@ export function createDirector(options: DirectorOptions): Director {
         reported.find(({ model }) => model === order.model),
         { nowMs: now(), epoch: recovery.epoch() },
       );
-      if (verdict === 'history-lost') await tellAhead(order);
+      // It knows orders which this database does not: a backup was restored behind the back of `drover restore`.
+      if (verdict === 'history-lost')
+        await tellOnce('order.history-lost', order, { model: order.model, epoch: order.epoch, counter: order.counter });
       if (verdict === 'reissue') {
         const again = await reissue(order);
         if (again) await send(again);
@@ -203,6 +189,7 @@ export function createDirector(options: DirectorOptions): Director {
       const order = (await newestOrders(db, [device])).find((newest) => newest.model === model);
       if (order?.digest !== digest) return 'not-ordered';
       if (await isHeld(db, order)) return 'held';
+      if (!(await takesKind(db, device, model))) return 'not-taken';
       const reported = (await reportedModels(db, { devices: [device] })).find((each) => each.model === model);
       const verdict = reconcile(order, reported, { nowMs: now(), epoch: recovery.epoch() });
       if (verdict === 'in-sync' || verdict === 'ended') return 'ended';

@@ -16,3 +16,8 @@ export class RegistryError extends CodedError<keyof typeof REGISTRY_CODES> {
     super(REGISTRY_CODES, code, what, facts);
   }
 }
+
+export const releaseWithdrawn = (model: string, version: string): RegistryError =>
+  new RegistryError('RELEASE_WITHDRAWN', `${model}@${version} was withdrawn by its publishers.`, {
+    remedy: 'Take another version; no device would take this one.',
+  });

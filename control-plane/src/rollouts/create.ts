@@ -2,7 +2,7 @@ import { newRolloutId, type DeviceId, type ModelName, type RolloutId } from '@dr
 import type { Db } from '../database/index.js';
 import { deviceDirectory } from '../devices/index.js';
 import { audit } from '../governance/index.js';
-import { RegistryError, releases } from '../registry/index.js';
+import { releases, releaseWithdrawn } from '../registry/index.js';
 import { RolloutError } from './errors.js';
 import { recordEvent } from './events.js';
 import { verifyFit } from './fit.js';
@@ -20,15 +20,7 @@ export async function createRollout(db: Db, request: RolloutRequest, by: string,
   checkRequest(request);
   return db.transaction().execute(async (trx) => {
     const release = await releases(trx).get(request.model, request.version);
-    if (release.withdrawnAt !== undefined) {
-      throw new RegistryError(
-        'RELEASE_WITHDRAWN',
-        `${request.model}@${request.version} was withdrawn by its publishers.`,
-        {
-          remedy: 'Roll out another version; no device would take this one.',
-        },
-      );
-    }
+    if (release.withdrawnAt !== undefined) throw releaseWithdrawn(request.model, request.version);
     const found = await deviceDirectory(trx).find(request.selector);
     // A revoked device takes no orders: a stage would wait for it for ever.
     const devices = found.filter((device) => device.revoked === undefined);

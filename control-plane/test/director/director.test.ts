@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { newDeploymentId, type Digest } from '@drover/shared/ids';
+import { parametersOf } from '@drover/shared/manifest';
 import { openDeployment, type Probation } from '@drover/shared/protocol';
 import { bulkSigner, createKeyPair, publicKeyOf } from '@drover/shared/trust';
 import {
@@ -110,6 +111,25 @@ describe('the director', () => {
     expect(sent).toEqual([order.envelope, order.envelope]);
     await director.settle(device.id);
     expect(sent).toHaveLength(2);
+  });
+
+  it('when an order is exported, it goes only to an agent that knows the kind of the release, like every order', async () => {
+    const model = parametersOf(MODEL);
+    const newer = await world.device('beta');
+    await newer.report('state', {
+      agentVersion: 'test',
+      hardwareClass: 'cpu-small',
+      attributes: {},
+      models: [],
+      takes: ['model', 'parameters'],
+    });
+    const exported = async ({ id }: ScriptedDevice) => {
+      const order = { device: { id, hardwareClass: 'cpu-small' }, model, release, probation };
+      await world.db.transaction().execute((trx) => director.issue(trx, order));
+      return director.exportOrder({ device: id, model, digest: release.digest, ttlMs: 2 * HOUR_MS, by: 'test' });
+    };
+    expect(await exported(device)).toBe('not-taken');
+    expect(await exported(newer)).toMatchObject({ counter: 2, expires_at: world.clock.nowMs + 2 * HOUR_MS });
   });
 
   it('when the order expired while the device was away, it is signed anew under the next counter', async () => {

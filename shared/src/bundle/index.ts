@@ -4,6 +4,7 @@ export {
   BundleContents,
   CONTENTS_NAME,
   MAX_DOCUMENT_BYTES,
+  MAX_ENTRIES,
   metadataEntry,
   orderEntry,
   parseContents,

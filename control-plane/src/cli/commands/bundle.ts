@@ -1,7 +1,8 @@
 import { Command } from 'commander';
-import { BUNDLE_FORMAT } from '@drover/shared/bundle';
+import { BUNDLE_FORMAT, MAX_ENTRIES } from '@drover/shared/bundle';
 import type { BundleOrders } from '../../bundles/index.js';
 import type { Release } from '../../registry/index.js';
+import { releaseWithdrawn } from '../../registry/errors.js';
 import type { Client } from '../client.js';
 import { CliError } from '../errors.js';
 import { byteTeller } from '../progress.js';
@@ -21,6 +22,7 @@ const REASONS: Readonly<Record<BundleOrders['withheld'][number]['why'], string>>
   held: 'its rollout is paused, halted or given up',
   ended: 'it runs this release already, or has refused it or fallen back from it',
   'history-lost': 'it knows orders that this control plane does not (see `drover audit list`, order.history-lost)',
+  'not-taken': 'its agent does not know this kind of release, by its last report: update the agent first',
   revoked: 'it is revoked',
 };
 
@@ -47,13 +49,23 @@ export const bundleCommands = ({ client, answer, terminal, options: globals }: S
       const { model, version } = parseReleaseName(name);
       const path = `/models/${encodeURIComponent(model)}/releases/${encodeURIComponent(version)}`;
       const release = await target.get<Release>(path);
+      if (release.withdrawnAt !== undefined) throw releaseWithdrawn(model, version);
       const signal = terminal.interrupted;
-      const ordered = await ordersFor(target, { model, version }, options);
+      const ordered = await ordersFor(target, { model, version }, options, signal);
       const { entriesOf, metadataParts, orderParts, releaseParts } = await import('../bundle/parts.js');
       const { writeBundle } = await import('../bundle/write.js');
       const { parts: metadata, freshUntilMs } = await metadataParts(target, model, signal);
       const hardware = [...new Set(ordered.orders.map(({ hardwareClass }) => hardwareClass))];
       const parts = [...metadata, ...orderParts(ordered), ...(await releaseParts(target, release, hardware, signal))];
+      if (parts.length > MAX_ENTRIES) {
+        throw new CliError(
+          'CLI_USAGE',
+          `This bundle would have ${parts.length} entries; devices take ${MAX_ENTRIES}.`,
+          {
+            remedy: 'Export several, each for a part of the devices.',
+          },
+        );
+      }
       const written = await writeBundle({
         file: options.out,
         contents: {
@@ -97,13 +109,24 @@ async function ordersFor(
   client: Client,
   release: { readonly model: string; readonly version: string },
   { device, selector, ordersHold }: ExportOptions,
+  signal: AbortSignal,
 ): Promise<BundleOrders> {
   if (device === undefined && selector === undefined) return { orders: [], withheld: [] };
-  const answer = await client.send<BundleOrders>('POST', '/bundle-orders', {
-    ...release,
-    selector: { ...(device && { devices: device }), ...(selector && { attributes: selector }) },
-    ttlMs: ordersHold,
-  });
+  const answer: BundleOrders = { orders: [], withheld: [] };
+  let after: string | undefined;
+  do {
+    signal.throwIfAborted();
+    const { orders, withheld, recovery, next } = await client.send<BundleOrders>('POST', '/bundle-orders', {
+      ...release,
+      selector: { ...(device && { devices: device }), ...(selector && { attributes: selector }) },
+      ttlMs: ordersHold,
+      ...(after !== undefined && { after }),
+    });
+    answer.orders.push(...orders);
+    answer.withheld.push(...withheld);
+    if (recovery !== undefined) answer.recovery = recovery;
+    after = next;
+  } while (after !== undefined);
   const known = new Set([...answer.orders, ...answer.withheld].map(({ deviceId }) => deviceId as string));
   const lacking = [
     ...answer.withheld.map(({ deviceId, why }) => `${deviceId}: ${REASONS[why]}`),

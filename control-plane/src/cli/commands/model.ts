@@ -13,7 +13,7 @@ import type { BuildOptions } from '../release-builder/build.js';
 import type { Signed } from '../release-builder/publish.js';
 import { withdrawCommand } from './withdraw.js';
 import { formatTable, formatTime } from '../terminal.js';
-import { collectText, parseCount, parseDuration, parseNumber } from '../units.js';
+import { collectText, parseCount, parseDuration, parseModelOrRelease, parseNumber } from '../units.js';
 
 interface PublishOptions {
   readonly signed?: string;
@@ -159,8 +159,8 @@ export const modelCommands = (session: Session): Command => {
     .argument('<model[@version]>')
     .addHelpText('after', '\nExample:\n  drover model show gas-classifier@1.0.0')
     .action(async (name: string) => {
-      const [modelName = '', version] = name.split('@');
-      const path = `/models/${encodeURIComponent(modelName)}/releases`;
+      const { model: line, version } = parseModelOrRelease(name);
+      const path = `/models/${encodeURIComponent(line)}/releases`;
       if (version !== undefined) {
         const release = await client().get<Release>(`${path}/${encodeURIComponent(version)}`);
         answer(release, JSON.stringify(release, undefined, 2));

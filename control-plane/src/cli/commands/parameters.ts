@@ -7,7 +7,7 @@ import type { Client } from '../client.js';
 import { RemoteError } from '../errors.js';
 import type { Session } from '../program.js';
 import { formatTable, formatTime } from '../terminal.js';
-import { collectText, parseDuration } from '../units.js';
+import { collectText, parseDuration, parseModelOrRelease } from '../units.js';
 
 interface PublishOptions {
   readonly version: string;
@@ -103,7 +103,7 @@ export const parametersCommands = ({ client, answer, terminal, options: globals 
     .option('--against <version>', 'release to compare with (default: the one before)')
     .addHelpText('after', '\nExample:\n  drover parameters show gas-classifier@1.1.0')
     .action(async (name: string, { against }: { against?: string }) => {
-      const [model = '', version] = name.split('@');
+      const { model, version } = parseModelOrRelease(name);
       const path = `/models/${encodeURIComponent(model)}/parameters`;
       if (version === undefined) {
         const list = await client().get<{ items: (Published & ParametersView)[] }>(path);
