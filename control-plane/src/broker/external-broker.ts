@@ -100,7 +100,10 @@ export function connectBroker(options: ExternalBrokerOptions): BrokerPort {
     const lost = Object.keys(client.outgoing);
     for (const messageId of lost) client.removeOutgoingMessage(Number(messageId));
     if (lost.length > 0 && !closing.signal.aborted)
-      onIncident({ peer: SERVICE_USER, error: notConnected(`The connection ended under ${lost.length} messages.`) });
+      onIncident({
+        peer: SERVICE_USER,
+        error: notConnected(`The connection ended before ${lost.length} messages were acknowledged.`),
+      });
   });
 
   async function listen(connection: AbortSignal): Promise<void> {

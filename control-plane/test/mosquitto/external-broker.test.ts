@@ -239,6 +239,36 @@ describe.skipIf(MOSQUITTO === undefined)('the link to a broker beside the contro
     await broker.close();
   });
 
+  it('counts a device as there that came anew before its old connection ended', async () => {
+    const [delta, epsilon] = [await world.enrol('delta'), await world.enrol('epsilon')];
+    const noted: string[] = [];
+    const broker = await open(() => Promise.resolve(), {
+      devices: {
+        touch: (id, { connected }) => Promise.resolve(void noted.push(`${id} ${String(connected)}`)),
+        forgetConnections: () => Promise.resolve(),
+      },
+    });
+    const come = (as: Enrolled) =>
+      connectAsync(`mqtts://127.0.0.1:${mosquitto.port}`, {
+        ca: world.ca(),
+        protocolVersion: 4,
+        reconnectPeriod: 0,
+        clientId: as.id,
+        ...shownBy(as),
+      });
+    // The subscription of the log may still be under way: until a coming is heard, another one is tried.
+    await expect.poll(async () => (await (await come(delta)).endAsync(), noted), WAIT).toContain('delta true');
+    await expect.poll(() => noted.at(-1), WAIT).toBe('delta false');
+    noted.length = 0;
+    const clients = [await come(delta), await come(delta)];
+    // The log is in order: this comes behind whatever is said of the takeover.
+    clients.push(await come(epsilon));
+    await expect.poll(() => noted, WAIT).toContain('epsilon true');
+    expect(noted).toEqual(['delta true', 'delta false', 'delta true', 'epsilon true']);
+    for (const client of clients) await client.endAsync(true);
+    await broker.close();
+  });
+
   it('when it is closed, it stops telling devices what they missed', async () => {
     const begun: string[] = [];
     let goOn = (): void => undefined;
