@@ -1,5 +1,6 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { formatCodedError } from '@drover/shared/coded-error';
+import { TrialError } from './errors.js';
 
 /** What goes to the person, so that standard output is left to the summary. */
 export const say = (line: string): void => void process.stderr.write(`${line}\n`);
@@ -25,18 +26,6 @@ export function seldom<Arguments extends unknown[]>(
   };
 }
 
-/** What an interrupted run left to be gone on from. */
-export function readSaved(file: string | undefined): unknown {
-  return file !== undefined && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
-}
-
-/** Whole at any moment: the run may be killed as well. */
-export function keepSaved(file: string | undefined, saved: object): void {
-  if (file === undefined) return;
-  writeFileSync(`${file}.tmp`, JSON.stringify(saved));
-  renameSync(`${file}.tmp`, file);
-}
-
 export function sayStopped(resume: string | undefined): void {
   say(
     resume === undefined
@@ -45,17 +34,17 @@ export function sayStopped(resume: string | undefined): void {
   );
 }
 
-export interface TrialCommand<Flags> {
+export interface TrialCommand<Flags extends object> {
   readonly name: string;
   readonly description: string;
   readonly example: string;
   readonly addOptions: (command: Command) => Command;
-  /** Gives the exit status. Stopped by Ctrl-C, it ends in order. */
-  readonly run: (flags: Flags, signal: AbortSignal) => Promise<number>;
+  /** Gives the exit status. Stopped by Ctrl-C, it ends in order. `isGiven`: whether a flag was written out, and has not just its default. */
+  readonly run: (flags: Flags, signal: AbortSignal, isGiven: (flag: keyof Flags) => boolean) => Promise<number>;
 }
 
 /** The frame of a command that runs for long: stopped in order by a signal, and with status 2 for what it was asked wrongly. */
-export function runTrialCommand<Flags>(trial: TrialCommand<Flags>): void {
+export function runTrialCommand<Flags extends object>(trial: TrialCommand<Flags>): void {
   const stopped = new AbortController();
   process.once('SIGINT', () => stopped.abort());
   process.once('SIGTERM', () => stopped.abort());
@@ -66,12 +55,17 @@ export function runTrialCommand<Flags>(trial: TrialCommand<Flags>): void {
     .addHelpText('after', `\nExample: npm run ${trial.name} -- ${trial.example}`)
     .exitOverride()
     .action(async (flags: Flags) => {
-      status = await trial.run(flags, stopped.signal);
+      const isGiven = (flag: keyof Flags): boolean => program.getOptionValueSource(String(flag)) === 'cli';
+      status = await trial.run(flags, stopped.signal, isGiven);
     });
   program.parseAsync(process.argv).then(
     () => process.exit(status),
     (error: unknown) => {
       if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2);
+      if (error instanceof TrialError) {
+        say(formatCodedError(error.toJSON()));
+        process.exit(2);
+      }
       say(error instanceof Error ? (error.stack ?? error.message) : String(error));
       process.exit(1);
     },

@@ -3,12 +3,14 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Option } from 'commander';
-import { newTally, replayEpisode, runCampaign, violationsOf, type SavedCampaign } from './campaign/campaign.js';
-import { KillPointCatalogue, type CatalogueJson } from './campaign/catalogue.js';
+import { newTally, replayEpisode, runCampaign, SavedCampaign, violationsOf } from './campaign/campaign.js';
+import { KillPointCatalogue } from './campaign/catalogue.js';
 import type { EpisodeViolation } from './campaign/episode.js';
 import type { LifeDecision } from './campaign/planner.js';
-import { keepSaved, readSaved, runTrialCommand, say, sayStopped, seldom, whole } from './command.js';
-import { killControlPlanes, type ControlPlaneTally } from './control-plane/campaign.js';
+import { runTrialCommand, say, sayStopped, seldom, whole } from './command.js';
+import { killControlPlanes, SavedControlPlaneCampaign, type ControlPlaneTally } from './control-plane/campaign.js';
+import { TrialError } from './errors.js';
+import { openSavedRun } from './saved-run.js';
 
 interface Flags {
   readonly kills: number;
@@ -33,9 +35,13 @@ function tellViolation({ kind, what, trace, decisions }: EpisodeViolation, folde
 
 async function killDevices(flags: Flags, signal: AbortSignal): Promise<number> {
   const { kills, workers, resume, maxViolations, failures } = flags;
-  const saved = readSaved(resume) as SavedCampaign | undefined;
-  const tally = saved?.tally ?? newTally(flags.seed);
-  const catalogue = new KillPointCatalogue(saved?.catalogue);
+  const saved = openSavedRun(resume, {
+    trial: 'chaos --target device',
+    settings: { seed: flags.seed },
+    content: SavedCampaign,
+  });
+  const tally = saved.content?.tally ?? newTally(flags.seed);
+  const catalogue = new KillPointCatalogue(saved.content?.catalogue);
   const before = tally.kills;
   const startedMs = Date.now();
   const figures = () => {
@@ -43,7 +49,7 @@ async function killDevices(flags: Flags, signal: AbortSignal): Promise<number> {
     return { kills: tally.kills, killPoints: catalogue.reachedPoints().length, bricked, lies, stuck };
   };
   const summary = (): string => toLine(figures());
-  const keep = (): void => keepSaved(resume, { tally, catalogue } satisfies Record<keyof SavedCampaign, object>);
+  const keep = (): void => saved.keep({ tally, catalogue: catalogue.toJSON() });
   const perKillMs = (): number => Math.round((Date.now() - startedMs) / Math.max(1, tally.kills - before));
   const onProgress = seldom(() => {
     keep();
@@ -66,10 +72,14 @@ async function killDevices(flags: Flags, signal: AbortSignal): Promise<number> {
 
 async function killControlPlane(flags: Flags, signal: AbortSignal): Promise<number> {
   const { kills, seed, maxViolations, resume } = flags;
-  const saved = readSaved(resume) as { tally: ControlPlaneTally; catalogue: CatalogueJson } | undefined;
-  const catalogue = new KillPointCatalogue(saved?.catalogue);
-  const before = saved?.tally ?? { kills: 0, lost: 0, repeated: 0, broken: 0 };
-  const keep = (tally: ControlPlaneTally): void => keepSaved(resume, { tally, catalogue });
+  const saved = openSavedRun(resume, {
+    trial: 'chaos --target control-plane',
+    settings: { seed },
+    content: SavedControlPlaneCampaign,
+  });
+  const catalogue = new KillPointCatalogue(saved.content?.catalogue);
+  const before = saved.content?.tally ?? { kills: 0, lost: 0, repeated: 0, broken: 0 };
+  const keep = (tally: ControlPlaneTally): void => saved.keep({ tally, catalogue: catalogue.toJSON() });
   const figures = (tally: ControlPlaneTally) => {
     const { lost, repeated, broken } = tally;
     return { kills: tally.kills, killPoints: catalogue.reachedPoints().length, lost, repeated, broken };
@@ -130,10 +140,26 @@ runTrialCommand<Flags>({
       .option('--max-violations <n>', 'end early after so many', whole, 20)
       .addOption(new Option('--target <what>', 'what is killed').choices(['device', 'control-plane']).default('device'))
       .option('--resume <file>', 'keep the tally there, and go on from it when it exists')
-      .option('--replay <file>', 'repeat one episode that went wrong')
+      .addOption(
+        new Option('--replay <file>', 'repeat one episode that went wrong').conflicts([
+          'kills',
+          'seed',
+          'workers',
+          'maxViolations',
+          'resume',
+          'listPoints',
+          'json',
+        ]),
+      )
       .option('--failures <folder>', 'where episodes that went wrong are kept', join(tmpdir(), 'drover-chaos-failures'))
       .option('--list-points', 'all kill points, reached and unreached, before the summary line'),
-  async run(flags, signal) {
+  async run(flags, signal, isGiven) {
+    if (flags.target === 'control-plane')
+      for (const flag of ['workers', 'failures', 'replay'] as const)
+        if (isGiven(flag))
+          throw new TrialError('FLAG_WITHOUT_EFFECT', `--${flag} does nothing with --target control-plane.`, {
+            remedy: 'Leave it out, or kill devices.',
+          });
     if (flags.replay !== undefined) return replay(flags.replay, flags.failures, signal);
     return (flags.target === 'device' ? killDevices : killControlPlane)(flags, signal);
   },

@@ -2,15 +2,16 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { SCENARIO_NAMES } from '../chaos/campaign/scenarios.js';
-import { keepSaved, readSaved, runTrialCommand, say, sayStopped, seldom, whole } from '../chaos/command.js';
-import { isBorne, NEEDED_SYNCS } from './trial/needed-syncs.js';
+import { runTrialCommand, say, sayStopped, seldom, whole } from '../chaos/command.js';
+import { openSavedRun } from '../chaos/saved-run.js';
+import { unexpected } from './trial/needed-syncs.js';
 import {
   cutPower,
+  CutTally,
   newCutTally,
   weighSyncs,
-  type CutTally,
   type CutViolation,
   type PowerCutOptions,
   type SyncWeight,
@@ -74,26 +75,17 @@ function workFolder(): string {
 /** Which syncs a device needs, against the list of those that it is known to need. */
 async function weigh(options: PowerCutOptions, signal: AbortSignal): Promise<number> {
   const weights: SyncWeight[] = [];
-  await weighSyncs(options, (weight) => {
+  const complete = await weighSyncs(options, (weight) => {
     weights.push(weight);
     const { site, scenario, states, violation } = weight;
     const how = violation ? `needed (${violation.kind}: ${violation.what})` : `borne in ${states} states`;
     process.stdout.write(`${site} ("${scenario}"): ${how}\n`);
   });
-  const sites = new Set(weights.map(({ site }) => site));
-  const needed = new Set(weights.filter(({ violation }) => violation).map(({ site }) => site));
-  const missed = NEEDED_SYNCS.filter(({ site, seenIn }) =>
-    weights.some((weight) => weight.site === site && weight.scenario === seenIn && !weight.violation),
-  );
-  const wrong = [
-    ...[...needed].filter(isBorne).map((site) => `${site} is listed as borne, and its loss was seen`),
-    ...[...sites]
-      .filter((site) => !isBorne(site) && !NEEDED_SYNCS.some((each) => each.site === site))
-      .map((site) => `${site} is not listed`),
-    ...missed.map(({ site, seenIn }) => `the loss of ${site} was not seen in "${seenIn}"`),
-  ];
+  const wrong = unexpected(weights, complete);
   for (const each of wrong) say(each);
-  process.stdout.write(`syncs=${sites.size} needed=${needed.size} unexpected=${wrong.length}\n`);
+  const count = (of: readonly SyncWeight[]): number => new Set(of.map(({ site }) => site)).size;
+  const needed = weights.filter(({ violation }) => violation);
+  process.stdout.write(`syncs=${count(weights)} needed=${count(needed)} unexpected=${wrong.length}\n`);
   return wrong.length > 0 ? 1 : signal.aborted ? 130 : 0;
 }
 
@@ -102,32 +94,37 @@ async function powercut(flags: Flags, signal: AbortSignal): Promise<number> {
     say('Power cuts are recorded with strace, which is not installed here: apt-get install strace.');
     return 2;
   }
+  const { seed, samples, states, scenario, withoutSync } = flags;
+  const saved = openSavedRun(flags.resume, {
+    trial: 'powercut',
+    settings: { seed, samples, states, scenario, 'without-sync': withoutSync },
+    content: CutTally,
+  });
   const options: PowerCutOptions = {
-    scenarios: flags.scenario,
-    seed: flags.seed,
-    samples: flags.samples,
+    scenarios: scenario,
+    seed,
+    samples,
     maxViolations: flags.maxViolations,
-    ...(flags.states === undefined ? {} : { maxStates: flags.states }),
-    withoutSyncs: new Set(flags.withoutSync),
+    ...(states === undefined ? {} : { maxStates: states }),
+    withoutSyncs: new Set(withoutSync),
     workFolder: workFolder(),
     signal,
-    tally: (readSaved(flags.resume) as CutTally | undefined) ?? newCutTally(),
+    tally: saved.content ?? newCutTally(),
     onState: seldom((now: CutTally) => {
-      keepSaved(flags.resume, now);
-      say(`${summaryOf(now)}; "${now.done.at(-1) ?? 'nothing'}" is done`);
+      say(flags.eachSync ? `states=${now.states}` : `${summaryOf(now)}; "${now.done.at(-1) ?? 'nothing'}" is done`);
     }),
+    onDone: (now) => saved.keep(now),
     onViolation: tellViolation,
   };
   if (flags.eachSync) return weigh(options, signal);
   const tally = await cutPower(options);
-  keepSaved(flags.resume, tally);
   if (signal.aborted) sayStopped(flags.resume);
-  for (const site of flags.withoutSync)
+  for (const site of withoutSync)
     if (!tally.syncSites.includes(site))
       say(`No "${site}" was seen. There were: ${tally.syncSites.toSorted().join('; ')}`);
   if (flags.json) {
     const syncSites = tally.syncSites.toSorted();
-    process.stdout.write(`${JSON.stringify({ seed: flags.seed, ...tally, syncSites, completed: !signal.aborted })}\n`);
+    process.stdout.write(`${JSON.stringify({ seed, ...tally, syncSites, completed: !signal.aborted })}\n`);
   }
   process.stdout.write(`${summaryOf(tally)}\n`);
   return tally.bricked + tally.lies + tally.stuck > 0 ? 1 : signal.aborted ? 130 : 0;
@@ -150,9 +147,11 @@ runTrialCommand<Flags>({
         collect,
         [],
       )
-      .option(
-        '--each-sync',
-        'take each sync in turn as not made, and say which the device needs; --states counts for each',
+      .addOption(
+        new Option(
+          '--each-sync',
+          'take each sync in turn as not made, and say which the device needs; --states counts for each',
+        ).conflicts(['withoutSync', 'resume', 'maxViolations', 'json']),
       )
       .option('--resume <file>', 'keep the tally there, and go on from it when it exists')
       .option('--max-violations <n>', 'end early after so many', whole, 10),

@@ -1,20 +1,26 @@
+import { Type, type Static } from 'typebox';
 import { seededRandom } from '@drover/shared/statistics';
 import { createModelPool } from '../releases/model-pool.js';
-import type { KillPointCatalogue, CatalogueJson } from './catalogue.js';
+import { CatalogueJson, type KillPointCatalogue } from './catalogue.js';
 import { playEpisode, type EpisodeViolation } from './episode.js';
 import { decideLife, isThorough, type LifeDecision } from './planner.js';
 
+const Count = Type.Integer({ minimum: 0 });
+
 /** What a campaign has come to; also what a later run continues from. */
-export interface Tally {
-  readonly seed: number;
-  kills: number;
+const Tally = Type.Object({
+  seed: Type.Integer(),
+  kills: Count,
   /** Lives that ended by themselves, with all that they had to do. */
-  survived: number;
-  episodes: number;
-  bricked: number;
-  lies: number;
-  stuck: number;
-}
+  survived: Count,
+  episodes: Count,
+  bricked: Count,
+  lies: Count,
+  stuck: Count,
+});
+export type Tally = Static<typeof Tally>;
+
+export const SavedCampaign = Type.Object({ tally: Tally, catalogue: CatalogueJson });
 
 export interface CampaignOptions {
   readonly kills: number;
@@ -43,11 +49,6 @@ export const newTally = (seed: number): Tally => ({
 });
 
 export const violationsOf = ({ bricked, lies, stuck }: Tally): number => bricked + lies + stuck;
-
-export interface SavedCampaign {
-  readonly tally: Tally;
-  readonly catalogue: CatalogueJson;
-}
 
 /** Kills devices until there were `kills` kills, several devices at a time. */
 export async function runCampaign(options: CampaignOptions): Promise<void> {

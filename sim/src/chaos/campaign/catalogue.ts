@@ -1,18 +1,22 @@
+import { Type, type Static } from 'typebox';
 import type { SeededRandom } from '@drover/shared/statistics';
 import { killPointOf, type KillPlace } from '../device/plan.js';
 import type { Scenario } from './scenarios.js';
 
 /** What is known of a moment: a kill point, before or after its write, for one kind of release. */
-interface Moment {
+const Moment = Type.Object({
   /** Most often in one life. */
-  mostPassed: number;
-  kills: number;
-}
+  mostPassed: Type.Integer({ minimum: 1 }),
+  kills: Type.Integer({ minimum: 0 }),
+});
+type Moment = Static<typeof Moment>;
 
-export interface CatalogueJson {
-  readonly moments: Readonly<Record<string, Moment>>;
-  readonly misses: Readonly<Partial<Record<Scenario, number>>>;
-}
+export const CatalogueJson = Type.Object({
+  moments: Type.Record(Type.String(), Moment),
+  /** By the kind of life. */
+  misses: Type.Record(Type.String(), Type.Integer({ minimum: 0 })),
+});
+export type CatalogueJson = Static<typeof CatalogueJson>;
 
 /** All moments that were ever passed, and how often a device was killed at each. */
 export class KillPointCatalogue {

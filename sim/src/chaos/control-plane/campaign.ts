@@ -4,10 +4,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Type, type Static } from 'typebox';
 import { seededRandom, type SeededRandom } from '@drover/shared/statistics';
 import { startProcess, type StartedProcess } from '../../fleet/child-process.js';
 import { operatorOf, type Operator } from '../../fleet/operator.js';
-import type { KillPointCatalogue } from '../campaign/catalogue.js';
+import { CatalogueJson, type KillPointCatalogue } from '../campaign/catalogue.js';
 import type { KillPlan, LifeEvent } from '../device/plan.js';
 import { createModelPool } from '../releases/model-pool.js';
 import { createPublisher } from '../releases/releases.js';
@@ -19,13 +20,18 @@ import type { ControlPlanePlan } from './preload.js';
 import { ScriptedDevice } from './scripted-device.js';
 import { TrialPublisher } from './trial-publisher.js';
 
-export interface ControlPlaneTally {
-  kills: number;
-  lost: number;
-  repeated: number;
+const Count = Type.Integer({ minimum: 0 });
+
+const ControlPlaneTally = Type.Object({
+  kills: Count,
+  lost: Count,
+  repeated: Count,
   /** Lives that did not start, or whose records contradict themselves. */
-  broken: number;
-}
+  broken: Count,
+});
+export type ControlPlaneTally = Static<typeof ControlPlaneTally>;
+
+export const SavedControlPlaneCampaign = Type.Object({ tally: ControlPlaneTally, catalogue: CatalogueJson });
 
 export interface ControlPlaneOptions {
   readonly kills: number;

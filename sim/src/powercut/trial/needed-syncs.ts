@@ -1,3 +1,4 @@
+import type { SyncWeight } from './power-cuts.js';
 import type { RecordedScenario } from './recorded-update.js';
 
 /** Syncs whose loss a device cannot make good by itself, and an update in which a campaign has to find that. */
@@ -50,3 +51,24 @@ export const BORNE_SYNCS: readonly { readonly sites: RegExp; readonly by: string
 ];
 
 export const isBorne = (site: string): boolean => BORNE_SYNCS.some(({ sites }) => sites.test(site));
+
+/**
+ * What contradicts the lists in what was weighed, each in words. `complete`: scenarios of which every sync was weighed, so that one which is not among the
+ * weights is not made any more.
+ */
+export function unexpected(weights: readonly SyncWeight[], complete: readonly RecordedScenario[]): string[] {
+  const sites = new Set(weights.map(({ site }) => site));
+  const seen = new Set(weights.filter(({ violation }) => violation).map(({ site }) => site));
+  const missed = NEEDED_SYNCS.flatMap(({ site, seenIn }) => {
+    const weight = weights.find((each) => each.site === site && each.scenario === seenIn);
+    if (!weight) return complete.includes(seenIn) ? [`${site} is not made in "${seenIn}" any more`] : [];
+    return weight.violation ? [] : [`the loss of ${site} was not seen in "${seenIn}"`];
+  });
+  return [
+    ...[...seen].filter(isBorne).map((site) => `${site} is listed as borne, and its loss was seen`),
+    ...[...sites]
+      .filter((site) => !isBorne(site) && !NEEDED_SYNCS.some((each) => each.site === site))
+      .map((site) => `${site} is not listed`),
+    ...missed,
+  ];
+}

@@ -1,6 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Type, type Static } from 'typebox';
 import { seededRandom } from '@drover/shared/statistics';
+import { SCENARIO_NAMES } from '../../chaos/campaign/scenarios.js';
 import type { Violation } from '../../chaos/campaign/violation.js';
 import { createModelPool } from '../../chaos/releases/model-pool.js';
 import { fingerprint, writeDisk } from '../disk/disk.js';
@@ -25,24 +27,30 @@ export interface PowerCutOptions {
   readonly withoutSyncs?: ReadonlySet<string>;
   /** Folder for disks; best in memory, since what is judged is written thousands of times. */
   readonly workFolder: string;
-  /** Where an interrupted run was: it goes on with the scenario in which that was. */
+  /** What an interrupted run had done: the scenario in which it was interrupted is judged from its beginning. */
   readonly tally?: CutTally;
   readonly signal: AbortSignal;
+  /** After each disk that was judged; the scenario is in the tally as far as it is judged. */
   readonly onState: (tally: CutTally) => void;
+  /** After each scenario that was judged to its end: what a later run can go on from. */
+  readonly onDone: (tally: CutTally) => void;
   readonly onViolation: (violation: CutViolation) => void;
 }
 
-export interface CutTally {
-  states: number;
-  bricked: number;
-  lies: number;
-  stuck: number;
-  operations: number;
+const Count = Type.Integer({ minimum: 0 });
+
+export const CutTally = Type.Object({
+  states: Count,
+  bricked: Count,
+  lies: Count,
+  stuck: Count,
+  operations: Count,
   /** Sites of syncs that the recorded updates made. */
-  readonly syncSites: string[];
+  syncSites: Type.Array(Type.String()),
   /** Scenarios that were judged to their end. */
-  readonly done: RecordedScenario[];
-}
+  done: Type.Array(Type.Enum(SCENARIO_NAMES)),
+});
+export type CutTally = Static<typeof CutTally>;
 
 export const newCutTally = (): CutTally => ({
   states: 0,
@@ -76,7 +84,9 @@ export async function cutPower(options: PowerCutOptions): Promise<CutTally> {
       }
       options.onState(tally);
     }
-    if (!isOver()) tally.done.push(update.scenario);
+    if (isOver()) return;
+    tally.done.push(update.scenario);
+    options.onDone(tally);
   });
   return tally;
 }
@@ -90,12 +100,18 @@ export interface SyncWeight {
   readonly violation?: CutViolation;
 }
 
-/** Takes the sync of one site after the other as not made, and tells of each whether the device bears that. */
+/**
+ * Takes the sync of one site after the other as not made, and tells of each whether the device bears that.
+ *
+ * @returns the scenarios of which every wanted sync was weighed
+ */
 export async function weighSyncs(
   options: PowerCutOptions,
   onWeight: (weight: SyncWeight) => void,
   isWanted: (site: string) => boolean = () => true,
-): Promise<void> {
+): Promise<RecordedScenario[]> {
+  const tally = newCutTally();
+  const complete: RecordedScenario[] = [];
   await withRecordings(options, async (update, judge) => {
     for (const site of [...sitesOf(update)].filter(isWanted).sort()) {
       let states = 0;
@@ -107,11 +123,15 @@ export async function weighSyncs(
         if (options.signal.aborted || violation) break;
         [violation] = await judge(state);
         states += 1;
+        tally.states += 1;
+        options.onState(tally);
       }
       if (options.signal.aborted) return;
       onWeight({ scenario: update.scenario, site, states, ...(violation ? { violation } : {}) });
     }
+    complete.push(update.scenario);
   });
+  return complete;
 }
 
 type Judge = (state: LegalState) => Promise<CutViolation[]>;
