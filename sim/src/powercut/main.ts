@@ -44,6 +44,7 @@ const DEFAULT_SCENARIOS: readonly RecordedScenario[] = [
   'recovery',
   'renewal',
   'agent',
+  'parameters',
 ];
 const collect = (text: string, earlier: readonly string[]): string[] => [...earlier, text];
 const scenarios = (text: string): RecordedScenario[] =>

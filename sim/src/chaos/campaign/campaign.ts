@@ -3,7 +3,8 @@ import { seededRandom } from '@drover/shared/statistics';
 import { createModelPool } from '../releases/model-pool.js';
 import { CatalogueJson, type KillPointCatalogue } from './catalogue.js';
 import { playEpisode, type EpisodeViolation } from './episode.js';
-import { decideLife, isThorough, type LifeDecision } from './planner.js';
+import { isThorough } from './kill-search.js';
+import { decideLife, type LifeDecision } from './planner.js';
 
 const Count = Type.Integer({ minimum: 0 });
 

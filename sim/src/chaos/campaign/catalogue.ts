@@ -1,7 +1,6 @@
 import { Type, type Static } from 'typebox';
 import type { SeededRandom } from '@drover/shared/statistics';
 import { killPointOf, type KillPlace } from '../device/plan.js';
-import type { Scenario } from './scenarios.js';
 
 /** What is known of a moment: a kill point, before or after its write, for one kind of release. */
 const Moment = Type.Object({
@@ -21,11 +20,11 @@ export type CatalogueJson = Static<typeof CatalogueJson>;
 /** All moments that were ever passed, and how often a device was killed at each. */
 export class KillPointCatalogue {
   readonly #moments: Map<string, Moment>;
-  readonly #misses: Map<Scenario, number>;
+  readonly #misses: Map<string, number>;
 
   constructor({ moments, misses }: CatalogueJson = { moments: {}, misses: {} }) {
     this.#moments = new Map(Object.entries(moments).map(([name, counts]) => [name, { ...counts }]));
-    this.#misses = new Map(Object.entries(misses) as [Scenario, number][]);
+    this.#misses = new Map(Object.entries(misses));
   }
 
   notePassed(passed: Readonly<Record<string, number>>): void {
@@ -40,11 +39,11 @@ export class KillPointCatalogue {
     this.#moments.set(name, { ...known, kills: known.kills + 1 });
   }
   /** Whether a life that looked for an unreached kill point has met one. */
-  noteSearch(scenario: Scenario, hasMet: boolean): void {
-    this.#misses.set(scenario, hasMet ? 0 : this.missesOf(scenario) + 1);
+  noteSearch(kindOfLife: string, hasMet: boolean): void {
+    this.#misses.set(kindOfLife, hasMet ? 0 : this.missesOf(kindOfLife) + 1);
   }
-  missesOf(scenario: Scenario): number {
-    return this.#misses.get(scenario) ?? 0;
+  missesOf(kindOfLife: string): number {
+    return this.#misses.get(kindOfLife) ?? 0;
   }
 
   /** Kill points at which a device was killed at least once. */

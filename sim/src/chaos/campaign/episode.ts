@@ -12,6 +12,7 @@ import { lifePlan } from './life-plan.js';
 import type { LifeDecision } from './planner.js';
 import { SCENARIOS } from './scenarios.js';
 import { TrialDevice } from './trial-device.js';
+import { TrialParameters } from './trial-parameters.js';
 import type { Violation } from './violation.js';
 
 export interface EpisodeViolation extends Violation {
@@ -38,6 +39,7 @@ export async function playEpisode(options: EpisodeOptions): Promise<void> {
   const server = await startReleaseServer(publisher);
   const root = await mkdtemp(join(tmpdir(), 'drover-chaos-'));
   const device = new TrialDevice({ dataDir: join(root, 'device'), publisher });
+  const parameters = new TrialParameters();
   await mkdir(device.dataDir);
   installAgent(device.dataDir);
   const decisions: LifeDecision[] = [];
@@ -50,7 +52,7 @@ export async function playEpisode(options: EpisodeOptions): Promise<void> {
       if (!decision) break;
       decisions.push(decision);
       const { kill, corruptionSeed } = decision;
-      const scenery = { device, publisher, server };
+      const scenery = { device, parameters, publisher, server };
       const due = [...device.due(), ...(decision.carriesOn ? device.owes() : [])];
       // The next deployment after a kill must get through, before anything else happens.
       const next = isFirstLife ? [] : SCENARIOS.upgrade(scenery);
@@ -65,13 +67,16 @@ export async function playEpisode(options: EpisodeOptions): Promise<void> {
       if (isStopped()) break;
       onLife(life, decision);
       trace.push(traceLine(lives, decision, life));
-      const violations = device.judge(life, planned);
+      const violations = [...device.judge(life, planned), ...parameters.judge(life)];
       for (const violation of violations) onViolation({ ...violation, trace: [...trace], decisions: [...decisions] });
       if (violations.length > 0) break;
       if (corruptionSeed !== undefined && life.ending === 'killed') {
         const damage = corruptSomething(device.dataDir, seededRandom(corruptionSeed).fork('corruption'));
-        if (damage) device.wasDamaged();
-        if (damage) trace.push(`         then ${damage.file} was ${damage.way}`);
+        if (damage) {
+          device.wasDamaged();
+          parameters.forget();
+          trace.push(`         then ${damage.file} was ${damage.way}`);
+        }
       }
     }
   } finally {

@@ -1,6 +1,6 @@
 import type { KillPlan, LifePlan } from '../device/plan.js';
 import type { ReleaseServer } from '../releases/release-server.js';
-import { HARDWARE_CLASS, TRIAL_DEVICE, TRIAL_MODEL, type Publisher } from '../releases/releases.js';
+import { HARDWARE_CLASS, TRIAL_DEVICE, TRIAL_MODEL, TRIAL_SITE, type Publisher } from '../releases/releases.js';
 import type { PlannedStep } from './scenarios.js';
 import type { TrialDevice } from './trial-device.js';
 
@@ -17,6 +17,7 @@ export function lifePlan(
       deviceId: TRIAL_DEVICE,
       model: TRIAL_MODEL,
       hardwareClass: HARDWARE_CLASS,
+      site: TRIAL_SITE,
       pinnedRoot: publisher.pinnedRoot,
       probe: publisher.pool.probe,
       unhealthy,

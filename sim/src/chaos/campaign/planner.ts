@@ -1,6 +1,7 @@
 import type { SeededRandom } from '@drover/shared/statistics';
 import { roleOf, type KillPlace } from '../device/plan.js';
 import type { KillPointCatalogue } from './catalogue.js';
+import { randomWrite, searchKill, SECOND_LOOK_SHARE } from './kill-search.js';
 import { SCENARIO_NAMES, type Scenario } from './scenarios.js';
 
 /** Where the device is to be killed in a life; at a time, when it is killed from outside. */
@@ -26,15 +27,7 @@ const CORRUPTION_SHARE = 0.15;
 /** A life lasts about that long, and has about so many writes. */
 const LIFE_MS = 900;
 const LIFE_WRITES = 300;
-/** Lives in which a scenario had no kill point that was not reached before, after which it is believed to have none. */
 const ENOUGH_MISSES = 2;
-/** Now and then a scenario that is believed to have none is looked at again. */
-const SECOND_LOOK_SHARE = 0.1;
-
-/** Kill points to pass over at most, where devices that run side by side shall not all die at the same one. */
-const NEAR = 4;
-/** A search that passed over more has not shown that there are none. */
-export const isThorough = (kill: Kill): boolean => kill.at === 'unreached' && kill.skip < NEAR;
 
 const OTHERS = SCENARIO_NAMES.filter((name) => name !== 'first');
 
@@ -71,14 +64,12 @@ function chooseKill(
 ): Kill {
   const lot = random.next();
   if (lot < RANDOM_TIME_SHARE) return { at: 'time', afterMs: Math.round(random.next() * LIFE_MS) };
-  if (lot < RANDOM_TIME_SHARE + RANDOM_WRITE_SHARE) return { at: 'write', occurrence: 1 + random.nextInt(LIFE_WRITES) };
-  if (catalogue.missesOf(scenario) < ENOUGH_MISSES || random.next() < SECOND_LOOK_SHARE) {
-    const phase = random.next() < 0.5 ? 'before' : 'after';
-    return { at: 'unreached', reached: catalogue.reachedPoints(), skip: chooseSkip(random), phase };
-  }
-  const moment = catalogue.leastKilledMoment((of) => !sparesCheck || roleOf(of) === scenario, random);
-  return moment ?? { at: 'write', occurrence: 1 + random.nextInt(LIFE_WRITES) };
+  if (lot < RANDOM_TIME_SHARE + RANDOM_WRITE_SHARE) return randomWrite(LIFE_WRITES, random);
+  const isCandidate = (moment: string): boolean => !sparesCheck || roleOf(moment) === scenario;
+  return searchKill(catalogue, random, {
+    kind: scenario,
+    enoughMisses: ENOUGH_MISSES,
+    isCandidate,
+    writes: LIFE_WRITES,
+  });
 }
-
-/** Now and then far into what was not reached: what comes late in a life is to be known early in a campaign. */
-const chooseSkip = (random: SeededRandom): number => random.nextInt(random.next() < 0.5 ? NEAR : 60);

@@ -4,6 +4,8 @@ import { AGENT_MODEL } from '@drover/shared/manifest';
 import type { Deployment } from '@drover/shared/protocol';
 import {
   TRIAL_MODEL,
+  TRIAL_PARAMETERS,
+  TRIAL_SITE,
   type Published,
   type PublishedRelease,
   type Publisher,
@@ -12,6 +14,7 @@ import {
 import type { ReleaseServer, ServerFault } from '../releases/release-server.js';
 import type { LifeStep } from '../device/plan.js';
 import type { TrialDevice } from './trial-device.js';
+import type { TrialParameters } from './trial-parameters.js';
 
 /** How an order has to end when nobody kills the device. */
 export type ExpectedOutcome = 'committed' | 'fell-back' | 'refused';
@@ -26,6 +29,7 @@ export interface PlannedStep {
 
 interface SceneryOptions {
   readonly device: TrialDevice;
+  readonly parameters: TrialParameters;
   readonly publisher: Publisher;
   readonly server: ReleaseServer;
   /** What the device runs when the scenario begins. */
@@ -68,6 +72,7 @@ export const SCENARIOS = {
   recovery: (scenery) => [scenery.device.nextEpoch('recovery'), order(scenery, 'recovery', publish(scenery))],
   renewal: () => [{ step: { kind: 'renew', role: 'renewal' } }],
   agent: (scenery) => [orderAgent(scenery, 'agent', 'committed')],
+  parameters: (scenery) => [orderParameters(scenery)],
   'unreachable agent': (scenery) => [orderAgent(scenery, 'unreachable agent', 'fell-back')],
 } satisfies Record<string, (scenery: SceneryOptions) => PlannedStep[]>;
 
@@ -156,4 +161,12 @@ function orderAgent(scenery: SceneryOptions, role: string, expected: 'committed'
     maxCrashes: 2,
   };
   return order(scenery, role, published, expected, { model: AGENT_MODEL satisfies ModelName, probation });
+}
+
+function orderParameters(scenery: SceneryOptions): PlannedStep {
+  const { parameters, publisher, server } = scenery;
+  const published = publisher.publishParameters();
+  parameters.knows(published);
+  server.offer(published);
+  return order(scenery, 'parameters', published, 'committed', { model: TRIAL_PARAMETERS, site: TRIAL_SITE });
 }

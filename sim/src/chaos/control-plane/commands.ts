@@ -3,9 +3,12 @@ import type { SeededRandom } from '@drover/shared/statistics';
 import { digestHex } from '@drover/shared/ids';
 import { SimulationError } from '../../fleet/errors.js';
 import type { Operator } from '../../fleet/operator.js';
+import { until } from '../../fleet/wait.js';
 import { TRIAL_MODEL, type Publisher, type PublishedRelease } from '../releases/releases.js';
-import type { Ledger, SteeredState } from './ledger.js';
+import type { Ledger, LedgerViolation, Thing } from './ledger.js';
+import type { OrderBook } from './order-book.js';
 import { ScriptedDevice } from './scripted-device.js';
+import { isActive, type RolloutState } from './steering.js';
 import type { TrialPublisher } from './trial-publisher.js';
 
 export interface CommandContext {
@@ -17,9 +20,14 @@ export interface CommandContext {
   readonly devices: readonly ScriptedDevice[];
   /** A new name or number each time. */
   readonly next: () => number;
-  /** Digests of blobs that were uploaded. */
-  readonly blobs: Set<string>;
+  readonly orders: OrderBook;
+  readonly onViolation: (violation: LedgerViolation) => void;
+  /** Sizes of blobs that were uploaded, by digest. */
+  readonly blobs: Map<string, number>;
+  readonly signal: AbortSignal;
 }
+
+const END_TIMEOUT_MS = 20_000;
 
 type Command = (context: CommandContext) => Promise<void>;
 
@@ -27,17 +35,15 @@ type Command = (context: CommandContext) => Promise<void>;
 export const COMMANDS = {
   token: async ({ operator, ledger, next, random }) => {
     const name = `trial ${next()}`;
-    ledger.give('token', name);
-    ledger.give('audit entry', `token.create ${name}`);
+    const token = { kind: 'token', name, entries: [`token.create ${name}`] } as const;
+    ledger.give(token);
     const { id } = await operator.send<{ id: string }>('POST', '/api/v1/tokens', { name, role: 'viewer' });
-    ledger.acknowledge('token', name);
-    ledger.acknowledge('audit entry', `token.create ${name}`);
+    ledger.acknowledge(token);
     if (random.next() < 0.5) return;
-    ledger.giveRemoval('token', name);
-    ledger.give('audit entry', `token.delete ${name}`);
+    const removal = { kind: 'token', name, entries: [`token.delete ${name}`] } as const;
+    ledger.giveRemoval(removal);
     await operator.send('DELETE', `/api/v1/tokens/${id}`);
-    ledger.acknowledgeRemoval('token', name);
-    ledger.acknowledge('audit entry', `token.delete ${name}`);
+    ledger.acknowledgeRemoval(removal);
   },
   blob: async (context) => {
     const bytes = Buffer.from(`blob ${context.next()} `.repeat(2_000));
@@ -47,53 +53,55 @@ export const COMMANDS = {
     await publish(context);
   },
   rollout: async (context) => {
-    const { operator, ledger } = context;
+    const { operator, ledger, signal } = context;
     await endActive(context);
+    // A device is in one rollout at a time, and what is reverted ends when its devices have said so.
+    const areAllOver = async () => ((await activeRollouts(operator)).length === 0 ? true : undefined);
+    await until(areAllOver, { what: 'rollouts to end', timeoutMs: END_TIMEOUT_MS, everyMs: 50, signal });
     const { release } = await publish(context);
-    const version = release.version;
-    ledger.give('rollout', version);
-    ledger.give('audit entry', `rollout.create ${TRIAL_MODEL}@${version}`);
+    const { version } = release;
+    const rollout: Thing = { kind: 'rollout', name: version };
+    const creation = { to: 'running', entry: `rollout.create ${TRIAL_MODEL}@${version}` } as const;
+    ledger.give(rollout);
+    ledger.giveSteering(version, creation);
     const { id } = await operator.send<{ id: string }>('POST', '/api/v1/rollouts', rolloutOf(version, context.devices));
-    ledger.acknowledge('rollout', version);
-    ledger.acknowledge('audit entry', `rollout.create ${TRIAL_MODEL}@${version}`);
-    ledger.acknowledgeSteering(version, 'running');
-    if (await steer(context, { id, version, action: 'pause', to: 'paused' }))
-      await steer(context, { id, version, action: 'resume', to: 'running' });
+    ledger.acknowledge(rollout);
+    ledger.acknowledgeSteering(version, creation);
+    if (await steer(context, { id, version, event: 'pause' })) await steer(context, { id, version, event: 'resume' });
   },
   end: endActive,
   report: async ({ devices }) => {
     for (const device of devices) await device.reportState();
   },
-  enrolment: async ({ operator, ledger, next }) => {
+  enrolment: async ({ operator, ledger, orders, onViolation, next }) => {
     // It is never connected: what it stands for is its registration.
-    await new ScriptedDevice(`extra-${next()}`, ledger, () => undefined).enrol(operator);
+    await new ScriptedDevice({ id: `extra-${next()}`, ledger, orders, onViolation }).enrol(operator);
   },
   'online key': async ({ operator, ledger, publisher, random }) => {
+    const action = 'repository.online-key.create';
+    ledger.giveUnnamed('online key');
+    ledger.giveUnnamed('audit entry', `${action} `);
     const { keyId } = await operator.send<{ keyId: string }>('POST', '/api/v1/repository/online-keys');
-    ledger.give('online key', keyId);
-    ledger.acknowledge('online key', keyId);
+    ledger.acknowledgeUnnamed('online key', keyId);
+    ledger.acknowledgeUnnamed('audit entry', `${action} ${keyId}`);
     if (random.next() < 0.5) await publisher.replaceOnlineKey(operator);
   },
 } satisfies Record<string, Command>;
 
 async function upload({ operator, ledger, blobs }: CommandContext, hex: string, bytes: Uint8Array): Promise<void> {
-  ledger.give('blob', hex);
-  blobs.add(hex);
+  const blob = { kind: 'blob', name: hex } as const;
+  ledger.give(blob);
+  blobs.set(hex, bytes.length);
   await operator.putBlob(hex, bytes);
-  ledger.acknowledge('blob', hex);
+  ledger.acknowledge(blob);
 }
 
 async function publish(context: CommandContext): Promise<PublishedRelease> {
-  const { operator, ledger, releases, publisher, next } = context;
+  const { operator, releases, publisher, next } = context;
   const published = releases.publish(next());
   for (const [digest, bytes] of published.files) await upload(context, digestHex(digest), bytes);
   await upload(context, digestHex(published.release.digest), published.manifestBytes);
-  const { version } = published.release;
-  ledger.give('release', version);
-  ledger.give('audit entry', `release.publish ${TRIAL_MODEL}@${version}`);
   await publisher.publish(operator, published);
-  ledger.acknowledge('release', version);
-  ledger.acknowledge('audit entry', `release.publish ${TRIAL_MODEL}@${version}`);
   return published;
 }
 
@@ -118,36 +126,43 @@ const rolloutOf = (version: string, devices: readonly ScriptedDevice[]) => ({
 
 interface Rollout {
   readonly id: string;
-  readonly state: string;
+  readonly state: RolloutState;
   readonly release: { readonly version: string };
 }
-const ACTIVE = new Set(['running', 'paused', 'halted', 'reverting']);
 
-/** A device is in one rollout at a time. */
+async function activeRollouts(operator: Operator): Promise<Rollout[]> {
+  const { items } = await operator.get<{ items: Rollout[] }>('/api/v1/rollouts');
+  return items.filter(({ state }) => isActive(state));
+}
+
 async function endActive(context: CommandContext): Promise<void> {
   const { operator, random } = context;
-  const { items } = await operator.get<{ items: Rollout[] }>('/api/v1/rollouts');
-  for (const { id, state, release } of items.filter((each) => ACTIVE.has(each.state))) {
+  for (const { id, state, release } of await activeRollouts(operator)) {
     const reverts = state !== 'reverting' && random.next() < 0.4;
-    await steer(context, { id, version: release.version, action: 'abort', to: reverts ? 'reverted' : 'aborted' });
+    await steer(context, { id, version: release.version, event: reverts ? 'revert' : 'abort' });
   }
 }
+
+const LEADS_TO = { pause: 'paused', resume: 'running', abort: 'aborted', revert: 'reverting' } as const;
 
 /** @returns false where it had ended meanwhile, which is no failure */
 async function steer(
   { operator, ledger }: CommandContext,
-  { id, version, action, to }: { id: string; version: string; action: string; to: SteeredState },
+  { id, version, event }: { id: string; version: string; event: keyof typeof LEADS_TO },
 ): Promise<boolean> {
-  ledger.giveSteering(version, to);
-  const body = action === 'abort' ? { revert: to === 'reverted', reason: 'trial' } : undefined;
+  const steering = { to: LEADS_TO[event], entry: `rollout.${event} ${id}` };
+  ledger.giveSteering(version, steering);
+  const isEnd = event === 'abort' || event === 'revert';
+  const body = isEnd ? { revert: event === 'revert', reason: 'trial' } : undefined;
   try {
-    await operator.send('POST', `/api/v1/rollouts/${id}/${action}`, body);
+    await operator.send('POST', `/api/v1/rollouts/${id}/${isEnd ? 'abort' : event}`, body);
   } catch (error) {
     if (!(error instanceof SimulationError) || error.code !== 'CONTROL_PLANE_REFUSED') throw error;
     const { state } = await operator.get<Rollout>(`/api/v1/rollouts/${id}`);
-    if (ACTIVE.has(state)) throw error;
+    if (isActive(state)) throw error;
+    ledger.refuseSteering(version);
     return false;
   }
-  ledger.acknowledgeSteering(version, to);
+  ledger.acknowledgeSteering(version, steering);
   return true;
 }

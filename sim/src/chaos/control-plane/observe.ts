@@ -2,20 +2,31 @@ import { createHash } from 'node:crypto';
 import type { Operator } from '../../fleet/operator.js';
 import { TRIAL_MODEL } from '../releases/releases.js';
 import type { Kind, Observation } from './ledger.js';
+import type { RolloutState } from './steering.js';
 
 interface AuditEntry {
   readonly sequence: number;
+  readonly actor: string;
   readonly action: string;
-  readonly detail: { readonly name?: string; readonly release?: string };
+  readonly detail: { readonly name?: string; readonly release?: string; readonly deviceId?: string };
   readonly subject: string;
 }
 interface Report {
-  readonly id: number;
   readonly deviceId: string;
   readonly sequence: number;
   readonly body: unknown;
 }
-const PAGE = 1000;
+
+const PAGE = 1_000;
+/** Rollouts that a control plane lists at most: the newest. */
+const MAX_ROLLOUTS = 1_000;
+/** What a control plane notes by itself where devices and rollouts go their way. Anything else, a lost history for one, is not of this trial. */
+const OWN_ACTIONS: ReadonlySet<string> = new Set([
+  'token.create',
+  'rollout.halt',
+  'rollout.complete',
+  'rollout.confirm',
+]);
 
 /** Asks a control plane for all that commands may have left there. `blobs`: digests to look for, since there is no list of them. */
 export async function observe(
@@ -23,29 +34,33 @@ export async function observe(
   blobs: Iterable<string>,
   hasBlob: (hex: string) => Promise<boolean>,
 ): Promise<Observation> {
-  const items = async <Item>(path: string): Promise<Item[]> => (await operator.get<{ items: Item[] }>(path)).items;
-  async function pages<Item>(path: string, last: (item: Item) => number): Promise<Item[]> {
-    const all: Item[] = [];
+  async function all<Item>(path: string): Promise<Item[]> {
+    const found: Item[] = [];
+    let from = '';
     for (;;) {
-      const after = all.length === 0 ? 0 : last(all.at(-1) as Item);
-      const page = await items<Item>(`${path}?after=${after}&limit=${PAGE}`);
-      all.push(...page);
-      if (page.length < PAGE) return all;
+      const page = await operator.get<{ items: Item[]; next?: string | number }>(`${path}?limit=${PAGE}${from}`);
+      found.push(...page.items);
+      if (page.next === undefined) return found;
+      from = `&after=${page.next}`;
     }
   }
-  const tokens = await items<{ name: string }>('/api/v1/tokens');
-  const releases = await items<{ version: string }>(`/api/v1/models/${TRIAL_MODEL}/releases`);
-  const rollouts = await items<{ state: string; release: { version: string } }>('/api/v1/rollouts');
-  const devices = await items<{ id: string }>('/api/v1/devices');
-  const keys = await items<{ keyId: string }>('/api/v1/repository/online-keys');
-  const reports = await pages<Report>('/api/v1/reports', ({ id }) => id);
-  const audit = await pages<AuditEntry>('/api/v1/audit', ({ sequence }) => sequence);
+  const tokens = await all<{ name: string }>('/api/v1/tokens');
+  const releases = await all<{ version: string }>(`/api/v1/models/${TRIAL_MODEL}/releases`);
+  const rollouts = await all<{ state: RolloutState; release: { version: string } }>('/api/v1/rollouts');
+  if (rollouts.length >= MAX_ROLLOUTS) throw new Error('There are more rollouts than the control plane lists.');
+  const devices = await all<{ id: string }>('/api/v1/devices');
+  const { roles } = await operator.get<{ roles: { role: string; version: number }[] }>('/api/v1/repository');
+  const roots = roles.find(({ role }) => role === 'root')?.version ?? 0;
+  const keys = await all<{ keyId: string }>('/api/v1/repository/online-keys');
+  const reports = await all<Report>('/api/v1/reports');
+  const audit = await all<AuditEntry>('/api/v1/audit');
   const { intact } = await operator.get<{ intact: boolean }>('/api/v1/audit/verification');
   const present: string[] = [];
   for (const hex of blobs) if (await hasBlob(hex)) present.push(hex);
   const things = new Map<Kind, string[]>([
     ['token', tokens.map(({ name }) => name)],
     ['blob', present],
+    ['root', Array.from({ length: roots }, (_, index) => `${index + 1}`)],
     ['release', releases.map(({ version }) => version)],
     ['rollout', rollouts.map(({ release }) => release.version)],
     ['device', devices.map(({ id }) => id)],
@@ -53,12 +68,15 @@ export async function observe(
     ['report', reports.map(({ deviceId, sequence, body }) => `${deviceId} ${sequence} ${digestOfBody(body)}`)],
     [
       'audit entry',
-      audit.map(({ action, subject, detail }) => `${action} ${detail.name ?? detail.release ?? subject}`),
+      audit.filter(({ actor, action }) => actor !== 'control-plane' || !OWN_ACTIONS.has(action)).map(nameOf),
     ],
   ]);
   const rolloutStates = new Map(rollouts.map(({ state, release }) => [release.version, state]));
   return { things, rolloutStates, isAuditIntact: intact };
 }
+
+const nameOf = ({ action, subject, detail }: AuditEntry): string =>
+  `${action} ${detail.name ?? detail.deviceId ?? detail.release ?? subject}`;
 
 const digestOfBody = (body: unknown): string =>
   createHash('sha256').update(JSON.stringify(body)).digest('hex').slice(0, 12);

@@ -13,10 +13,18 @@ import {
 } from '@drover/shared/protocol';
 import { bulkSigner, createKeyPair, publicKeyOf } from '@drover/shared/trust';
 import type { Operator } from '../../fleet/operator.js';
-import type { Ledger, LedgerViolation } from './ledger.js';
+import type { Ledger, LedgerViolation, Thing } from './ledger.js';
+import type { OrderBook } from './order-book.js';
 
 const HARDWARE_CLASS = 'cpu-small';
 const CONNECT_TIMEOUT_MS = 20_000;
+
+export interface ScriptedDeviceOptions {
+  readonly id: string;
+  readonly ledger: Ledger;
+  readonly orders: OrderBook;
+  readonly onViolation: (violation: LedgerViolation) => void;
+}
 
 /**
  * What a control plane sees of a device: it takes orders, runs at once what it is ordered, and says so in signed reports. Nothing in it can be
@@ -26,34 +34,41 @@ export class ScriptedDevice {
   readonly id: DeviceId;
   readonly #key = createKeyPair('device');
   readonly #ledger: Ledger;
+  readonly #orders: OrderBook;
   readonly #onViolation: (violation: LedgerViolation) => void;
   readonly #running = new Map<ModelName, Deployment>();
   /** Signed and not acknowledged: sent again, the same bytes. */
-  readonly #outbox = new Map<number, { readonly name: string; readonly bytes: Buffer }>();
+  readonly #outbox = new Map<number, { readonly report: Thing; readonly bytes: Buffer }>();
   #grant: EnrolmentGrant | undefined;
   /** `ended` rejects when the connection breaks: MQTT.js then leaves what is under way without an answer. */
   #connection: { readonly client: MqttClient; readonly ended: Promise<never> } | undefined;
   #sequence = 0;
   #sending: Promise<void> = Promise.resolve();
 
-  constructor(id: string, ledger: Ledger, onViolation: (violation: LedgerViolation) => void) {
+  constructor({ id, ledger, orders, onViolation }: ScriptedDeviceOptions) {
     this.id = DeviceId(id);
     this.#ledger = ledger;
+    this.#orders = orders;
     this.#onViolation = onViolation;
   }
 
   async enrol(operator: Operator): Promise<void> {
+    const claimEntry = { kind: 'audit entry', name: `claim-token.create ${this.id}` } as const;
+    this.#ledger.give(claimEntry);
     const claim = await operator.send<{ claimToken: string }>('POST', '/api/v1/claim-tokens', {
       attributes: {},
       uses: 1,
       ttlMs: 3_600_000,
+      deviceId: this.id,
     });
-    this.#ledger.give('device', this.id);
+    this.#ledger.acknowledge(claimEntry);
+    const device = { kind: 'device', name: this.id, entries: [`device.enrol ${this.id}`] } as const;
+    this.#ledger.give(device);
     const request = { protocol: 1, kind: 'enrolment', claimToken: claim.claimToken, deviceId: this.id } as const;
     const facts = { hardwareClass: HARDWARE_CLASS, attributes: {}, agentVersion: '1.0.0', at: Date.now() };
     const envelope = signEnrolment({ ...request, ...facts, publicKey: publicKeyOf(this.#key) }, bulkSigner(this.#key));
     this.#grant = await operator.send('POST', '/api/v1/enrolments', JSON.parse(envelope.toString()));
-    this.#ledger.acknowledge('device', this.id);
+    this.#ledger.acknowledge(device);
   }
 
   /** Listens for orders, sends again what was not acknowledged, and says what it runs. */
@@ -104,17 +119,17 @@ export class ScriptedDevice {
     const frame = { protocol: 1, kind: 'state', deviceId: this.id, sequence, at: Date.now(), body } as const;
     const bytes = signReport(frame, bulkSigner(this.#key));
     const name = `${this.id} ${sequence} ${createHash('sha256').update(JSON.stringify(body)).digest('hex').slice(0, 12)}`;
-    this.#outbox.set(sequence, { name, bytes });
-    this.#ledger.give('report', name);
+    this.#outbox.set(sequence, { report: { kind: 'report', name }, bytes });
     await this.#publish(sequence);
   }
 
   async #publish(sequence: number): Promise<void> {
-    const report = this.#outbox.get(sequence);
-    if (!report || !this.#connection) return;
+    const kept = this.#outbox.get(sequence);
+    if (!kept || !this.#connection) return;
     const { client, ended } = this.#connection;
-    await Promise.race([client.publishAsync(reportsTopic(this.id), report.bytes, { qos: 1 }), ended]);
-    this.#ledger.acknowledge('report', report.name);
+    this.#ledger.give(kept.report);
+    await Promise.race([client.publishAsync(reportsTopic(this.id), kept.bytes, { qos: 1 }), ended]);
+    this.#ledger.acknowledge(kept.report);
     this.#outbox.delete(sequence);
   }
 
@@ -123,24 +138,11 @@ export class ScriptedDevice {
     if (!director) return;
     const order = openDeployment(payload, director);
     const { model, epoch, counter, deploymentId, rolloutId, downgrade } = order;
-    const taken = {
-      device: this.id,
-      model,
-      epoch,
-      counter,
-      deploymentId,
-      rolloutId,
-      isRevert: downgrade !== undefined,
-    };
-    for (const violation of this.#ledger.takeOrder(taken)) this.#onViolation(violation);
-    const known = this.#running.get(model);
-    const isNewer = !known || epoch > known.epoch || (epoch === known.epoch && counter > known.counter);
-    if (known && !isNewer && known.deploymentId !== deploymentId)
-      this.#onViolation({
-        kind: 'broken',
-        what: `${this.id} has carried out ${known.epoch}.${known.counter} and is ordered ${epoch}.${counter}`,
-      });
-    if (isNewer) this.#running.set(model, order);
+    const number = { epoch, counter, deploymentId, rolloutId };
+    const taken = { device: this.id, model, ...number, isRevert: downgrade !== undefined };
+    const { isNew, violations } = this.#orders.take(taken);
+    for (const violation of violations) this.#onViolation(violation);
+    if (isNew) this.#running.set(model, order);
     this.#sending = this.#sending.then(() => this.reportState()).catch(() => undefined);
   }
 }

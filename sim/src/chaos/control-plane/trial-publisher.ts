@@ -15,12 +15,13 @@ import {
   signatureOf,
   signMetadata,
   tufSigner,
-  type MetadataCache,
   type Root,
   type Targets,
 } from '@drover/shared/trust/tuf';
+import { MemoryCache } from '@drover/shared/trust/tuf/simulator';
 import type { Operator } from '../../fleet/operator.js';
 import { TRIAL_MODEL, type Published } from '../releases/releases.js';
+import type { Ledger, Thing } from './ledger.js';
 
 const YEAR_MS = 365 * 86_400_000;
 
@@ -34,7 +35,12 @@ export class TrialPublisher {
   readonly #expiresAtMs = Date.now() + YEAR_MS;
   #root: { known?: Root; sent?: Root } = {};
   #role: { known?: Targets; sent?: Targets } = {};
+  readonly #ledger: Ledger;
   #client: RepositoryClient | undefined;
+
+  constructor(ledger: Ledger) {
+    this.#ledger = ledger;
+  }
 
   /** Publishes the first root and targets. */
   async begin(operator: Operator): Promise<void> {
@@ -43,17 +49,22 @@ export class TrialPublisher {
     const root = firstRoot({ root: owner, targets: owner, online, expiresAtMs: this.#expiresAtMs });
     const first = firstTargets(this.#expiresAtMs);
     const targets = { ...delegate(first, TRIAL_MODEL, heldBy(this.#author), this.#expiresAtMs), version: 1 };
-    await send(operator, [signed('root', root, this.#owner), signed('targets', targets, this.#owner)]);
+    const documents = [signed('root', root, this.#owner), signed('targets', targets, this.#owner)];
+    await this.#send(operator, documents, { kind: 'root', name: '1' });
     this.#root = { known: root };
     const pinnedRoot = signMetadata(root, [tufSigner(this.#owner)]);
-    this.#client = new RepositoryClient({ pinnedRoot, cache: memoryCache() });
+    this.#client = new RepositoryClient({ pinnedRoot, cache: new MemoryCache() });
   }
 
   async publish(operator: Operator, { release, manifestBytes }: Published): Promise<void> {
     const next = this.#role.known ? renew(this.#role.known, this.#expiresAtMs) : firstModelRole(this.#expiresAtMs);
     const facts = { model: TRIAL_MODEL, version: release.version, manifestBytes: manifestBytes.length };
     this.#role.sent = withRelease(next, { ...facts, sha256: digestHex(release.digest) });
-    await send(operator, [signed(TRIAL_MODEL, this.#role.sent, this.#author)]);
+    await this.#send(operator, [signed(TRIAL_MODEL, this.#role.sent, this.#author)], {
+      kind: 'release',
+      name: release.version,
+      entries: [`release.publish ${TRIAL_MODEL}@${release.version}`],
+    });
     this.#role = { known: this.#role.sent };
   }
 
@@ -63,7 +74,8 @@ export class TrialPublisher {
     const { items } = await operator.get<{ items: PublicKey[] }>('/api/v1/repository/online-keys');
     const online = { keys: items.slice(-1), threshold: 1 };
     this.#root.sent = nextRoot(this.#root.known, { online }, this.#expiresAtMs);
-    await send(operator, [signed('root', this.#root.sent, this.#owner)]);
+    const { version } = this.#root.sent;
+    await this.#send(operator, [signed('root', this.#root.sent, this.#owner)], { kind: 'root', name: `${version}` });
     this.#root = { known: this.#root.sent };
   }
 
@@ -87,6 +99,14 @@ export class TrialPublisher {
       return `a device cannot follow the repository: ${error instanceof Error ? error.message : String(error)}`;
     }
   }
+
+  async #send(operator: Operator, documents: readonly ReturnType<typeof signed>[], thing: Thing): Promise<void> {
+    const published = documents.map(({ role, signed: { version } }) => `repository.publish ${role}@${version}`);
+    const whole = { ...thing, entries: [...(thing.entries ?? []), ...published] };
+    this.#ledger.give(whole);
+    await operator.send('POST', '/api/v1/repository/publications', { documents });
+    this.#ledger.acknowledge(whole);
+  }
 }
 
 function settle<Document extends Root | Targets>(
@@ -103,14 +123,3 @@ const signed = (role: string, document: Root | Targets, key: KeyPair) => ({
   signed: document,
   signatures: [signatureOf(document, tufSigner(key))],
 });
-const send = (operator: Operator, documents: readonly object[]): Promise<unknown> =>
-  operator.send('POST', '/api/v1/repository/publications', { documents });
-
-function memoryCache(): MetadataCache {
-  const files = new Map<string, Uint8Array>();
-  return {
-    read: (name) => files.get(name),
-    write: (name, bytes) => void files.set(name, bytes),
-    remove: (name) => void files.delete(name),
-  };
-}

@@ -9,6 +9,7 @@ export interface DevicePlan {
   readonly deviceId: DeviceId;
   readonly model: ModelName;
   readonly hardwareClass: string;
+  readonly site: string;
   /** root.json, as text. */
   readonly pinnedRoot: string;
   /** Input of the inference by which the trial checks what really serves. */
@@ -89,6 +90,8 @@ export type LifeEvent =
       readonly atStep: number;
       readonly answer?: readonly number[];
       readonly error?: string;
+      /** By digest: what applications are given as parameters of the model, and what the file of them holds. */
+      readonly parameters?: { readonly given?: Digest; readonly file?: Digest };
       /** Version of the agent that runs, by the slot that the launcher has started. */
       readonly agentVersion: string;
     }

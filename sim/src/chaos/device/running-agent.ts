@@ -1,10 +1,13 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { systemClock } from '@drover/agent/host';
 import { deviceIdOf, enrol, IdentityError, loadDeviceKey, loadIdentity, type Identity } from '@drover/agent/identity';
 import type { SlotName } from '@drover/agent/launcher';
 import { openOutbox } from '@drover/agent/link';
+import { ServeError } from '@drover/agent/serve';
 import { InlineServing } from '@drover/agent/serve/inline';
 import { AgentSlots, createUpdater, httpReleaseSource, LaunchedAgent, type Serving } from '@drover/agent/update';
-import type { ModelName } from '@drover/shared/ids';
+import { digestOf, type Digest, type ModelName } from '@drover/shared/ids';
 import type { StateBody } from '@drover/shared/protocol';
 import { bulkSigner, publicKeyOf, type KeyPair } from '@drover/shared/trust';
 import { TRIAL_PLATFORM } from '../releases/agent-bundle.js';
@@ -79,6 +82,8 @@ export async function startAgent(options: RunningAgentOptions, who: { identity: 
     enrolled: { epoch: grant.epoch, director: grant.director },
     source: httpReleaseSource({ controlPlaneUrl: serverUrl, deviceId, credential: grant.credential }),
     serving: withUnhealthyReleases(inline, device.unhealthy),
+    site: device.site,
+    parameters: inline,
     agentReleases: { runner, platform: TRIAL_PLATFORM },
     clock: systemClock,
     onTransition: (transition) => {
@@ -105,6 +110,16 @@ export async function startAgent(options: RunningAgentOptions, who: { identity: 
     return Array.from(outputs['probabilities']?.data ?? [], Number);
   }
 
+  /** By digest: what applications are given, and what the file holds that they may read instead. */
+  async function parameters(): Promise<{ given?: Digest; file?: Digest }> {
+    const given = inline.running(device.model) && givenParameters(inline, device.model);
+    const file = await readFile(join(dataDir, 'parameters', `${device.model}.json`)).catch((error: unknown) => {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+      throw error;
+    });
+    return { ...(given && { given: digestOf(given) }), ...(file && { file: digestOf(file) }) };
+  }
+
   return {
     updater,
     infer,
@@ -122,15 +137,11 @@ export async function startAgent(options: RunningAgentOptions, who: { identity: 
         emit({ event: 'report', bytesBase64: Buffer.from(head.bytes).toString('base64') });
         outbox.remove(head.sequence);
       }
+      const common = { event: 'examined', atStep, agentVersion, parameters: await parameters() } as const;
       try {
-        emit({ event: 'examined', atStep, agentVersion, answer: await infer() });
+        emit({ ...common, answer: await infer() });
       } catch (error) {
-        emit({
-          event: 'examined',
-          atStep,
-          agentVersion,
-          error: error instanceof Error ? error.message : String(error),
-        });
+        emit({ ...common, error: error instanceof Error ? error.message : String(error) });
       }
     },
     async close(): Promise<void> {
@@ -139,6 +150,15 @@ export async function startAgent(options: RunningAgentOptions, who: { identity: 
       await inline.close();
     },
   };
+}
+
+function givenParameters(inline: InlineServing, model: ModelName): Buffer | undefined {
+  try {
+    return Buffer.from(inline.parameters(model).document);
+  } catch (error) {
+    if (error instanceof ServeError && error.code === 'PARAMETERS_NOT_IN_FORCE') return undefined;
+    throw error;
+  }
 }
 
 /** The one thing that is made up: a release that answers well in its self-test and badly afterwards. */

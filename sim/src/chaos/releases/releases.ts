@@ -1,7 +1,7 @@
 import { digestOf, DeviceId, ModelName, newDeploymentId, Version, type Digest } from '@drover/shared/ids';
-import { AGENT_MODEL, RELEASE_FORMAT, type FileReference, type Manifest } from '@drover/shared/manifest';
+import { AGENT_MODEL, parametersOf, RELEASE_FORMAT, type FileReference, type Manifest } from '@drover/shared/manifest';
 import { signDeployment, type Deployment } from '@drover/shared/protocol';
-import { assembleAgentRelease } from '@drover/shared/release';
+import { assembleAgentRelease, assembleParametersRelease } from '@drover/shared/release';
 import { bulkSigner, createKeyPair, publicKeyOf, type KeySet } from '@drover/shared/trust';
 import { agentBundle, TRIAL_PLATFORM } from './agent-bundle.js';
 import { CLASSES, FEATURES, type ModelFile, type ModelPool } from './model-pool.js';
@@ -10,6 +10,10 @@ import { createRepository } from './repository.js';
 
 export const TRIAL_DEVICE = DeviceId('trial-device');
 export const TRIAL_MODEL = ModelName('classifier');
+/** The line of its parameters. */
+export const TRIAL_PARAMETERS = parametersOf(TRIAL_MODEL);
+/** Where the device is. */
+export const TRIAL_SITE = 'yard';
 export const HARDWARE_CLASS = 'cpu-small';
 
 export interface ReleaseRef {
@@ -21,7 +25,7 @@ export interface Published {
   readonly release: ReleaseRef;
   readonly manifestBytes: Uint8Array;
   readonly files: ReadonlyMap<Digest, Uint8Array>;
-  /** Digest of the file that a device loads. */
+  /** Digest of the file that a device loads; of parameters: of what applications at its site are given. */
   readonly loaded: Digest;
 }
 
@@ -47,6 +51,8 @@ export interface Publisher {
   /** Release number n, listed in the repository as version 1.n.m: m is new each time. */
   publish(number: number, kind?: ReleaseKind): PublishedRelease;
   publishAgent(): Published;
+  /** Values that were never there before, for any release of the model. */
+  publishParameters(): Published;
   pack(target: Digest, base: Digest | undefined): Promise<Pack> | undefined;
   replaceOnlineKey(): void;
   /** A signed order with a number above all before it. */
@@ -57,7 +63,7 @@ export interface Publisher {
 
 /** Publisher and director of one device: real models, real signatures. */
 export function createPublisher(pool: ModelPool): Publisher {
-  const repository = createRepository([TRIAL_MODEL, AGENT_MODEL]);
+  const repository = createRepository([TRIAL_MODEL, TRIAL_PARAMETERS, AGENT_MODEL]);
   const directorKey = createKeyPair('director');
   const director: KeySet = { threshold: 1, keys: [publicKeyOf(directorKey)] };
   const labels = Buffer.from('calm\nleak\nfire\n');
@@ -68,6 +74,7 @@ export function createPublisher(pool: ModelPool): Publisher {
   let counter = 0;
   let publications = 0;
   let agents = 0;
+  let parameters = 0;
 
   return {
     pool,
@@ -105,6 +112,31 @@ export function createPublisher(pool: ModelPool): Publisher {
       const { digest, manifestBytes, files } = assembleAgentRelease({ version, createdAt: new Date(0), bundles });
       repository.list(AGENT_MODEL, { version, digest }, manifestBytes.length);
       return { release: { version, digest }, manifestBytes, files, loaded: digestOf(bytes) };
+    },
+    publishParameters() {
+      parameters += 1;
+      const values = { threshold: parameters };
+      const draft = {
+        model: TRIAL_MODEL,
+        compatible: '*',
+        parameters: { threshold: { type: 'integer', minimum: 0, maximum: 2 ** 31, default: 0 } },
+        sites: { [TRIAL_SITE]: values, elsewhere: { threshold: 0 } },
+      } as const;
+      const issue = { version: Version(`1.0.${parameters}`), createdAt: new Date(0) };
+      const { manifest, digest, manifestBytes, files } = assembleParametersRelease(draft, issue);
+      const { version } = manifest;
+      repository.list(TRIAL_PARAMETERS, { version, digest }, manifestBytes.length);
+      // docs/protocol.md, section 8.
+      const document = {
+        format: 'drover.parameter-values/1',
+        model: TRIAL_MODEL,
+        version,
+        digest,
+        site: TRIAL_SITE,
+        values,
+      };
+      const loaded = digestOf(Buffer.from(`${JSON.stringify(document)}\n`));
+      return { release: { version, digest }, manifestBytes, files, loaded };
     },
     pack: packs,
     replaceOnlineKey: () => repository.replaceOnlineKey(),

@@ -12,6 +12,10 @@ export const NEEDED_SYNCS: readonly { readonly site: string; readonly seenIn: Re
   { site: 'fsync identity.json.tmp', seenIn: 'first' },
   // There is no release before the first one that could serve.
   { site: 'fsync incoming/#.partial', seenIn: 'first' },
+  // There are no parameters before the first ones.
+  { site: 'fsync releases', seenIn: 'parameters' },
+  { site: 'fsync releases/#.tmp', seenIn: 'parameters' },
+  { site: 'fsync releases/#.tmp/.release.json.tmp', seenIn: 'parameters' },
   // The launcher starts what its record says, if every file of it is there.
   { site: 'fsync launcher', seenIn: 'agent' },
   { site: 'fsync launcher/slots.json.tmp', seenIn: 'agent' },
@@ -44,8 +48,12 @@ export const BORNE_SYNCS: readonly { readonly sites: RegExp; readonly by: string
     by: 'the digests: what is not what it should be is fetched again',
   },
   {
-    sites: /^fsync releases(\/.+)?$/,
+    sites: /^fsync releases\/#\.tmp\/(?!\.release\.json\.tmp$).+$/,
     by: 'the release before, which serves, until the one that is not whole was staged again',
+  },
+  {
+    sites: /^fsync parameters(\/.+)?$/,
+    by: 'the release, from which the file is written anew at every start',
   },
   { sites: /^fsync adaptations(\/.+)?$/, by: 'the release below the adaptation' },
 ];

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { lifePlan } from '../../chaos/campaign/life-plan.js';
 import { SCENARIOS, type PlannedStep, type Scenario } from '../../chaos/campaign/scenarios.js';
 import { TrialDevice } from '../../chaos/campaign/trial-device.js';
+import { TrialParameters } from '../../chaos/campaign/trial-parameters.js';
 import type { Violation } from '../../chaos/campaign/violation.js';
 import { installAgent } from '../../chaos/device/launched-device.js';
 import type { LifeEvent, LifePlan } from '../../chaos/device/plan.js';
@@ -41,7 +42,8 @@ export async function recordUpdate(
   await mkdir(dataDir);
   installAgent(dataDir);
   const device = new TrialDevice({ dataDir, publisher });
-  const scenery = { device, publisher, server };
+  const parameters = new TrialParameters();
+  const scenery = { device, parameters, publisher, server };
   const isFirst = scenario === 'first';
   const before: PlannedStep[] = isFirst ? [] : [...SCENARIOS.first(scenery), ...SCENARIOS.upgrade(scenery)];
   const setup = isFirst ? undefined : await runLife(lifePlan(device, before, { publisher, server }));
@@ -54,22 +56,30 @@ export async function recordUpdate(
   const next = SCENARIOS.upgrade(scenery);
 
   /** All that the outside knew of the device when the power went. */
-  function deviceAt(place: string, cut: number): TrialDevice {
+  function knownAt(place: string, cut: number): { device: TrialDevice; parameters: TrialParameters } {
     const known = new TrialDevice({ dataDir: place, publisher });
     known.knowsAll(device);
+    const knownParameters = new TrialParameters();
+    knownParameters.knowsAll(parameters);
     if (setup) known.judge(setup, before);
+    if (setup) knownParameters.judge(setup);
     const told = recording.tellings.filter(({ at }) => at <= cut).map(({ line }) => JSON.parse(line) as LifeEvent);
-    known.judge({ events: told, ending: 'killed', complaints: '' }, planned);
-    return known;
+    const life: LifeRecord = { events: told, ending: 'killed', complaints: '' };
+    known.judge(life, planned);
+    knownParameters.judge(life);
+    return { device: known, parameters: knownParameters };
   }
   return {
     scenario,
     recording,
     trialOn(place, cut) {
       installAgent(place);
-      const known = deviceAt(place, cut);
-      const steps = [...known.due(), ...known.owes(), ...next];
-      return { plan: lifePlan(known, steps, { publisher, server }), judge: (life) => known.judge(life, steps) };
+      const known = knownAt(place, cut);
+      const steps = [...known.device.due(), ...known.device.owes(), ...next];
+      return {
+        plan: lifePlan(known.device, steps, { publisher, server }),
+        judge: (life) => [...known.device.judge(life, steps), ...known.parameters.judge(life)],
+      };
     },
     close: () => server.close(),
   };
