@@ -17,6 +17,7 @@ import { repositoryCommands } from './commands/repository.js';
 import { rolloutCommands } from './commands/rollout.js';
 import { tokenCommands } from './commands/token.js';
 import { findCredentials } from './credentials.js';
+import type { Progress } from './progress.js';
 import type { Terminal } from './terminal.js';
 
 export interface GlobalOptions {
@@ -31,6 +32,8 @@ export interface Session {
   readonly options: () => GlobalOptions;
   /** Connects with the credentials in force; throws CLI_NOT_LOGGED_IN. */
   readonly client: () => Client;
+  /** Tells how far long work is, on the error output; nothing with --json. */
+  readonly progress: Progress;
   /** Prints the document with --json, else the text for a person. */
   readonly answer: (document: unknown, text: string) => void;
 }
@@ -63,6 +66,7 @@ export async function runDrover(argv: readonly string[], terminal: Terminal, ver
       const { url, token, ca } = findCredentials(terminal, options().controlPlane);
       return connect(url, token, ca);
     },
+    progress: (line) => (options().json === true ? undefined : terminal.err(line)),
     answer: (document, text) => terminal.out(options().json === true ? JSON.stringify(document) : text),
   };
   for (const command of [

@@ -4,6 +4,7 @@ import { link, open, rename, rm, unlink, type FileHandle } from 'node:fs/promise
 import { dirname } from 'node:path';
 import { CONTENTS_NAME, encodeContents, framing, type BundleContents } from '@drover/shared/bundle';
 import type { Digest } from '@drover/shared/ids';
+import { errnoOf } from '../../blobs/errors.js';
 import { syncDirectory } from '../../durable-file.js';
 import { CliError } from '../errors.js';
 import type { Part } from './parts.js';
@@ -28,7 +29,7 @@ export async function writeBundle({ file, contents, parts, onProgress, signal }:
   refuseExisting(file);
   const temporary = `${file}.tmp`;
   const handle = await open(temporary, 'wx').catch((cause: unknown) => {
-    throw codeOf(cause) === 'EEXIST' ? exists(temporary) : unwritable(file, cause);
+    throw errnoOf(cause) === 'EEXIST' ? exists(temporary) : unwritable(file, cause);
   });
   const hash = createHash('sha256');
   let bytes = 0;
@@ -82,7 +83,7 @@ async function moveIntoPlace(temporary: string, file: string): Promise<void> {
     await link(temporary, file);
     await unlink(temporary);
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') throw exists(file);
+    if (errnoOf(error) === 'EEXIST') throw exists(file);
     refuseExisting(file);
     await rename(temporary, file).catch((cause: unknown) => {
       throw unwritable(file, cause);
@@ -102,8 +103,6 @@ async function written(handle: FileHandle, chunk: Uint8Array, file: string): Pro
     throw unwritable(file, cause);
   }
 }
-
-const codeOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined);
 
 const exists = (file: string) =>
   new CliError('CLI_FILE_EXISTS', 'This file exists already; nothing is overwritten.', {

@@ -1,33 +1,23 @@
 import { Command } from 'commander';
 import { AGENT_MODEL } from '@drover/shared/manifest';
 import type { Session } from '../program.js';
-import { collectText, parseDuration } from '../units.js';
+import { uploadAndSign, withSigners, type SignersGiven } from './publishing.js';
 
-interface PublishOptions {
+interface PublishOptions extends SignersGiven {
   readonly version?: string;
-  readonly key?: readonly string[];
-  readonly passphraseFile?: string;
-  readonly expires: number;
-  readonly proposal?: string;
   readonly description?: string;
   readonly revertFloor?: string;
 }
 
-export const agentCommands = ({ client, answer, terminal, options: globals }: Session): Command => {
+export const agentCommands = (session: Session): Command => {
+  const { client, answer } = session;
   const agent = new Command('agent').description('Releases of the agent itself.');
 
-  agent
+  const publish = agent
     .command('publish')
     .description('Sign bundles of the agent, one for each platform, as one release, and publish it.')
-    .argument('<bundles...>', 'what firmware-images/systemd/bundle.mjs has packed')
-    .option(
-      '--key <file>',
-      'signing key; may be repeated (default: an unprotected development key, for trials)',
-      collectText,
-    )
-    .option('--passphrase-file <file>', 'file that holds the passphrase of the keys')
-    .option('--expires <duration>', 'how long the list of agent releases holds', parseDuration, parseDuration('365d'))
-    .option('--proposal <file>', 'where the keys given do not suffice: file for the others to sign')
+    .argument('<bundles...>', 'what firmware-images/systemd/bundle.mjs has packed');
+  withSigners(publish, 'the list of agent releases')
     .option('--version <version>', 'refuse bundles of another version than this')
     .option('--description <text>', 'for people')
     .option('--revert-floor <version>', 'oldest agent that the fleet may be sent back to')
@@ -44,19 +34,7 @@ export const agentCommands = ({ client, answer, terminal, options: globals }: Se
         revertFloor: options.revertFloor,
         createdAt: new Date(),
       });
-      const { uploadFiles } = await import('../release-builder/upload.js');
-      const { signRelease } = await import('../release-builder/publish.js');
-      const target = client();
-      await uploadFiles(target, release, {
-        signal: terminal.interrupted,
-        progress: (line) => (globals().json === true ? undefined : terminal.err(line)),
-      });
-      const signed = await signRelease(target, terminal, release, {
-        keys: options.key,
-        passphraseFile: options.passphraseFile,
-        expiresMs: options.expires,
-        proposalFile: options.proposal,
-      });
+      const signed = await uploadAndSign(session, { client: client(), release, signers: options });
       const { version } = release.manifest;
       answer(
         { model: AGENT_MODEL, version, digest: release.digest, ...signed },

@@ -26,7 +26,7 @@ const REASONS: Readonly<Record<BundleOrders['withheld'][number]['why'], string>>
   revoked: 'it is revoked',
 };
 
-export const bundleCommands = ({ client, answer, terminal, options: globals }: Session): Command => {
+export const bundleCommands = ({ client, answer, terminal, progress }: Session): Command => {
   const bundle = new Command('bundle').description('Releases in one file, for devices without a network.');
 
   bundle
@@ -75,7 +75,7 @@ export const bundleCommands = ({ client, answer, terminal, options: globals }: S
           entries: entriesOf(parts),
         },
         parts,
-        onProgress: byteTeller((line) => (globals().json === true ? undefined : terminal.err(line)), 'written'),
+        onProgress: byteTeller(progress, 'written'),
         signal,
       });
       const ordersUntil = ordered.orders.length === 0 ? undefined : Math.min(...ordered.orders.map((o) => o.expiresAt));

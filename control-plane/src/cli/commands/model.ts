@@ -11,18 +11,15 @@ import type { VerifiedModel } from '../model-signing/index.js';
 import type { Session } from '../program.js';
 import type { BuildOptions } from '../release-builder/build.js';
 import type { Signed } from '../release-builder/publish.js';
+import { uploadAndSign, withSigners, type SignersGiven } from './publishing.js';
 import { withdrawCommand } from './withdraw.js';
 import { formatTable, formatTime } from '../terminal.js';
-import { collectText, parseCount, parseDuration, parseModelOrRelease, parseNumber } from '../units.js';
+import { collectText, parseCount, parseModelOrRelease, parseNumber } from '../units.js';
 
-interface PublishOptions {
+interface PublishOptions extends SignersGiven {
   readonly signed?: string;
-  readonly proposal?: string;
-  readonly passphraseFile?: string;
-  readonly expires: number;
   readonly model?: string;
   readonly version?: string;
-  readonly key?: readonly string[];
   readonly task?: BuildOptions['task'];
   readonly labels?: string;
   readonly scores?: string;
@@ -48,30 +45,18 @@ interface PublishOptions {
 const TASKS = ['classification', 'regression', 'detection', 'segmentation', 'anomaly', 'tensors'];
 
 export const modelCommands = (session: Session): Command => {
-  const { client, answer, terminal, options: globals } = session;
+  const { client, answer, terminal } = session;
   const model = new Command('model').description('Models and their releases.');
 
-  model
+  const publish = model
     .command('publish')
     .description(
       'Check an ONNX model, make a release of it, sign it and publish it; or publish one that several people have signed.',
     )
-    .argument('[onnx]', 'the model file')
+    .argument('[onnx]', 'the model file');
+  withSigners(publish, 'the list of releases of this model')
     .option('--model <name>', 'name of the model')
     .option('--version <version>', 'version of this release, such as 1.0.0')
-    .option(
-      '--key <file>',
-      'signing key; may be repeated (default: an unprotected development key, for trials)',
-      collectText,
-    )
-    .option('--passphrase-file <file>', 'file that holds the passphrase of the keys')
-    .option(
-      '--expires <duration>',
-      'how long the list of releases of this model holds',
-      parseDuration,
-      parseDuration('365d'),
-    )
-    .option('--proposal <file>', 'where the keys given do not suffice: file for the others to sign')
     .option('--signed <file>', 'publish such a file once it is signed, instead of a model')
     .addOption(
       new Option('--task <task>', 'what the model does (default: classification with --labels, else tensors)').choices(
@@ -127,18 +112,7 @@ export const modelCommands = (session: Session): Command => {
         return;
       }
       const release = await build(target, onnx, options, (line) => terminal.err(line));
-      const { uploadFiles } = await import('../release-builder/upload.js');
-      const { signRelease } = await import('../release-builder/publish.js');
-      await uploadFiles(target, release, {
-        signal: terminal.interrupted,
-        progress: (line) => (globals().json === true ? undefined : terminal.err(line)),
-      });
-      const signed = await signRelease(target, terminal, release, {
-        keys: options.key,
-        passphraseFile: options.passphraseFile,
-        expiresMs: options.expires,
-        proposalFile: options.proposal,
-      });
+      const signed = await uploadAndSign(session, { client: target, release, signers: options });
       const { manifest, digest } = release;
       answer({ model: manifest.model, version: manifest.version, digest, ...signed }, outcomeOf(release, signed));
     });

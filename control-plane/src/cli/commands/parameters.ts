@@ -7,20 +7,18 @@ import type { Client } from '../client.js';
 import { RemoteError } from '../errors.js';
 import type { Session } from '../program.js';
 import { formatTable, formatTime } from '../terminal.js';
-import { collectText, parseDuration, parseModelOrRelease } from '../units.js';
+import { parseModelOrRelease } from '../units.js';
+import { uploadAndSign, withSigners, type SignersGiven } from './publishing.js';
 
-interface PublishOptions {
+interface PublishOptions extends SignersGiven {
   readonly version: string;
-  readonly key?: readonly string[];
-  readonly passphraseFile?: string;
-  readonly expires: number;
-  readonly proposal?: string;
   readonly dryRun?: boolean;
 }
 
 type Published = Pick<ParametersView, 'version' | 'digest'> & { readonly withdrawnAt?: number };
 
-export const parametersCommands = ({ client, answer, terminal, options: globals }: Session): Command => {
+export const parametersCommands = (session: Session): Command => {
+  const { client, answer } = session;
   const parameters = new Command('parameters').description('Parameters of a model that differ from site to site.');
 
   parameters
@@ -35,19 +33,12 @@ export const parametersCommands = ({ client, answer, terminal, options: globals 
       answer({ model: manifest.model, compatible: manifest.compatible, sites }, valuesTable(sites));
     });
 
-  parameters
+  const publish = parameters
     .command('publish')
     .description('Sign a file of parameters as a release and publish it; --dry-run only shows what would change.')
-    .argument('<file>', 'parameters of one model, for all sites')
+    .argument('<file>', 'parameters of one model, for all sites');
+  withSigners(publish, 'the list of these releases')
     .requiredOption('--version <version>', 'version of this release, such as 1.0.0')
-    .option(
-      '--key <file>',
-      'signing key; may be repeated (default: an unprotected development key, for trials)',
-      collectText,
-    )
-    .option('--passphrase-file <file>', 'file that holds the passphrase of the keys')
-    .option('--expires <duration>', 'how long the list of these releases holds', parseDuration, parseDuration('365d'))
-    .option('--proposal <file>', 'where the keys given do not suffice: file for the others to sign')
     .option('--dry-run', 'publish nothing: show what each site would get, and what differs from the release before')
     .addHelpText(
       'after',
@@ -76,18 +67,7 @@ export const parametersCommands = ({ client, answer, terminal, options: globals 
         );
         return;
       }
-      const { uploadFiles } = await import('../release-builder/upload.js');
-      const { signRelease } = await import('../release-builder/publish.js');
-      await uploadFiles(target, release, {
-        signal: terminal.interrupted,
-        progress: (line) => (globals().json === true ? undefined : terminal.err(line)),
-      });
-      const signed = await signRelease(target, terminal, release, {
-        keys: options.key,
-        passphraseFile: options.passphraseFile,
-        expiresMs: options.expires,
-        proposalFile: options.proposal,
-      });
+      const signed = await uploadAndSign(session, { client: target, release, signers: options });
       answer(
         { model: line, version: options.version, digest: release.digest, ...signed },
         signed.published

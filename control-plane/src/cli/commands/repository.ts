@@ -5,11 +5,10 @@ import { backupSource, controlPlaneSource } from '../repository-copy/source.js';
 import type { Session } from '../program.js';
 
 /** Copies of what publishers signed: what is in their hands survives the control plane. */
-export const repositoryCommands = ({ client, answer, terminal, options: globals }: Session): Command => {
+export const repositoryCommands = ({ client, answer, terminal, progress }: Session): Command => {
   const repository = new Command('repository').description(
     'Copies of the release repository: what publishers signed, and the files of their releases.',
   );
-  const progress = (line: string) => (globals().json === true ? undefined : terminal.err(line));
 
   repository
     .command('download')

@@ -1,5 +1,5 @@
-import { fileUnknown } from '../../release-repository/errors.js';
 import { DEFAULT_LIMITS, parseMetadata, type MetadataFile, type MetadataKind } from '@drover/shared/trust/tuf';
+import { fileUnknown } from '../../release-repository/errors.js';
 import type { Client } from '../client.js';
 import { RemoteError } from '../errors.js';
 
