@@ -18,6 +18,7 @@ import { refusalOfOrder, type Expected } from './refusal.js';
 import {
   encoded,
   forgedOnline,
+  letItLook,
   momentOf,
   overtake,
   roleFile,
@@ -31,12 +32,7 @@ import type { AttackWorld } from './world.js';
 
 const CONTROL_PLANE = "the control plane, with the director's key and the online keys";
 const NETWORK = "the director's key, and the network between device and control plane";
-/** Published by nobody. */
-const UNLISTED = { version: Version('8.0.0'), digest: digestOf(Buffer.from('nothing')) };
 const MAX_VERSION = Number.MAX_SAFE_INTEGER;
-
-/** Lets the device see the repository as it is now. */
-const letItLook = (world: AttackWorld) => refusalOfOrder(world, UNLISTED, { code: 'RELEASE_NOT_LISTED' });
 
 let number = 0;
 /** A release that the publishers did sign, and that the device has never heard of. */

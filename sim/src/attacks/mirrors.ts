@@ -1,5 +1,6 @@
 import type { Attack } from './attack.js';
 import type { MirrorAnswer } from './hostile-mirror.js';
+import { encoded, letItLook, momentOf } from './repository.js';
 import type { AttackWorld } from './world.js';
 
 const METADATA = /\/device\/metadata\/(.+)$/;
@@ -64,11 +65,15 @@ export const mirrorAttacks: readonly Attack[] = [
     name: 'mirror: old metadata while the control plane is cut off',
     attackerHas: 'the mirror of the site, and the network between device and control plane',
     async carryOut(world) {
+      // Signed by the keys of now, whatever other attacks have made the publishers rotate: it is old, and nothing else is wrong with it.
+      const { timestamp } = await momentOf(world);
+      await world.publisher.renew();
+      await letItLook(world);
       const watch = await world.watch();
       const release = await freshRelease(world);
       world.mirrors[2]?.turn((path, response) => {
-        const bytes = world.oldMetadata.get(METADATA.exec(path)?.[1] ?? '');
-        response.writeHead(bytes ? 200 : 404).end(bytes);
+        const isAsked = METADATA.exec(path)?.[1] === 'timestamp.json';
+        response.writeHead(isAsked ? 200 : 404).end(isAsked ? encoded(timestamp) : undefined);
       });
       world.proxy.turn(METADATA, (request) => request.socket.destroy());
       await world.rollOut(release.version);
@@ -77,8 +82,7 @@ export const mirrorAttacks: readonly Attack[] = [
       // The update waits for the control plane; the operator wants something else.
       await world.sendOrder(world.forgeOrder(world.base));
       const end = await watch.failure(release.digest);
-      // Wrong, not just stale, where another attack has made publishers rotate the keys that signed it.
-      if (!['MIRROR_STALE', 'MIRROR_WRONG'].includes(code) || end !== 'UPDATE_SUPERSEDED')
+      if (code !== 'MIRROR_STALE' || end !== 'UPDATE_SUPERSEDED')
         throw new Error(`The mirror was passed over as ${code}, and the update ended with ${end}.`);
       return { code, seenIn: 'incident report' };
     },

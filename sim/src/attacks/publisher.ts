@@ -1,9 +1,9 @@
 import { InferenceSession, Tensor } from '@drover/agent/onnxruntime';
 import { buildDenseClassifier } from '@drover/agent/learn';
 import { digestHex, Version, type Digest, type ModelName } from '@drover/shared/ids';
-import type { Manifest } from '@drover/shared/manifest';
+import { parametersOf, type Manifest } from '@drover/shared/manifest';
 import { assembleRelease, type AssembledRelease } from '@drover/shared/release';
-import { openPublisher, type Operator, type Publisher } from '../fleet/index.js';
+import { openPublisher, type ListedRelease, type Operator, type Publisher } from '../fleet/index.js';
 
 const FEATURES = 4;
 const CLASSES = 3;
@@ -34,12 +34,14 @@ export interface TestPublisher extends Pick<
 > {
   assemble(version: string, contents: Contents): Promise<{ release: TestRelease; assembled: AssembledRelease }>;
   publish(version: string, contents: Contents): Promise<TestRelease>;
+  /** Lists a release of parameters whose manifest was uploaded. */
+  list(release: ListedRelease): Promise<void>;
   /** Asks a device, as an application would. */
   infer(endpoint: string): Promise<string>;
 }
 
 export async function openTestPublisher(operator: Operator, model: ModelName): Promise<TestPublisher> {
-  const publisher = await openPublisher(operator, model, { authors: 2 });
+  const publisher = await openPublisher(operator, model, { authors: 2, otherLines: [parametersOf(model)] });
   await publisher.begin();
 
   const assemble: TestPublisher['assemble'] = async (version, { seed, model: bytes }) => {
@@ -76,6 +78,7 @@ export async function openTestPublisher(operator: Operator, model: ModelName): P
   return {
     ...publisher,
     assemble,
+    list: (release) => publisher.publish(release),
     async publish(version, contents) {
       const { release, assembled } = await assemble(version, contents);
       for (const [digest, bytes] of assembled.files) await operator.putBlob(digestHex(digest), bytes);

@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestHex, type Digest, type Version } from '@drover/shared/ids';
+import { digestHex, digestOf, Version, type Digest } from '@drover/shared/ids';
 import { parseKeyPair } from '@drover/shared/trust';
 import { renew, withRelease } from '@drover/shared/trust/ceremony';
 import {
@@ -15,6 +15,7 @@ import {
   type Timestamp,
   type TufSigner,
 } from '@drover/shared/trust/tuf';
+import { refusalOfOrder } from './refusal.js';
 import { MODEL, type AttackWorld } from './world.js';
 
 const METADATA = '/api/v1/device/metadata/';
@@ -46,6 +47,12 @@ export async function momentOf({ controlPlane }: AttackWorld): Promise<Moment> {
   const role = await read<Targets>(servedFileName(MODEL, roleVersion(snapshot.signed), true));
   return { timestamp, snapshot, role };
 }
+
+/** Published by nobody. */
+const UNLISTED = { version: Version('8.0.0'), digest: digestOf(Buffer.from('nothing')) };
+
+/** Lets the device see the repository as it is now. */
+export const letItLook = (world: AttackWorld) => refusalOfOrder(world, UNLISTED, { code: 'RELEASE_NOT_LISTED' });
 
 export function roleVersion({ meta }: Snapshot): number {
   const listed = meta[ROLE_FILE];

@@ -4,6 +4,6 @@ export { startControlPlane, type ControlPlaneProcess } from './control-plane-pro
 export { SIMULATION_CODES, SimulationError } from './errors.js';
 export { fakeHost } from './fake-host.js';
 export { operatorOf, type Operator } from './operator.js';
-export { openPublisher, type Publisher } from './publisher.js';
+export { openPublisher, type ListedRelease, type Publisher } from './publisher.js';
 export { startVirtualDevice, type Device, type VirtualDevice } from './virtual-device.js';
 export { until } from './wait.js';

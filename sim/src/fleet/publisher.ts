@@ -1,4 +1,4 @@
-import { digestHex, type ModelName } from '@drover/shared/ids';
+import { digestHex, type ModelName, type Version } from '@drover/shared/ids';
 import type { AssembledRelease } from '@drover/shared/release';
 import { createKeyPair, type KeyPair, type PublicKey } from '@drover/shared/trust';
 import {
@@ -26,8 +26,8 @@ export interface Publisher {
   readonly seeds: readonly string[];
   /** Publishes the first root and targets. */
   begin(): Promise<void>;
-  /** Lists a release whose files were uploaded, in the next version of the model's role. */
-  publish(release: AssembledRelease): Promise<void>;
+  /** Lists a release whose files were uploaded, in the next version of the role of its line. */
+  publish(release: ListedRelease): Promise<void>;
   /** Goes on from what the control plane lists now, whatever was published before. */
   forget(): Promise<void>;
   /** Signs the model's role anew, with what it lists already. */
@@ -36,9 +36,15 @@ export interface Publisher {
   rotateOnline(): Promise<void>;
 }
 
+export type ListedRelease = Pick<AssembledRelease, 'digest' | 'manifestBytes'> & {
+  readonly manifest: { readonly model: ModelName; readonly version: Version };
+};
+
 export interface PublisherOptions {
   /** How many sign a release; each has a key of their own. */
   readonly authors?: number;
+  /** Whose releases they sign beside those of the model. */
+  readonly otherLines?: readonly ModelName[];
 }
 
 const YEAR_MS = 365 * 86_400_000;
@@ -62,7 +68,12 @@ export async function openPublisher(
     online: await newestOnline(),
     expiresAtMs,
   });
-  const targets = { ...delegate(firstTargets(expiresAtMs), model, heldBy(authors), expiresAtMs), version: 1 };
+  const lines = [model, ...(options.otherLines ?? [])];
+  const delegating = lines.reduce(
+    (targets, line) => delegate(targets, line, heldBy(authors), expiresAtMs),
+    firstTargets(expiresAtMs),
+  );
+  const targets = { ...delegating, version: 1 };
   const signed = (role: string, document: Root | Targets, keys: readonly KeyPair[]) => ({
     role,
     signed: document,
@@ -70,11 +81,14 @@ export async function openPublisher(
   });
   const send = (documents: readonly object[]) =>
     operator.send('POST', '/api/v1/repository/publications', { documents });
-  let role: Targets | undefined;
-  const nextRole = (): Targets => (role ? renew(role, expiresAtMs) : firstModelRole(expiresAtMs));
-  const sendRole = async (next: Targets): Promise<void> => {
-    await send([signed(model, next, authors)]);
-    role = next;
+  const roles = new Map<ModelName, Targets>();
+  const nextRole = (line: ModelName): Targets => {
+    const role = roles.get(line);
+    return role ? renew(role, expiresAtMs) : firstModelRole(expiresAtMs);
+  };
+  const sendRole = async (line: ModelName, next: Targets): Promise<void> => {
+    await send([signed(line, next, authors)]);
+    roles.set(line, next);
   };
   return {
     pinnedRoot: signMetadata(root, [tufSigner(owner)]),
@@ -86,17 +100,18 @@ export async function openPublisher(
     },
     publish: ({ manifest, manifestBytes, digest }) =>
       sendRole(
-        withRelease(nextRole(), {
-          model,
+        manifest.model,
+        withRelease(nextRole(manifest.model), {
+          model: manifest.model,
           version: manifest.version,
           manifestBytes: manifestBytes.length,
           sha256: digestHex(digest),
         }),
       ),
     async forget() {
-      role = (await operator.get<{ signed: Targets }>(`/api/v1/repository/metadata/${model}.json`)).signed;
+      roles.set(model, (await operator.get<{ signed: Targets }>(`/api/v1/repository/metadata/${model}.json`)).signed);
     },
-    renew: () => sendRole(nextRole()),
+    renew: () => sendRole(model, nextRole(model)),
     async rotateOnline() {
       const next = nextRoot(root, { online: await newestOnline() }, expiresAtMs);
       await send([signed('root', next, [owner])]);

@@ -89,8 +89,9 @@ describe('when parameters are released', () => {
   }
   const publish = (file: string, version: string, ...more: string[]) =>
     drover<{ digest: string }>('parameters', 'publish', file, '--version', version, '--key', key, ...more);
-  async function rollOut(release: string, ...more: string[]): Promise<string> {
-    const files = ['--gate', join(folder, 'gate.json'), '--probation', join(folder, 'probation.json')];
+  /** A probation that lasts only ends early: by what an application says in it. */
+  async function rollOut(release: string, probation: 'brief' | 'lasting', ...more: string[]): Promise<string> {
+    const files = ['--gate', join(folder, 'gate.json'), '--probation', join(folder, `${probation}.json`)];
     const { id } = await drover<{ id: string }>('rollout', 'create', release, '--judge', 'failures', ...files, ...more);
     return id;
   }
@@ -105,7 +106,8 @@ describe('when parameters are released', () => {
       join(folder, 'gate.json'),
       JSON.stringify({ minSoakMs: 0, timeoutMs: 60_000, alpha: 0.1, beta: 0.1, failureShare }),
     );
-    writeFileSync(join(folder, 'probation.json'), JSON.stringify({ minMs: 400, maxMs: 800 }));
+    writeFileSync(join(folder, 'brief.json'), JSON.stringify({ minMs: 400, maxMs: 800 }));
+    writeFileSync(join(folder, 'lasting.json'), JSON.stringify({ minMs: 20_000, maxMs: 40_000 }));
     controlPlane = await startControlPlane({ dataDir: join(folder, 'control-plane'), httpPort: 0, mqttPort: 0 });
     const signed = ['--key', key, '--publish'];
     await drover('keys', 'create', '--out', key, '--development');
@@ -141,7 +143,7 @@ describe('when parameters are released', () => {
     const task = ['--task', 'tensors', '--key', key];
     for (const version of ['1.0.0', '2.0.0'])
       await drover('model', 'publish', net, '--model', 'gas-classifier', '--version', version, ...task);
-    await untilState(await rollOut('gas-classifier@1.0.0', '--stages', 'all:100%'), 'completed');
+    await untilState(await rollOut('gas-classifier@1.0.0', 'brief', '--stages', 'all:100%'), 'completed');
   }, 120_000);
   afterAll(async () => {
     for (const device of devices.values()) await device.close();
@@ -164,7 +166,7 @@ describe('when parameters are released', () => {
 
   it('gives each device the values of its site, from canary to all, and says which are in force', async () => {
     const { digest } = await publish(write({ hall: 0.8, yard: 0.2 }), '1.0.0');
-    const id = await rollOut('gas-classifier--parameters@1.0.0', '--stages', 'canary:1,all:100%');
+    const id = await rollOut('gas-classifier--parameters@1.0.0', 'brief', '--stages', 'canary:1,all:100%');
     await untilState(id, 'completed');
     expect(await valuesAt('hall')).toMatchObject({ site: 'hall', digest, values: { threshold: 0.8, 'belt.speed': 1 } });
     expect(await valuesAt('yard')).toMatchObject({ site: 'yard', digest, values: { threshold: 0.2 } });
@@ -185,7 +187,7 @@ describe('when parameters are released', () => {
         { site: 'yard', devices: 1, changes: [{ name: 'threshold', before: 0.2, after: 0.1 }] },
       ],
     });
-    const id = await rollOut('gas-classifier--parameters@1.1.0', '--stages', 'all:100%');
+    const id = await rollOut('gas-classifier--parameters@1.1.0', 'lasting', '--stages', 'all:100%');
     const bad = await waitFor('the new values in the yard', async () => {
       const values = await valuesAt('yard');
       return values?.version === '1.1.0' ? values : undefined;
@@ -207,12 +209,12 @@ describe('when parameters are released', () => {
   });
 
   it('when a model would leave them behind, the rollout is refused; when that is wanted, applications get none', async () => {
-    const refused = rollOut('gas-classifier@2.0.0', '--stages', 'all:100%');
+    const refused = rollOut('gas-classifier@2.0.0', 'brief', '--stages', 'all:100%');
     await expect(refused).rejects.toMatchObject({
       stdout: expect.stringContaining('ROLLOUT_PARAMETERS_INCOMPATIBLE') as string,
     });
     await untilState(
-      await rollOut('gas-classifier@2.0.0', '--stages', 'all:100%', '--without-parameters'),
+      await rollOut('gas-classifier@2.0.0', 'brief', '--stages', 'all:100%', '--without-parameters'),
       'completed',
     );
     expect(await valuesAt('hall')).toBeUndefined();

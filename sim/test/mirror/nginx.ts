@@ -1,12 +1,15 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ControlPlaneProcess } from '../../src/fleet/control-plane-process.js';
 import { until } from '../../src/fleet/wait.js';
 
-export const hasNginx = spawnSync('nginx', ['-v']).status === 0;
+/** Packages put it where only the administrator's shell looks. */
+const ENVIRONMENT = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin` };
+
+export const hasNginx = spawnSync('nginx', ['-v'], { env: ENVIRONMENT }).status === 0;
 
 const SHIPPED = fileURLToPath(new URL('../../../firmware-images/mirror/drover-mirror.conf', import.meta.url));
 
@@ -65,6 +68,7 @@ export async function startNginx(folder: string, controlPlane: ControlPlaneProce
   );
   const child = spawn('nginx', ['-e', 'stderr', '-p', folder, '-c', configuration], {
     stdio: ['ignore', 'ignore', 'pipe'],
+    env: ENVIRONMENT,
   });
   let errors = '';
   child.stderr.on('data', (text: Buffer) => (errors += text.toString()));
@@ -73,11 +77,9 @@ export async function startNginx(folder: string, controlPlane: ControlPlaneProce
   await until(
     () => {
       if (child.exitCode !== null) throw new Error(`nginx ended: ${errors}`);
-      return (
-        spawnSync('sh', ['-c', `: < /dev/tcp/127.0.0.1/${port}`], { shell: '/bin/bash' }).status === 0 || undefined
-      );
+      return listensOn(port);
     },
-    { what: `nginx to listen ${errors}`, timeoutMs: 10_000, signal },
+    { what: 'nginx to listen', timeoutMs: 10_000, signal, state: () => errors },
   );
   return {
     url: `https://127.0.0.1:${port}`,
@@ -98,6 +100,12 @@ export async function exportTrust({ operator }: ControlPlaneProcess, folder: str
   writeFileSync(join(folder, 'ca.crt'), trust.authorities);
   writeFileSync(join(folder, 'revoked.crl'), trust.revocationLists);
 }
+
+const listensOn = (port: number): Promise<true | undefined> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => resolve(true));
+    socket.once('connect', () => socket.destroy()).once('error', () => resolve(undefined));
+  });
 
 const freePort = (): Promise<number> =>
   new Promise((resolve) => {

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MODEL, openRecoveryWorld, type RecoveryWorld } from './recovery-world.js';
@@ -10,6 +10,8 @@ const BEFORE = ['stays', 'newer', 'newest', 'reverted', 'away'];
 let world: RecoveryWorld;
 let backup: string;
 let copies: string;
+/** Of the control plane that was lost. */
+let directorBefore: string;
 beforeEach(async () => {
   world = await openRecoveryWorld(signal);
   [backup, copies] = [join(world.folder, 'backup'), join(world.folder, 'copies')];
@@ -25,6 +27,8 @@ const login = () =>
     '--ca',
     join(world.controlPlane().dataDir, 'certificate-authority', '1.crt'),
   );
+
+const directorKey = (): string => readFileSync(join(world.controlPlane().dataDir, 'director.key'), 'utf8');
 
 /** The fleet as it was at the backup, and what happened to it afterwards, which the backup does not know. */
 async function loseControlPlane(): Promise<Record<string, string>> {
@@ -51,6 +55,7 @@ async function loseControlPlane(): Promise<Record<string, string>> {
     late: '1.2.0',
   });
   await world.stop('away');
+  directorBefore = directorKey();
   await world.destroy();
   return runs;
 }
@@ -71,6 +76,7 @@ describe('when a control plane is lost, and yesterday comes back', { timeout: 24
     const { away: _away, ...there } = runs;
     const quiet = world.troubles().length;
     await world.restore(backup);
+    expect(directorKey()).toBe(directorBefore);
     await login();
 
     // The one that enrolled after the backup is let in by its certificate, and says what it is.
@@ -109,7 +115,7 @@ describe('when a control plane is lost, and yesterday comes back', { timeout: 24
     const quiet = world.troubles().length;
     await world.restore(backup, ['--new-director-key']);
     await login();
-    expect(existsSync(join(world.controlPlane().dataDir, 'director.key'))).toBe(true);
+    expect(directorKey()).not.toBe(directorBefore);
     await world.settled(Object.keys(there));
     await world.drover('keys', 'rotate', 'online', '--key', world.rootKey, '--publish');
     await vouch();

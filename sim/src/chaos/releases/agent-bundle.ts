@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { paddingOf, USTAR_BLOCK_BYTES } from '@drover/shared/archive';
+import { paddingOf, USTAR_BLOCK_BYTES, ustarFileHeader } from '@drover/shared/archive';
 
 /** What an agent release of a trial runs on. */
 export const TRIAL_PLATFORM = { os: 'linux', arch: 'trial', nodeAbi: '115' };
@@ -16,31 +16,9 @@ export function agentBundle(version: string): Buffer {
   );
   const all = { ...files, FILES: `${listed.join('')}total ${listed.length}\n` };
   const blocks = Object.entries(all).flatMap(([path, text]) => [
-    header(`drover-agent-${version}/${path}`, text.length),
+    ustarFileHeader(`drover-agent-${version}/${path}`, text.length),
     Buffer.from(text),
     Buffer.alloc(paddingOf(text.length)),
   ]);
   return Buffer.concat([...blocks, Buffer.alloc(2 * USTAR_BLOCK_BYTES)]);
-}
-
-/** POSIX.1-1988, "ustar Interchange Format". */
-function header(path: string, bytes: number): Buffer {
-  const block = Buffer.alloc(USTAR_BLOCK_BYTES);
-  const octal = (value: number, width: number): string => `${value.toString(8).padStart(width - 1, '0')}\0`;
-  block.write(path, 0);
-  block.write(octal(0o644, 8), 100);
-  block.write(octal(0, 8), 108);
-  block.write(octal(0, 8), 116);
-  block.write(octal(bytes, 12), 124);
-  block.write(octal(0, 12), 136);
-  block.write('        0', 148);
-  block.write('ustar\x0000', 257);
-  block.write(
-    `${octal(
-      block.reduce((sum, byte) => sum + byte, 0),
-      7,
-    )} `,
-    148,
-  );
-  return block;
 }
