@@ -1,4 +1,4 @@
-import { blobEntry, BUNDLE_FORMAT, CONTENTS_NAME, encodeContents, framing, metadataEntry } from '@drover/shared/bundle';
+import { blobEntry, BUNDLE_FORMAT, metadataEntry, packBundle } from '@drover/shared/bundle';
 import { digestOf, ModelName } from '@drover/shared/ids';
 import type { RepositorySimulator } from '@drover/shared/trust/tuf/simulator';
 import type { Published } from '../update/fixtures/releases.js';
@@ -13,15 +13,11 @@ export const entriesOf = (repository: RepositorySimulator, { release, manifestBy
 ];
 
 export function packed({ release, manifest }: Published, entries: Entries): Buffer {
-  const contents = encodeContents({
+  const contents = {
     format: BUNDLE_FORMAT,
     createdAt: 0,
     release: { model: ModelName(manifest.model), ...release },
     entries: entries.map(([name, content]) => ({ name, bytes: content.length, digest: digestOf(content) })),
-  });
-  const all: Entries = [[CONTENTS_NAME, contents], ...entries];
-  return Buffer.concat([
-    ...all.flatMap(([name, content]) => [framing.before(name, content.length), content, framing.after(content.length)]),
-    framing.end(),
-  ]);
+  } as const;
+  return packBundle(contents, entries);
 }

@@ -2,40 +2,16 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import fc from 'fast-check';
 import { digestOf } from '@drover/shared/ids';
 import { modelState, nextMacrotask, openBench, served, type Bench } from './fixtures/bench.js';
+import { Fuse, ignoreCut, PowerCut } from './fixtures/fuse.js';
 import { model, orderFor, publish, signed } from './fixtures/releases.js';
 
 const first = publish('1.0.0', { bytes: 5_000 });
 const second = publish('1.1.0', { bytes: 5_000 });
 
-class PowerCut extends Error {}
-
-/** Cuts the power at the `at`th write from now (0 is the first); undefined never. Remembers the names of the writes. */
-function fuse(at: number | undefined) {
-  const names: string[] = [];
-  return {
-    names,
-    isBlown: () => at !== undefined && names.length > at,
-    killPoint: (name: string) => {
-      names.push(name);
-      if (names.length - 1 === at) throw new PowerCut(name);
-    },
-  };
-}
-
-type Fuse = ReturnType<typeof fuse>;
-const ignoreCut = (error: unknown) => {
-  if (!(error instanceof PowerCut)) throw error;
-};
-
 /** One life of the agent, from its start to the end of all updates or to the cut. */
-async function live(
-  bench: Bench,
-  order: ReturnType<typeof orderFor>,
-  { killPoint, isBlown }: Fuse,
-  isBad = false,
-): Promise<void> {
+async function live(bench: Bench, order: ReturnType<typeof orderFor>, fuse: Fuse, isBad = false): Promise<void> {
   await bench.updater.close();
-  await bench.boot({ killPoint });
+  await bench.boot({ killPoint: fuse.pass });
   if (isBad)
     bench.serving.faults.health = ({ release }) => ({
       requests: 50,
@@ -46,7 +22,7 @@ async function live(
   // Without its PUBACK the broker delivers the order again in each life.
   await bench.updater.receive(signed(order)).catch(ignoreCut);
   await nextMacrotask();
-  while (!isBlown() && modelState(bench)?.update.state !== 'idle') await nextMacrotask();
+  while (!fuse.isBlown && modelState(bench)?.update.state !== 'idle') await nextMacrotask();
 }
 
 /** The law: whatever was cut, the release that the last life serves is a whole one, and the journal and serving agree on it. */
@@ -100,7 +76,7 @@ describe.each([
   { candidate: 'a release that fails in probation', isBad: true, end: 'old' as const, outcome: 'fell-back' },
 ])('when the power is cut while $candidate is installed', ({ isBad, end, outcome }) => {
   it('converges from a cut at every single write', { timeout: 180_000 }, async () => {
-    const probe = fuse(undefined);
+    const probe = new Fuse();
     await live(bench, orderFor(second), probe, isBad);
     expect(probe.names.length).toBeGreaterThan(20);
     for (let at = 0; at < probe.names.length; at += 1) {
@@ -109,10 +85,10 @@ describe.each([
       await bench.updater.resume();
       await bench.order(orderFor(first));
       const order = orderFor(second);
-      const cut = fuse(at);
+      const cut = new Fuse(at);
       await live(bench, order, cut, isBad);
       expect(cut.names).toHaveLength(at + 1);
-      await live(bench, order, fuse(undefined), isBad);
+      await live(bench, order, new Fuse(), isBad);
       expectConverged(bench, end);
       expect(modelState(bench)?.lastOutcome, `cut at ${cut.names.at(-1) ?? ''}`).toMatchObject({
         outcome,
@@ -129,8 +105,8 @@ describe.each([
         await bench.updater.resume();
         await bench.order(orderFor(first));
         const order = orderFor(second);
-        for (const at of cuts) await live(bench, order, fuse(at), isBad);
-        await live(bench, order, fuse(undefined), isBad);
+        for (const at of cuts) await live(bench, order, new Fuse(at), isBad);
+        await live(bench, order, new Fuse(), isBad);
         // Three cuts in a row while the candidate may be their cause end in its refusal by the reboot-loop breaker.
         const isBroken = modelState(bench)?.lastOutcome?.error?.code === 'UPDATE_REBOOT_LOOP';
         expect(isBroken).toBe(isBroken && cuts.length >= 3);

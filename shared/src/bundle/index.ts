@@ -15,6 +15,7 @@ export { BUNDLE_CODES, BundleError, damaged } from './errors.js';
 export {
   encodeContents,
   framing,
+  packBundle,
   readLayout,
   type BundleBytes,
   type BundleLayout,

@@ -72,5 +72,19 @@ export const framing = {
   end: (): Uint8Array => Buffer.alloc(END_BYTES),
 };
 
+/** A bundle that fits into the memory; what does not is written piece by piece. */
+export function packBundle(
+  contents: BundleContents,
+  files: readonly (readonly [name: string, content: Uint8Array])[],
+): Buffer {
+  const all = [[CONTENTS_NAME, encodeContents(contents)] as const, ...files];
+  const parts = all.flatMap(([name, content]) => [
+    framing.before(name, content.length),
+    content,
+    framing.after(content.length),
+  ]);
+  return Buffer.concat([...parts, framing.end()]);
+}
+
 export const encodeContents = (contents: BundleContents): Uint8Array =>
   Buffer.from(JSON.stringify(contents, undefined, 1));

@@ -1,12 +1,4 @@
-import {
-  blobEntry,
-  BUNDLE_FORMAT,
-  CONTENTS_NAME,
-  encodeContents,
-  framing,
-  type BundleBytes,
-  type BundleContents,
-} from '../../src/bundle/index.js';
+import { blobEntry, BUNDLE_FORMAT, packBundle, type BundleBytes, type BundleContents } from '../../src/bundle/index.js';
 import { digestOf, ModelName, Version } from '../../src/ids/index.js';
 
 export type Files = readonly (readonly [name: string, content: Uint8Array])[];
@@ -27,15 +19,8 @@ export const contentsOf = (files: Files): BundleContents => ({
 });
 
 /** As the exporter writes it, unless told otherwise. */
-export function bundle(files: Files = FILES, contents: unknown = contentsOf(files)): Buffer {
-  const all: Files = [[CONTENTS_NAME, encodeContents(contents as BundleContents)], ...files];
-  const parts = all.flatMap(([name, content]) => [
-    framing.before(name, content.length),
-    content,
-    framing.after(content.length),
-  ]);
-  return Buffer.concat([...parts, framing.end()]);
-}
+export const bundle = (files: Files = FILES, contents: unknown = contentsOf(files)): Buffer =>
+  packBundle(contents as BundleContents, files);
 
 export const inMemory = (content: Uint8Array): BundleBytes => ({
   bytes: content.length,

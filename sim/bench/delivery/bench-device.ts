@@ -13,7 +13,7 @@ import { DeviceId } from '@drover/shared/ids';
 import type { FileReference } from '@drover/shared/manifest';
 import { signEnrolment } from '@drover/shared/protocol';
 import { bulkSigner, createKeyPair, publicKeyOf } from '@drover/shared/trust';
-import type { Operator } from '../../src/fleet/index.js';
+import { createClaimToken, type Operator } from '../../src/fleet/index.js';
 
 export interface Credential {
   readonly deviceId: DeviceId;
@@ -21,10 +21,7 @@ export interface Credential {
 }
 
 export async function enrolBenchDevice(operator: Operator): Promise<Credential> {
-  const { claimToken } = await operator.send<{ claimToken: string }>('POST', '/api/v1/claim-tokens', {
-    attributes: {},
-    ttlMs: 600_000,
-  });
+  const claimToken = await createClaimToken(operator);
   const key = createKeyPair('device');
   const deviceId = DeviceId('bench-device');
   const request = signEnrolment(

@@ -1,11 +1,9 @@
 import {
   blobEntry,
   BUNDLE_FORMAT,
-  CONTENTS_NAME,
-  encodeContents,
-  framing,
   metadataEntry,
   orderEntry,
+  packBundle,
   type BundleEntry,
 } from '@drover/shared/bundle';
 import { DeviceId, digestOf } from '@drover/shared/ids';
@@ -32,17 +30,8 @@ function bundleOf(
 ): Buffer {
   const { version, digest } = world.base;
   const entries = files.map(([name, content]) => ({ name, bytes: content.length, digest: digestOf(content) }));
-  const contents = encodeContents({
-    format: BUNDLE_FORMAT,
-    createdAt: 0,
-    release: { model: MODEL, version, digest },
-    entries: change(entries),
-  });
-  const all: Files = [[CONTENTS_NAME, contents], ...files];
-  return Buffer.concat([
-    ...all.flatMap(([name, content]) => [framing.before(name, content.length), content, framing.after(content.length)]),
-    framing.end(),
-  ]);
+  const release = { model: MODEL, version, digest };
+  return packBundle({ format: BUNDLE_FORMAT, createdAt: 0, release, entries: change(entries) }, files);
 }
 
 /** The device refuses the whole bundle, and tells it. */

@@ -18,7 +18,9 @@ import {
 import { seededRandom } from '@drover/shared/statistics';
 import { bulkSigner, parseKeyPair, type KeyPair } from '@drover/shared/trust';
 import {
+  createClaimToken,
   fakeHost,
+  rolloutByFailures,
   startControlPlane,
   startVirtualDevice,
   until,
@@ -133,18 +135,14 @@ async function furnish(
   });
   await service.subscribeAsync([ordersTopic(victimId), reportsTopic(victimId)], { qos: 1 });
 
-  const claim = await operator.send<{ claimToken: string }>('POST', '/api/v1/claim-tokens', {
-    attributes: {},
-    uses: 2,
-    ttlMs: HOUR_MS,
-  });
+  const claimToken = await createClaimToken(operator, { uses: 2 });
   let clockAheadMs = 0;
   const startDevice = async (deviceId: DeviceId, sites: readonly HostileMirror[] = []): Promise<VirtualDevice> => {
     const device = await startVirtualDevice({
       deviceId,
       dataDir: join(folder, deviceId),
       controlPlaneUrl: proxy.url,
-      claimToken: claim.claimToken,
+      claimToken,
       pinnedRoot: publisher.pinnedRoot,
       hardwareClass: HARDWARE_CLASS,
       attributes: { site: 'here' },
@@ -190,24 +188,8 @@ async function furnish(
     victim.status().models.every(({ model, update }) => model !== MODEL || update.state === 'idle');
 
   const rollOut = async (version: string): Promise<void> => {
-    const { id } = await operator.send<{ id: string }>('POST', '/api/v1/rollouts', {
-      model: MODEL,
-      version,
-      selector: { devices: [victimId] },
-      stages: [{ name: 'all', share: 1 }],
-      gate: {
-        metric: 'failures',
-        acceptableDrop: 0.05,
-        unacceptableDrop: 0.2,
-        alpha: 0.01,
-        beta: 0.05,
-        minSoakMs: 0,
-        timeoutMs: 60_000,
-        failureShare: { acceptable: 0.05, unacceptable: 0.5 },
-      },
-      probation: PROBATION,
-      autoRevert: false,
-    });
+    const order = rolloutByFailures({ model: MODEL, version, devices: [victimId], probation: PROBATION });
+    const { id } = await operator.send<{ id: string }>('POST', '/api/v1/rollouts', order);
     rollout = id;
   };
   /** One device is in one rollout at a time. */

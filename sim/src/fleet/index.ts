@@ -7,3 +7,4 @@ export { operatorOf, type Operator } from './operator.js';
 export { openPublisher, type ListedRelease, type Publisher } from './publisher.js';
 export { startVirtualDevice, type Device, type VirtualDevice } from './virtual-device.js';
 export { until } from './wait.js';
+export { createClaimToken, rolloutByFailures } from './operator-requests.js';

@@ -1,8 +1,6 @@
-import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCommand } from '@drover/agent/cli';
 import { systemClock } from '@drover/agent/host';
@@ -11,13 +9,14 @@ import { seededRandom } from '@drover/shared/statistics';
 import { openTestPublisher, type TestPublisher, type TestRelease } from '../../src/attacks/publisher.js';
 import { startControlPlane, type ControlPlaneProcess } from '../../src/fleet/control-plane-process.js';
 import { fakeHost } from '../../src/fleet/fake-host.js';
+import { createClaimToken } from '../../src/fleet/operator-requests.js';
 import { startVirtualDevice, type VirtualDevice } from '../../src/fleet/virtual-device.js';
 import { until } from '../../src/fleet/wait.js';
+import { administratorOf, runDrover } from '../drover-command.js';
 
 const MODEL = ModelName('pump-health');
 const DEVICE = DeviceId('pump-7');
 const signal = new AbortController().signal;
-const CLI = fileURLToPath(new URL('../../../control-plane/dist/cli/main.js', import.meta.url));
 
 describe('a device that never saw the network since it enrolled', () => {
   let folder: string;
@@ -34,10 +33,7 @@ describe('a device that never saw the network since it enrolled', () => {
     controlPlane = await startControlPlane({ dataDir: join(folder, 'control-plane'), httpPort: 0, mqttPort: 0 });
     publisher = await openTestPublisher(controlPlane.operator, MODEL);
     release = await publisher.publish('1.0.0', { seed: 1 });
-    const { claimToken } = await controlPlane.operator.send<{ claimToken: string }>('POST', '/api/v1/claim-tokens', {
-      attributes: { site: 'mine' },
-      ttlMs: 60_000,
-    });
+    const claimToken = await createClaimToken(controlPlane.operator, { attributes: { site: 'mine' } });
     await (await startDevice(claimToken)).close();
     device = undefined;
   }, 60_000);
@@ -65,14 +61,13 @@ describe('a device that never saw the network since it enrolled', () => {
 
   /** As an operator types it. */
   const drover = (...args: string[]): Promise<{ code: number; out: string; err: string }> =>
-    new Promise((resolve) => {
-      execFile(
-        process.execPath,
-        [CLI, '--json', ...args],
-        { env: { ...process.env, DROVER_URL: controlPlane.httpUrl, DROVER_TOKEN: controlPlane.adminToken } },
-        (error, out, err) => resolve({ code: typeof error?.code === 'number' ? error.code : 0, out, err }),
-      );
-    });
+    runDrover(['--json', ...args], { environment: administratorOf(controlPlane) }).then(
+      (out) => ({ code: 0, out, err: '' }),
+      (error: unknown) => {
+        const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
+        return { code, out: stdout, err: stderr };
+      },
+    );
   const onDevice = async (...argv: string[]): Promise<{ code: number; out: string }> => {
     let out = '';
     const code = await runCommand({

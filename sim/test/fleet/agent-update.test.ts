@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startControlPlane, type ControlPlaneProcess } from '../../src/fleet/control-plane-process.js';
+import { createClaimToken } from '../../src/fleet/operator-requests.js';
 import { until } from '../../src/fleet/wait.js';
+import { administratorOf, runDrover } from '../drover-command.js';
 import { faultyBundle, realBundle, REPOSITORY, type Bundle } from './agent-bundles.js';
 
 const run = promisify(execFile);
@@ -46,12 +48,7 @@ describe('when the agent itself is released', () => {
   const program = join(root, 'opt/drover/launcher/drover-agent');
 
   async function drover(...args: string[]): Promise<unknown> {
-    const cli = join(REPOSITORY, 'control-plane/dist/cli/main.js');
-    const { stdout } = await run(process.execPath, [cli, '--json', ...args], {
-      env: { PATH: process.env['PATH'], DROVER_URL: controlPlane.httpUrl, DROVER_TOKEN: controlPlane.adminToken },
-      maxBuffer: 2 ** 26,
-    });
-    return JSON.parse(stdout);
+    return JSON.parse(await runDrover(['--json', ...args], { environment: administratorOf(controlPlane) }));
   }
 
   const device = () => controlPlane.operator.get<DeviceView>(`/api/v1/devices/${DEVICE}`);
@@ -98,10 +95,7 @@ describe('when the agent itself is released', () => {
     await drover('keys', 'init', '--root-key', key, '--targets-key', key, ...signed);
     await drover('keys', 'delegate', 'drover-agent', '--model-key', key, ...signed);
     await drover('keys', 'export', join(folder, 'root.json'));
-    const { claimToken } = await controlPlane.operator.send<{ claimToken: string }>('POST', '/api/v1/claim-tokens', {
-      attributes: {},
-      ttlMs: 600_000,
-    });
+    const claimToken = await createClaimToken(controlPlane.operator);
     const { file } = realBundle(folder, '0.1.0');
     await run('sh', [
       join(REPOSITORY, 'firmware-images/systemd/install.sh'),

@@ -1,14 +1,13 @@
-import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '@drover/agent/host';
 import { buildDenseClassifier } from '@drover/agent/learn';
 import { DeviceId } from '@drover/shared/ids';
 import { seededRandom } from '@drover/shared/statistics';
 import {
+  createClaimToken,
   fakeHost,
   startControlPlane,
   startVirtualDevice,
@@ -16,9 +15,8 @@ import {
   type ControlPlaneProcess,
   type VirtualDevice,
 } from '../../src/fleet/index.js';
-import { REPOSITORY } from './agent-bundles.js';
+import { administratorOf, runDrover } from '../drover-command.js';
 
-const run = promisify(execFile);
 const { signal } = new AbortController();
 const SITES = { hall: 'hall-1', yard: 'yard-1' } as const;
 
@@ -48,13 +46,8 @@ describe('when parameters are released', () => {
   const devices = new Map<string, VirtualDevice>();
 
   async function drover<Result>(...args: string[]): Promise<Result> {
-    const cli = join(REPOSITORY, 'control-plane/dist/cli/main.js');
-    const { stdout } = await run(process.execPath, [cli, '--json', ...args], {
-      cwd: folder,
-      env: { PATH: process.env['PATH'], DROVER_URL: controlPlane.httpUrl, DROVER_TOKEN: controlPlane.adminToken },
-      maxBuffer: 2 ** 26,
-    });
-    return JSON.parse(stdout) as Result;
+    const options = { environment: administratorOf(controlPlane), cwd: folder };
+    return JSON.parse(await runDrover(['--json', ...args], options)) as Result;
   }
   const endpoint = (site: string) => `${devices.get(site)?.endpoint() ?? ''}/v2/models/gas-classifier`;
   const valuesAt = async (site: string): Promise<Values | undefined> => {
@@ -117,10 +110,7 @@ describe('when parameters are released', () => {
     await drover('keys', 'export', join(folder, 'root.json'));
     const pinnedRoot = readFileSync(join(folder, 'root.json'));
     for (const [site, id] of Object.entries(SITES)) {
-      const { claimToken } = await controlPlane.operator.send<{ claimToken: string }>('POST', '/api/v1/claim-tokens', {
-        attributes: { site },
-        ttlMs: 600_000,
-      });
+      const claimToken = await createClaimToken(controlPlane.operator, { attributes: { site } });
       devices.set(
         site,
         await startVirtualDevice({

@@ -9,6 +9,7 @@ import { RepositorySimulator } from '@drover/shared/trust/tuf/simulator';
 import type { AgentConfig } from '@drover/agent/config';
 import { startControlPlane, type ControlPlaneProcess } from '../../src/fleet/control-plane-process.js';
 import { fakeHost } from '../../src/fleet/fake-host.js';
+import { createClaimToken } from '../../src/fleet/operator-requests.js';
 import { startVirtualDevice, type VirtualDevice } from '../../src/fleet/virtual-device.js';
 
 /** A control plane that speaks TLS alone, with its own authority, and devices that reach it as a plant lets them. */
@@ -69,11 +70,7 @@ export async function createPlant(environment: Record<string, string> = {}): Pro
     controlPlane,
     folder,
     log,
-    async claimToken() {
-      const body = { attributes: { site: 'plant' }, ttlMs: 60_000 };
-      return (await controlPlane.operator.send<{ claimToken: string }>('POST', '/api/v1/claim-tokens', body))
-        .claimToken;
-    },
+    claimToken: () => createClaimToken(controlPlane.operator, { attributes: { site: 'plant' } }),
     device: async (id, options = {}) => start(id, options.claimToken ?? (await plant.claimToken()), options),
     restart: (id) => start(id, undefined),
     shown: (id) => controlPlane.operator.get(`/api/v1/devices/${id}`),

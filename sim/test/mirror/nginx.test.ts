@@ -11,6 +11,7 @@ import { seededRandom } from '@drover/shared/statistics';
 import { openTestPublisher, type TestPublisher, type TestRelease } from '../../src/attacks/publisher.js';
 import { startControlPlane, type ControlPlaneProcess } from '../../src/fleet/control-plane-process.js';
 import { fakeHost } from '../../src/fleet/fake-host.js';
+import { createClaimToken, rolloutByFailures } from '../../src/fleet/operator-requests.js';
 import { startVirtualDevice, type VirtualDevice } from '../../src/fleet/virtual-device.js';
 import { until } from '../../src/fleet/wait.js';
 import { exportTrust, hasNginx, startNginx, type Nginx } from './nginx.js';
@@ -49,10 +50,7 @@ describe.skipIf(!hasNginx)('a site with nginx as its mirror (skipped where nginx
   }, 60_000);
 
   async function startDevice(id: string): Promise<VirtualDevice> {
-    const { claimToken } = await controlPlane.operator.send<{ claimToken: string }>('POST', '/api/v1/claim-tokens', {
-      attributes: {},
-      ttlMs: 60_000,
-    });
+    const claimToken = await createClaimToken(controlPlane.operator);
     const device = await startVirtualDevice({
       deviceId: DeviceId(id),
       dataDir: join(folder, id),
@@ -71,24 +69,8 @@ describe.skipIf(!hasNginx)('a site with nginx as its mirror (skipped where nginx
   }
 
   async function rollOut(device: VirtualDevice): Promise<void> {
-    await controlPlane.operator.send('POST', '/api/v1/rollouts', {
-      model: MODEL,
-      version: release.version,
-      selector: { devices: [device.id] },
-      stages: [{ name: 'all', share: 1 }],
-      gate: {
-        metric: 'failures',
-        acceptableDrop: 0.05,
-        unacceptableDrop: 0.2,
-        alpha: 0.01,
-        beta: 0.05,
-        minSoakMs: 0,
-        timeoutMs: 60_000,
-        failureShare: { acceptable: 0.05, unacceptable: 0.5 },
-      },
-      probation: { minMs: 100, minRequests: 0, maxMs: 5_000, maxFailureShare: 0.5, maxCrashes: 2 },
-      autoRevert: false,
-    });
+    const order = rolloutByFailures({ model: MODEL, version: release.version, devices: [device.id] });
+    await controlPlane.operator.send('POST', '/api/v1/rollouts', order);
     await until(
       () => device.status().models.some(({ running }) => running?.release.digest === release.digest) || undefined,
       {

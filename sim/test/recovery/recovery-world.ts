@@ -1,15 +1,14 @@
-import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { systemClock } from '@drover/agent/host';
 import { DeviceId, ModelName } from '@drover/shared/ids';
 import { seededRandom } from '@drover/shared/statistics';
 import { openTestPublisher, type TestPublisher } from '../../src/attacks/publisher.js';
 import {
+  createClaimToken,
   fakeHost,
+  rolloutByFailures,
   startControlPlane,
   startVirtualDevice,
   until,
@@ -17,18 +16,11 @@ import {
   type Operator,
   type VirtualDevice,
 } from '../../src/fleet/index.js';
+import { runDrover } from '../drover-command.js';
 
 export const MODEL = ModelName('pump-health');
 const TIMEOUT_MS = 90_000;
 const HOUR_MS = 3_600_000;
-const run = promisify(execFile);
-const cli = join(
-  fileURLToPath(import.meta.resolve('@drover/control-plane/package.json')),
-  '..',
-  'dist',
-  'cli',
-  'main.js',
-);
 
 interface ShownDevice {
   readonly id: string;
@@ -111,24 +103,8 @@ export async function openRecoveryWorld(signal: AbortSignal): Promise<RecoveryWo
   const versionOf = (models: ShownDevice['models']) =>
     models?.find(({ model }) => model === MODEL)?.running?.release.version ?? 'nothing';
   const create = async (version: string, ids: readonly string[], minSoakMs: number): Promise<string> => {
-    const { id } = await controlPlane.operator.send<{ id: string }>('POST', '/api/v1/rollouts', {
-      model: MODEL,
-      version,
-      selector: { devices: ids },
-      stages: [{ name: 'all', share: 1 }],
-      gate: {
-        metric: 'failures',
-        acceptableDrop: 0.05,
-        unacceptableDrop: 0.2,
-        alpha: 0.01,
-        beta: 0.05,
-        minSoakMs,
-        timeoutMs: 2 * HOUR_MS,
-        failureShare: { acceptable: 0.05, unacceptable: 0.5 },
-      },
-      probation: { minMs: 100, minRequests: 0, maxMs: 5_000, maxFailureShare: 0.5, maxCrashes: 2 },
-      autoRevert: false,
-    });
+    const order = rolloutByFailures({ model: MODEL, version, devices: ids, minSoakMs, timeoutMs: 2 * HOUR_MS });
+    const { id } = await controlPlane.operator.send<{ id: string }>('POST', '/api/v1/rollouts', order);
     return id;
   };
 
@@ -138,12 +114,7 @@ export async function openRecoveryWorld(signal: AbortSignal): Promise<RecoveryWo
     rootKey,
     controlPlane: () => controlPlane,
     async start(id) {
-      let claimToken: string | undefined;
-      if (!enrolled.has(id)) {
-        const body = { attributes: {}, ttlMs: HOUR_MS };
-        const path = '/api/v1/claim-tokens';
-        ({ claimToken } = await controlPlane.operator.send<{ claimToken: string }>('POST', path, body));
-      }
+      const claimToken = enrolled.has(id) ? undefined : await createClaimToken(controlPlane.operator);
       const device = await startVirtualDevice({
         deviceId: DeviceId(id),
         dataDir: join(folder, id),
@@ -186,11 +157,8 @@ export async function openRecoveryWorld(signal: AbortSignal): Promise<RecoveryWo
       const { items } = await controlPlane.operator.get<{ items: AuditEntry[] }>('/api/v1/audit?limit=1000');
       return items.filter((entry) => entry.action === action);
     },
-    async drover(...args) {
-      const { stdout } = await run(process.execPath, [cli, ...args], {
-        env: { PATH: process.env['PATH'] ?? '', HOME: folder, XDG_CONFIG_HOME: join(folder, 'config') },
-      });
-      return stdout;
+    drover(...args) {
+      return runDrover(args, { environment: { HOME: folder, XDG_CONFIG_HOME: join(folder, 'config') } });
     },
     async destroy() {
       await controlPlane.kill();

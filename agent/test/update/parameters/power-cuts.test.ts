@@ -5,6 +5,7 @@ import { Version } from '@drover/shared/ids';
 import { assembleParametersRelease } from '@drover/shared/release';
 import type { Deployment } from '@drover/shared/protocol';
 import { nextMacrotask, openBench, type Bench } from '../fixtures/bench.js';
+import { Fuse, ignoreCut } from '../fixtures/fuse.js';
 import { line, model, orderFor, publish, quickProbation, signed, type Published } from '../fixtures/releases.js';
 
 const values = (version: string, threshold: number): Published => {
@@ -17,30 +18,19 @@ const values = (version: string, threshold: number): Published => {
 const base = publish('1.0.0', { bytes: 5_000 });
 const [first, second] = [values('1.0.0', 0.1), values('1.1.0', 0.2)];
 
-class PowerCut extends Error {}
-const ignoreCut = (error: unknown) => {
-  if (!(error instanceof PowerCut)) throw error;
-};
-
 /** One life of the agent, from its start to the end of the update or to the cut at the `at`th write. */
 async function live(bench: Bench, order: Deployment, isBad: boolean, at?: number): Promise<string[]> {
-  const names: string[] = [];
+  const fuse = new Fuse(at);
   await bench.updater.close();
-  await bench.boot({
-    killPoint: (name) => {
-      names.push(name);
-      if (names.length - 1 === at) throw new PowerCut(name);
-    },
-  });
+  await bench.boot({ killPoint: fuse.pass });
   await bench.updater.resume().catch(ignoreCut);
   await bench.updater.receive(signed(order)).catch(ignoreCut);
-  const isCut = () => at !== undefined && names.length > at;
   const state = () => bench.updater.state().find((each) => each.model === line)?.update.state;
   do {
     if (isBad) bench.parameters.reject(model, { digest: second.release.digest, reason: 'no' });
     await nextMacrotask();
-  } while (!isCut() && state() !== 'idle');
-  return names;
+  } while (!fuse.isBlown && state() !== 'idle');
+  return fuse.names;
 }
 
 /** What is not common to all kinds of releases; cuts at every other write are tried with models (../kill-points.test.ts). */

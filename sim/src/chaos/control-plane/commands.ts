@@ -3,6 +3,7 @@ import type { SeededRandom } from '@drover/shared/statistics';
 import { digestHex } from '@drover/shared/ids';
 import { SimulationError } from '../../fleet/errors.js';
 import type { Operator } from '../../fleet/operator.js';
+import { rolloutByFailures } from '../../fleet/operator-requests.js';
 import { until } from '../../fleet/wait.js';
 import { TRIAL_MODEL, type Publisher, type PublishedRelease } from '../releases/releases.js';
 import type { Ledger, LedgerViolation, Thing } from './ledger.js';
@@ -105,24 +106,15 @@ async function publish(context: CommandContext): Promise<PublishedRelease> {
   return published;
 }
 
-const rolloutOf = (version: string, devices: readonly ScriptedDevice[]) => ({
-  model: TRIAL_MODEL,
-  version,
-  selector: { devices: devices.map(({ id }) => id) },
-  stages: [{ name: 'all', share: 1 }],
-  gate: {
-    metric: 'failures',
-    acceptableDrop: 0.05,
-    unacceptableDrop: 0.2,
-    alpha: 0.01,
-    beta: 0.05,
+const rolloutOf = (version: string, devices: readonly ScriptedDevice[]) =>
+  rolloutByFailures({
+    model: TRIAL_MODEL,
+    version,
+    devices: devices.map(({ id }) => id),
     minSoakMs: 60_000,
     timeoutMs: 600_000,
-    failureShare: { acceptable: 0.05, unacceptable: 0.5 },
-  },
-  probation: { minMs: 1, minRequests: 0, maxMs: 60_000, maxFailureShare: 0.5, maxCrashes: 2 },
-  autoRevert: false,
-});
+    probation: { minMs: 1, maxMs: 60_000 },
+  });
 
 interface Rollout {
   readonly id: string;

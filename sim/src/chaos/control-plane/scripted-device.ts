@@ -13,6 +13,7 @@ import {
 } from '@drover/shared/protocol';
 import { bulkSigner, createKeyPair, publicKeyOf } from '@drover/shared/trust';
 import type { Operator } from '../../fleet/operator.js';
+import { createClaimToken } from '../../fleet/operator-requests.js';
 import type { Ledger, LedgerViolation, Thing } from './ledger.js';
 import type { OrderBook } from './order-book.js';
 
@@ -55,16 +56,11 @@ export class ScriptedDevice {
   async enrol(operator: Operator): Promise<void> {
     const claimEntry = { kind: 'audit entry', name: `claim-token.create ${this.id}` } as const;
     this.#ledger.give(claimEntry);
-    const claim = await operator.send<{ claimToken: string }>('POST', '/api/v1/claim-tokens', {
-      attributes: {},
-      uses: 1,
-      ttlMs: 3_600_000,
-      deviceId: this.id,
-    });
+    const claimToken = await createClaimToken(operator, { deviceId: this.id });
     this.#ledger.acknowledge(claimEntry);
     const device = { kind: 'device', name: this.id, entries: [`device.enrol ${this.id}`] } as const;
     this.#ledger.give(device);
-    const request = { protocol: 1, kind: 'enrolment', claimToken: claim.claimToken, deviceId: this.id } as const;
+    const request = { protocol: 1, kind: 'enrolment', claimToken, deviceId: this.id } as const;
     const facts = { hardwareClass: HARDWARE_CLASS, attributes: {}, agentVersion: '1.0.0', at: Date.now() };
     const envelope = signEnrolment({ ...request, ...facts, publicKey: publicKeyOf(this.#key) }, bulkSigner(this.#key));
     this.#grant = await operator.send('POST', '/api/v1/enrolments', JSON.parse(envelope.toString()));

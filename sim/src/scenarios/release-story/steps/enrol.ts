@@ -1,7 +1,7 @@
 import { systemClock } from '@drover/agent/host';
 import { DeviceId } from '@drover/shared/ids';
 import { seededRandom } from '@drover/shared/statistics';
-import { fakeHost, startAgentProcess, startVirtualDevice, until } from '../../../fleet/index.js';
+import { createClaimToken, fakeHost, startAgentProcess, startVirtualDevice, until } from '../../../fleet/index.js';
 import { folder, PACE, type Facts, type Scene } from '../scene.js';
 
 export const AGENT_ID = DeviceId('edge-agent');
@@ -12,13 +12,6 @@ export async function enrol(scene: Scene, facts: Facts): Promise<string> {
   const fleetDir = await folder(scene, 'devices');
   const random = seededRandom(scene.seed).fork('hosts');
   const siteOf = (index: number): string => scene.world.sites[index % scene.world.sites.length] ?? 'north';
-  const claimToken = async (site: string): Promise<string> =>
-    (
-      await operator.send<{ claimToken: string }>('POST', '/api/v1/claim-tokens', {
-        attributes: { site },
-        ttlMs: 600_000,
-      })
-    ).claimToken;
 
   for (let index = 0; index < scene.devices; index++) {
     const deviceId = DeviceId(`device-${String(index + 1).padStart(2, '0')}`);
@@ -27,7 +20,7 @@ export async function enrol(scene: Scene, facts: Facts): Promise<string> {
       deviceId,
       dataDir: `${fleetDir}/${deviceId}`,
       controlPlaneUrl: httpUrl,
-      claimToken: await claimToken(site),
+      claimToken: await createClaimToken(operator, { attributes: { site } }),
       pinnedRoot: scene.publisher.pinnedRoot,
       hardwareClass: 'generic',
       attributes: { site },
@@ -45,7 +38,7 @@ export async function enrol(scene: Scene, facts: Facts): Promise<string> {
     site,
     dataDir: `${fleetDir}/${AGENT_ID}`,
     controlPlaneUrl: httpUrl,
-    claimToken: await claimToken(site),
+    claimToken: await createClaimToken(operator, { attributes: { site } }),
     pinnedRoot: scene.publisher.pinnedRoot,
     telemetryIntervalMs: PACE.telemetryIntervalMs,
   });
