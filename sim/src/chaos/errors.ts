@@ -2,6 +2,7 @@ import { CodedError, type CodeTable, type ErrorFacts } from '@drover/shared/code
 
 export const TRIAL_CODES = {
   FLAG_WITHOUT_EFFECT: { fault: 'caller', retryable: false },
+  EPISODE_UNREADABLE: { fault: 'caller', retryable: false },
   SAVED_RUN_UNREADABLE: { fault: 'caller', retryable: false },
   SAVED_RUN_DIFFERENT: { fault: 'caller', retryable: false },
 } as const satisfies CodeTable;

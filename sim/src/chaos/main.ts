@@ -3,10 +3,12 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Option } from 'commander';
+import { Type } from 'typebox';
+import { formatProblems, validate } from '@drover/shared/validation';
 import { newTally, replayEpisode, runCampaign, SavedCampaign, violationsOf } from './campaign/campaign.js';
 import { KillPointCatalogue } from './campaign/catalogue.js';
 import type { EpisodeViolation } from './campaign/episode.js';
-import type { LifeDecision } from './campaign/planner.js';
+import { LifeDecision } from './campaign/planner.js';
 import { runTrialCommand, say, sayStopped, seldom, whole } from './command.js';
 import { killControlPlanes, SavedControlPlaneCampaign, type ControlPlaneTally } from './control-plane/campaign.js';
 import { TrialError } from './errors.js';
@@ -118,9 +120,26 @@ function listPoints(catalogue: KillPointCatalogue): void {
   for (const point of catalogue.unreachedPoints().sort()) process.stdout.write(`unreached ${point}\n`);
 }
 
+function readEpisode(file: string): LifeDecision[] {
+  const refused = (what: string, cause?: unknown): TrialError =>
+    new TrialError('EPISODE_UNREADABLE', what, {
+      where: file,
+      remedy: 'Name the file that was told with the violation.',
+      cause,
+    });
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw refused(error instanceof Error ? error.message : String(error), error);
+  }
+  const episode = Type.Array(LifeDecision, { minItems: 1 });
+  return validate(episode, json, (problems) => refused(`This is no episode: ${formatProblems(problems)}`));
+}
+
 async function replay(file: string, failures: string, signal: AbortSignal): Promise<number> {
   let violations = 0;
-  await replayEpisode(JSON.parse(readFileSync(file, 'utf8')) as LifeDecision[], signal, (violation) => {
+  await replayEpisode(readEpisode(file), signal, (violation) => {
     violations += 1;
     tellViolation(violation, failures);
   });

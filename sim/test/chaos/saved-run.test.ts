@@ -62,6 +62,13 @@ describe('when a trial is asked wrongly', () => {
     expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(device);
   });
 
+  it.each(['{}', '[]', '[{"scenario":"first"}]', 'x'])('repeats no episode that is none: %s', (text) => {
+    writeFileSync(file, text);
+    const { status, stdout, stderr } = run('chaos/main.js', '--replay', file);
+    const unreadable = expect.stringContaining('EPISODE_UNREADABLE') as string;
+    expect({ status, stdout, stderr }).toEqual({ status: 2, stdout: '', stderr: unreadable });
+  });
+
   it.each([
     ['chaos/main.js', ['--target', 'control-plane', '--workers', '2']],
     ['chaos/main.js', ['--target', 'control-plane', '--replay', 'there.json']],

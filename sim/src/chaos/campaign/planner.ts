@@ -1,23 +1,39 @@
+import { Type, type Static } from 'typebox';
 import type { SeededRandom } from '@drover/shared/statistics';
-import { roleOf, type KillPlace } from '../device/plan.js';
+import { roleOf } from '../device/plan.js';
 import type { KillPointCatalogue } from './catalogue.js';
 import { randomWrite, searchKill, SECOND_LOOK_SHARE } from './kill-search.js';
 import { SCENARIO_NAMES, type Scenario } from './scenarios.js';
 
-/** Where the device is to be killed in a life; at a time, when it is killed from outside. */
-export type Kill = KillPlace | { readonly at: 'time'; readonly afterMs: number } | { readonly at: 'none' };
+const Occurrence = Type.Integer({ minimum: 1 });
+
+/** Where the device is to be killed in a life (KillPlace); at a time, when it is killed from outside. */
+const Kill = Type.Union([
+  Type.Object({ at: Type.Literal('moment'), moment: Type.String(), occurrence: Occurrence }),
+  Type.Object({ at: Type.Literal('write'), occurrence: Occurrence }),
+  Type.Object({
+    at: Type.Literal('unreached'),
+    reached: Type.Unsafe<readonly string[]>(Type.Array(Type.String())),
+    skip: Type.Integer({ minimum: 0 }),
+    phase: Type.Enum(['before', 'after']),
+  }),
+  Type.Object({ at: Type.Literal('time'), afterMs: Type.Number({ minimum: 0 }) }),
+  Type.Object({ at: Type.Literal('none') }),
+]);
+export type Kill = Static<typeof Kill>;
 
 /** Where and how one life is to end; written down, so that an episode can be repeated. */
-export interface LifeDecision {
-  readonly scenario: Scenario;
-  readonly kill: Kill;
+export const LifeDecision = Type.Object({
+  scenario: Type.Enum(SCENARIO_NAMES),
+  kill: Kill,
   /** The restart and the order after it, which show how the kill before was borne, are not disturbed by this one. */
-  readonly sparesCheck: boolean;
+  sparesCheck: Type.Boolean(),
   /** An order that was acknowledged before the kill is carried out before the next one arrives, which would end it. */
-  readonly carriesOn: boolean;
+  carriesOn: Type.Boolean(),
   /** Seed of the damage that is done to one file after the kill. */
-  readonly corruptionSeed?: number;
-}
+  corruptionSeed: Type.Optional(Type.Integer()),
+});
+export type LifeDecision = Static<typeof LifeDecision>;
 
 /** Kills that also come during the restart and the order after it: then a later life shows how the kill before was borne. */
 const DISTURBED_SHARE = 0.25;
