@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { systemClock } from '@drover/agent/host';
 import { deviceIdOf, enrol, IdentityError, loadDeviceKey, loadIdentity, type Identity } from '@drover/agent/identity';
 import type { SlotName } from '@drover/agent/launcher';
@@ -13,6 +14,10 @@ import { bulkSigner, publicKeyOf, type KeyPair } from '@drover/shared/trust';
 import { TRIAL_PLATFORM } from '../releases/agent-bundle.js';
 import { launcherFolder, versionOf } from './launched-device.js';
 import type { DevicePlan, LifeEvent } from './plan.js';
+
+/** The inference process decides what is in force; the file comes after it. */
+const FILE_FOLLOWS_WITHIN_MS = 1_000;
+const LOOK_EVERY_MS = 5;
 
 type ModelState = StateBody['models'][number];
 
@@ -110,14 +115,20 @@ export async function startAgent(options: RunningAgentOptions, who: { identity: 
     return Array.from(outputs['probabilities']?.data ?? [], Number);
   }
 
-  /** By digest: what applications are given, and what the file holds that they may read instead. */
+  /** By digest: what applications are given, and what the file holds that they may read instead, which follows a moment later. */
   async function parameters(): Promise<{ given?: Digest; file?: Digest }> {
-    const given = inline.running(device.model) && givenParameters(inline, device.model);
-    const file = await readFile(join(dataDir, 'parameters', `${device.model}.json`)).catch((error: unknown) => {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-      throw error;
-    });
-    return { ...(given && { given: digestOf(given) }), ...(file && { file: digestOf(file) }) };
+    const untilMs = performance.now() + FILE_FOLLOWS_WITHIN_MS;
+    for (;;) {
+      const file = await readFile(join(dataDir, 'parameters', `${device.model}.json`)).catch((error: unknown) => {
+        if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+        throw error;
+      });
+      const serves = inline.running(device.model) !== undefined;
+      const given = serves ? givenParameters(inline, device.model) : undefined;
+      const found = { ...(given && { given: digestOf(given) }), ...(file && { file: digestOf(file) }) };
+      if (!serves || found.given === found.file || performance.now() > untilMs) return found;
+      await delay(LOOK_EVERY_MS);
+    }
   }
 
   return {
@@ -131,13 +142,15 @@ export async function startAgent(options: RunningAgentOptions, who: { identity: 
     },
     /** Reports the state, hands over all reports that wait, and asks for an inference. */
     async examine(atStep: number): Promise<void> {
+      const found = await parameters();
+      // Nothing comes between: what is reported is what was found.
       const body = { agentVersion, hardwareClass, attributes: {}, models: updater.state() };
       outbox.enqueue('state', body);
       for (let head = outbox.head(); head; head = outbox.head()) {
         emit({ event: 'report', bytesBase64: Buffer.from(head.bytes).toString('base64') });
         outbox.remove(head.sequence);
       }
-      const common = { event: 'examined', atStep, agentVersion, parameters: await parameters() } as const;
+      const common = { event: 'examined', atStep, agentVersion, parameters: found } as const;
       try {
         emit({ ...common, answer: await infer() });
       } catch (error) {
