@@ -30,8 +30,10 @@ interface Facts {
   readonly given?: Digest;
   readonly file?: Digest;
   readonly isCommitted?: boolean;
+  /** In this life; else it was before. */
+  readonly isAcknowledged?: boolean;
 }
-function judge({ loaded, given, file, isCommitted = false }: Facts): string[] {
+function judge({ loaded, given, file, isCommitted = false, isAcknowledged = isCommitted }: Facts): string[] {
   const { release } = published;
   const state: StateBody['models'][number] = {
     model: TRIAL_PARAMETERS,
@@ -43,6 +45,7 @@ function judge({ loaded, given, file, isCommitted = false }: Facts): string[] {
   const frame = { protocol: 1, kind: 'state', deviceId: TRIAL_DEVICE, sequence: 1, at: 0, body } as const;
   const bytesBase64 = signReport(frame, signer).toString('base64');
   const events: LifeEvent[] = [
+    ...(isAcknowledged ? [{ event: 'acknowledged', deploymentId: 'a', tookMs: 1 } as const] : []),
     { event: 'report', bytesBase64 },
     {
       event: 'examined',
@@ -79,5 +82,7 @@ describe('when what applications get as parameters is judged', () => {
     expect(judge({})).toEqual(['lie']);
     parameters.forget();
     expect(judge({})).toEqual([]);
+    expect(judge({ isCommitted: true, isAcknowledged: false })).toEqual([]);
+    expect(judge({ isCommitted: true, isAcknowledged: true })).toEqual(['lie']);
   });
 });

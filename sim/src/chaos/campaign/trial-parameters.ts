@@ -12,6 +12,8 @@ type ModelState = StateBody['models'][number];
 export class TrialParameters {
   readonly #releases = new Map<Digest, Published>();
   #committed: Published | undefined;
+  /** Orders since a file was last damaged. How those before ended says no more what the device has. */
+  readonly #acknowledged = new Set<string>();
 
   knows(published: Published): void {
     this.#releases.set(published.release.digest, published);
@@ -23,12 +25,14 @@ export class TrialParameters {
   /** The journal may have lost them, or their release. */
   forget(): void {
     this.#committed = undefined;
+    this.#acknowledged.clear();
   }
 
   judge({ events }: LifeRecord): Violation[] {
     const violations: Violation[] = [];
     let models: readonly ModelState[] = [];
     for (const event of events) {
+      if (event.event === 'acknowledged') this.#acknowledged.add(event.deploymentId);
       if (event.event === 'report') models = modelsIn(event.bytesBase64) ?? models;
       if (event.event !== 'examined') continue;
       this.#judgeState(
@@ -49,7 +53,8 @@ export class TrialParameters {
       found('lie', `it reports values for the parameters ${running.release.version} that are not those of its site`);
     if (answer && file !== given)
       found('lie', `the file of the parameters holds ${file ?? 'nothing'}; applications get ${given ?? 'none'}`);
-    if (lastOutcome?.outcome === 'committed') this.#committed = this.#releases.get(lastOutcome.release.digest);
+    if (lastOutcome?.outcome === 'committed' && this.#acknowledged.has(lastOutcome.deploymentId))
+      this.#committed = this.#releases.get(lastOutcome.release.digest);
     const isOnTrial = update !== undefined && update.state !== 'idle';
     if (answer && this.#committed && !isOnTrial && given !== this.#committed.loaded)
       found(
