@@ -10,19 +10,26 @@ import type { FuzzTarget } from '@drover/shared/fuzzing';
 import { DeviceId } from '@drover/shared/ids';
 import { RepositorySimulator } from '@drover/shared/trust/tuf/simulator';
 import { createKeyPair, publicKeyOf } from '@drover/shared/trust';
+import { ServeError } from '../../src/serve/errors.js';
 import { enrol } from '../../src/identity/index.js';
-import { FeedbackBody, InferBody } from '../../src/serve/protocol/infer-schema.js';
-import { readBody } from '../../src/serve/protocol/request-body.js';
-import { routeOf } from '../../src/serve/protocol/routes.js';
-import { readTensor } from '../../src/serve/protocol/tensor-json.js';
+import { FeedbackBody } from '../../src/serve/protocol/rest/bodies.js';
+import { readInferRequest } from '../../src/serve/protocol/rest/infer-request.js';
+import { readBody, readJson } from '../../src/serve/protocol/rest/request-body.js';
+import { routeOf } from '../../src/serve/protocol/rest/routes.js';
 
 const once = <Value>(make: () => Value): (() => Value) => {
   let made: { readonly value: Value } | undefined;
   return () => (made ??= { value: make() }).value;
 };
 const json = (document: unknown): Uint8Array => Buffer.from(JSON.stringify(document));
-const request = (bytes: Uint8Array): IncomingMessage =>
-  Object.assign(Readable.from([Buffer.from(bytes)]), { headers: {} }) as unknown as IncomingMessage;
+const request = (bytes: Uint8Array, headers: Readonly<Record<string, string>> = {}): IncomingMessage =>
+  Object.assign(Readable.from([Buffer.from(bytes)]), { headers }) as unknown as IncomingMessage;
+
+const MAX_BODY_BYTES = 1024 * 1024;
+const route = { kind: 'infer', model: 'm' } as const;
+const noModel = (): never => {
+  throw new ServeError('MODEL_NOT_SERVED', 'There is no model here.', { remedy: 'None.' });
+};
 
 const key = publicKeyOf(createKeyPair('fuzzing'));
 const keys = { threshold: 1, keys: [key] };
@@ -50,24 +57,52 @@ const bundleSeed = (): Uint8Array => {
 export const targets: readonly FuzzTarget[] = [
   {
     name: 'inference-request',
-    covers: ['readBody', 'readTensor'],
+    covers: ['readBody', 'readInferRequest', 'parseHead', 'readTensor'],
     format: 'json',
     seeds: () => [
       json({ id: 'r1', inputs: [{ name: 'x', shape: [2, 2], datatype: 'FP32', data: [1, 2, 3, 4] }] }),
       json({ inputs: [{ name: 'x', shape: [2, 1], datatype: 'INT64', data: [[1], [2]] }], outputs: [{ name: 'y' }] }),
       json({ inputs: [{ name: 'x', shape: [2], datatype: 'BOOL', data: [true, false] }] }),
     ],
+    parse: async (bytes) => readInferRequest(route, await readBody(request(bytes), MAX_BODY_BYTES), noModel),
+  },
+  {
+    // The first two bytes stand for Inference-Header-Content-Length.
+    name: 'binary-inference-request',
+    covers: ['readBody', 'readInferRequest', 'parseHead', 'fromBytes'],
+    format: 'bytes',
+    seeds: () => {
+      const seed = (inputs: readonly object[], tail: Uint8Array): Uint8Array => {
+        const head = json({ inputs });
+        return Buffer.concat([Buffer.from([head.length & 255, head.length >> 8]), head, tail]);
+      };
+      const part = (datatype: string, shape: readonly number[], bytes: number) => ({
+        name: datatype,
+        datatype,
+        shape,
+        parameters: { binary_data_size: bytes },
+      });
+      return [
+        seed([part('FP32', [2, 1], 8)], Buffer.alloc(8, 1)),
+        seed([part('BYTES', [2], 10)], Buffer.from([1, 0, 0, 0, 97, 1, 0, 0, 0, 98])),
+        seed([part('BOOL', [1], 1), part('INT64', [1], 8)], Buffer.alloc(9, 1)),
+      ];
+    },
     parse: async (bytes) => {
-      const { inputs } = await readBody(request(bytes), InferBody, 1024 * 1024);
-      return inputs.map(({ name, datatype, shape, data }) => readTensor(name, datatype, shape, data));
+      const length = String((bytes[0] ?? 0) + 256 * (bytes[1] ?? 0));
+      const headers = {
+        'inference-header-content-length': length,
+        'content-length': String(Math.max(0, bytes.length - 2)),
+      };
+      return readInferRequest(route, await readBody(request(bytes.subarray(2), headers), MAX_BODY_BYTES), noModel);
     },
   },
   {
     name: 'feedback-request',
-    covers: ['readBody'],
+    covers: ['readJson', 'parseHead'],
     format: 'json',
     seeds: () => [json({ id: 'r1', labels: [0, 1] })],
-    parse: (bytes) => readBody(request(bytes), FeedbackBody, 1024 * 1024),
+    parse: (bytes) => readJson(request(bytes), FeedbackBody, MAX_BODY_BYTES),
   },
   {
     name: 'inference-path',

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { deflateSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/host/clock.js';
@@ -11,7 +12,7 @@ import {
   type InferenceServer,
   type ServedModels,
 } from '../../src/serve/inline/index.js';
-import { dataToJson, readTensor } from '../../src/serve/protocol/tensor-json.js';
+import { dataToJson, readTensor } from '../../src/serve/tensors/json.js';
 import { CLASSES, installClassifier } from './installed-classifier.js';
 import { memoryRecorder } from './memory-recorder.js';
 
@@ -164,9 +165,16 @@ describe('the inference protocol', () => {
     else expect(outcome).toBeDefined();
   });
 
-  it('when the body is compressed or binary, it says that this is not served', async () => {
-    expect(await post(INFER, '{}', { 'content-encoding': 'gzip' })).toMatchObject({ status: 400 });
-    expect(await post(INFER, '{}', { 'inference-header-content-length': '2' })).toMatchObject({ status: 400 });
+  it('when the body is compressed, it is read, and bounded by what comes out', async () => {
+    const body = { inputs: [features([1, 4], [1, 2, 3, 4])] };
+    const send = async (bytes: Uint8Array<ArrayBuffer>, coding: string) =>
+      (await fetch(url + INFER, { method: 'POST', body: bytes, headers: { 'content-encoding': coding } })).status;
+    expect(await send(gzipSync(JSON.stringify(body)), 'gzip')).toBe(200);
+    expect(await send(deflateSync(JSON.stringify(body)), 'deflate')).toBe(200);
+    expect(await send(gzipSync(JSON.stringify(body)).subarray(0, 40), 'gzip')).toBe(400);
+    expect(await send(new Uint8Array(10), 'br')).toBe(400);
+    expect(await send(gzipSync(Buffer.alloc(MAX_BODY_BYTES * 50)), 'gzip')).toBe(413);
+    expect(await get('/v2/health/live')).toMatchObject({ status: 200 });
   });
 
   it('when too many requests are under way, more are answered 503', async () => {
@@ -268,7 +276,7 @@ describe('garbage', () => {
 });
 
 describe('tensors as JSON', () => {
-  it.each(['BOOL', 'UINT8', 'UINT32', 'INT8', 'INT16', 'INT64', 'UINT64', 'FP64'] as const)(
+  it.each(['BOOL', 'UINT8', 'UINT32', 'INT8', 'INT16', 'INT64', 'UINT64', 'FP16', 'FP64'] as const)(
     'when a %s tensor is written, reading it gives the same elements',
     (datatype) => {
       const values = datatype === 'BOOL' ? [true, false, true] : datatype.startsWith('U') ? [0, 1, 200] : [0, 1, -100];
@@ -293,6 +301,8 @@ describe('tensors as JSON', () => {
     ['INT32', 0.5],
     ['INT64', 2 ** 53],
     ['BOOL', 1],
+    ['FP16', 65_520],
+    ['BYTES', 1],
   ])('when an element does not fit %s, it is refused: %d', (datatype, value) => {
     expect(() => readTensor('x', datatype, [1], [value])).toThrow(expect.objectContaining({ code: 'REQUEST_INVALID' }));
   });

@@ -1,6 +1,6 @@
 import type { InstalledModel } from '../../update/ports.js';
 import { ServeError } from '../errors.js';
-import { elementsOf, shapeFits, type TensorMap } from '../session/tensor.js';
+import { elementsOf, shapeFits, type TensorMap } from '../tensors/tensor.js';
 
 /** Holds a request against the signed signature, so that the runtime only sees inputs that it can take. @throws ServeError REQUEST_INVALID */
 export function checkInputs({ model, variant }: InstalledModel, inputs: TensorMap): void {

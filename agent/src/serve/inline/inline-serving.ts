@@ -18,7 +18,7 @@ import { rejected } from '../parameters/rejected.js';
 import type { Recorder } from '../recorder.js';
 import { readGoldenVectors, selfTest } from '../session/golden.js';
 import type { ModelSession, OpenedSession } from '../session/model-session.js';
-import type { TensorMap } from '../session/tensor.js';
+import type { TensorMap } from '../tensors/tensor.js';
 import { checkInputs } from './check-inputs.js';
 import { featureRows, inferencesIn, observation, predictionsOf } from './observation.js';
 

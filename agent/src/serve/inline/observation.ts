@@ -1,6 +1,6 @@
 import type { InstalledModel } from '../../update/ports.js';
 import type { FeatureRows, InferenceRecord, Predictions } from '../recorder.js';
-import type { TensorMap } from '../session/tensor.js';
+import type { TensorMap } from '../tensors/tensor.js';
 
 /** Wider rows (images fed flat, embeddings by the thousand) are counted but not kept: profiles of them need subsampling. */
 const MAX_FEATURE_WIDTH = 4_096;

@@ -11,7 +11,8 @@ import {
 import type { InstalledModel } from '../../update/ports.js';
 import { ServeError } from '../errors.js';
 import type { ModelSession } from './model-session.js';
-import { elementsOf, isServedDatatype, viewOf, type ModelTensor, type TensorMap } from './tensor.js';
+import { fromFloat16 } from '../tensors/float16.js';
+import { fromBytes, type ModelTensor, type TensorMap } from '../tensors/tensor.js';
 
 /** Timed runs: as many as fit, within these bounds. */
 const MIN_TIMED_RUNS = 5;
@@ -38,17 +39,13 @@ export async function readGoldenVectors(model: InstalledModel): Promise<GoldenVe
   return decodeGoldenVectors(bytes);
 }
 
-/** Fresh buffers each time: a run may move them away. @throws ServeError SELF_TEST_FAILED for a datatype that is not served */
+/** Fresh buffers each time: a run may move them away. @throws ServeError SELF_TEST_FAILED */
 export function toTensors(tensors: readonly GoldenTensor[]): TensorMap {
   return Object.fromEntries(
     tensors.map(({ name, datatype, shape, bytes }): [string, ModelTensor] => {
-      if (!isServedDatatype(datatype))
-        throw failed(`the golden tensor "${name}" is ${datatype}, which this agent does not serve`);
-      const data = viewOf(datatype, bytes.slice());
-      if (data.length !== elementsOf(shape)) {
-        throw failed(`the golden tensor "${name}" holds ${data.length} elements for the shape [${shape.join(', ')}]`);
-      }
-      return [name, { datatype, shape, data }];
+      const tensor = fromBytes(datatype, shape, bytes.slice());
+      if (tensor) return [name, tensor];
+      throw failed(`the golden tensor "${name}" does not hold the elements of its shape [${shape.join(', ')}]`);
     }),
   );
 }
@@ -100,8 +97,8 @@ function compare(
       throw failed(`${place}: shape [${got.shape.join(', ')}] instead of [${wanted.shape.join(', ')}]`);
     }
     for (let index = 0; index < wanted.data.length; index++) {
-      const a = Number(got.data[index]);
-      const e = Number(wanted.data[index]);
+      const a = numberAt(got, index, wanted);
+      const e = numberAt(wanted, index, wanted);
       const difference = a === e ? 0 : Math.abs(a - e);
       const excess = difference - (parity.absolute + parity.relative * Math.abs(e));
       // Written so that NaN, for which every comparison is false, counts as beyond any tolerance.
@@ -115,6 +112,13 @@ function compare(
   }
   if (worstText !== undefined) throw failed(worstText);
   return worst;
+}
+
+/** A string is 0 where it is the one that was wanted, else nothing that could pass. */
+function numberAt({ datatype, data }: ModelTensor, index: number, wanted: ModelTensor): number {
+  if (datatype === 'BYTES') return data[index] === wanted.data[index] ? 0 : NaN;
+  const value = Number(data[index]);
+  return datatype === 'FP16' ? fromFloat16(value) : value;
 }
 
 async function medianLatencyUs(session: ModelSession, vectors: readonly GoldenVector[]): Promise<number> {

@@ -1,5 +1,5 @@
 import type { ProviderReport } from '@drover/shared/protocol';
-import type { TensorMap } from './tensor.js';
+import type { TensorMap } from '../tensors/tensor.js';
 
 /** One loaded model that can be run, in this thread or another. */
 export interface ModelSession {

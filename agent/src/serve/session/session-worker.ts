@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { openSession } from './session.js';
-import { transferables } from './tensor.js';
+import { transferables } from '../tensors/tensor.js';
 import type { RunMessage, SessionWorkerData, SessionWorkerMessage } from './worker-messages.js';
 
 // Entry of a session worker: one model, one session, for as long as the thread lives (docs/architecture.md, inference process).

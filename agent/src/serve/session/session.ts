@@ -1,27 +1,35 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import type { Digest } from '@drover/shared/ids';
-import type { TensorSignature } from '@drover/shared/manifest';
+import type { Datatype, TensorSignature } from '@drover/shared/manifest';
 import * as ort from '../../onnxruntime/index.js';
 import { checkModelFile } from '../../update/model-file.js';
 import type { InstalledModel } from '../../update/ports.js';
 import { ServeError } from '../errors.js';
 import { readGoldenVectors, toTensors } from './golden.js';
 import type { ModelSession, OpenedSession, SessionOptions } from './model-session.js';
-import {
-  allocate,
-  elementsOf,
-  isServedDatatype,
-  SERVED_DATATYPES,
-  type ModelTensor,
-  type TensorData,
-  type TensorMap,
-} from './tensor.js';
+import { emptyTensor, type ModelTensor, type TensorData, type TensorMap, viewOf } from '../tensors/tensor.js';
 
 // The runtime's own log lines repeat what its exceptions say, and would flood the journal on machines without a GPU.
 ort.env.logLevel = 'fatal';
 
 const FATAL_ONLY = 4;
+
+const RUNTIME_TYPES = {
+  BOOL: 'bool',
+  UINT8: 'uint8',
+  UINT16: 'uint16',
+  UINT32: 'uint32',
+  UINT64: 'uint64',
+  INT8: 'int8',
+  INT16: 'int16',
+  INT32: 'int32',
+  INT64: 'int64',
+  FP16: 'float16',
+  FP32: 'float32',
+  FP64: 'float64',
+  BYTES: 'string',
+} as const satisfies Record<Datatype, ort.Tensor.Type>;
 
 /**
  * Loads a model with the first execution provider that a real run proves (the first golden vector), in this thread.
@@ -32,10 +40,6 @@ const FATAL_ONLY = 4;
 export async function openSession(model: InstalledModel, options: SessionOptions): Promise<OpenedSession> {
   await checkBytes(model);
   await checkModelFile(model.modelFile, new AbortController().signal);
-  for (const { name, datatype } of [...model.variant.signature.inputs, ...model.variant.signature.outputs]) {
-    if (!isServedDatatype(datatype))
-      throw unloadable(model, `"${name}" is ${datatype}, which this agent does not serve`);
-  }
   const [vector] = await readGoldenVectors(model);
   const fallbacks: string[] = [];
   let last: ServeError | undefined;
@@ -98,16 +102,13 @@ function nativeSession(native: ort.InferenceSession, outputs: readonly TensorSig
     async run(inputs: TensorMap): Promise<TensorMap> {
       const feeds: Record<string, ort.Tensor> = {};
       try {
-        for (const [name, { datatype, shape, data }] of Object.entries(inputs)) {
-          feeds[name] = new ort.Tensor(SERVED_DATATYPES[datatype].runtime as 'float32', data as Float32Array, shape);
-        }
+        for (const [name, tensor] of Object.entries(inputs)) feeds[name] = toRuntime(tensor);
         const results = await native.run(feeds, fetches);
         const tensors: Record<string, ModelTensor> = {};
         for (const name of fetches) {
           const result = results[name] as ort.Tensor;
           const datatype = datatypes.get(name);
-          if (datatype === undefined || !isServedDatatype(datatype)) continue;
-          tensors[name] = { datatype, shape: result.dims, data: result.data as TensorData };
+          if (datatype !== undefined) tensors[name] = fromRuntime(datatype, result);
         }
         return tensors;
       } catch (cause) {
@@ -122,6 +123,18 @@ function nativeSession(native: ort.InferenceSession, outputs: readonly TensorSig
   };
 }
 
+function toRuntime({ datatype, data, shape }: ModelTensor): ort.Tensor {
+  // The runtime's overloads cannot follow that the array fits the type.
+  return new ort.Tensor(RUNTIME_TYPES[datatype] as 'float32', data as Float32Array, shape);
+}
+
+function fromRuntime(datatype: Datatype, { dims: shape, data }: ort.Tensor): ModelTensor {
+  if (datatype === 'BYTES') return { datatype, shape, data: data as string[] };
+  // From Node 24 on the runtime gives its own array for FP16.
+  const { buffer, byteOffset, byteLength } = data as TensorData;
+  return { datatype, shape, data: viewOf(datatype, new Uint8Array(buffer, byteOffset, byteLength)) };
+}
+
 /** By name and datatype; shapes are left to the runs, since exporters declare them loosely. */
 function checkSignature(
   model: InstalledModel,
@@ -132,7 +145,7 @@ function checkSignature(
   for (const { name, datatype } of signature) {
     const found = metadata.find((value) => value.name === name);
     if (!found) throw unloadable(model, `it has no ${side} "${name}", which its manifest signs`);
-    const wanted = isServedDatatype(datatype) ? SERVED_DATATYPES[datatype].runtime : datatype;
+    const wanted = RUNTIME_TYPES[datatype];
     if (!found.isTensor || found.type !== wanted) {
       throw unloadable(
         model,
@@ -144,10 +157,14 @@ function checkSignature(
 
 const zeros = (inputs: readonly TensorSignature[]): TensorMap =>
   Object.fromEntries(
-    inputs.flatMap(({ name, datatype, shape }): [string, ModelTensor][] => {
-      if (!isServedDatatype(datatype)) return [];
-      const concrete = shape.map((axis) => (axis === -1 ? 1 : axis));
-      return [[name, { datatype, shape: concrete, data: allocate(datatype, elementsOf(concrete)) }]];
+    inputs.map(({ name, datatype, shape }): [string, ModelTensor] => {
+      return [
+        name,
+        emptyTensor(
+          datatype,
+          shape.map((axis) => (axis === -1 ? 1 : axis)),
+        ),
+      ];
     }),
   );
 

@@ -2,7 +2,7 @@ import type { CodedErrorJson } from '@drover/shared/coded-error';
 import type { ProviderReport } from '@drover/shared/protocol';
 import type { InstalledModel } from '../../update/ports.js';
 import type { SessionOptions } from './model-session.js';
-import type { TensorMap } from './tensor.js';
+import type { TensorMap } from '../tensors/tensor.js';
 
 /** What a session worker is started with. */
 export interface SessionWorkerData {

@@ -3,7 +3,7 @@ import { processEntry } from '../../host/process-entry.js';
 import type { InstalledModel } from '../../update/ports.js';
 import { fromCodedErrorJson, ServeError } from '../errors.js';
 import type { ModelSession, OpenedSession, SessionOptions } from './model-session.js';
-import { transferables, type TensorMap } from './tensor.js';
+import { transferables, type TensorMap } from '../tensors/tensor.js';
 import type { RunMessage, SessionWorkerData, SessionWorkerMessage } from './worker-messages.js';
 
 export interface WorkerSessionOptions extends SessionOptions {

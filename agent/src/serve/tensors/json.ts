@@ -1,13 +1,9 @@
+import { Datatype } from '@drover/shared/manifest';
 import { ServeError } from '../errors.js';
-import {
-  allocate,
-  SERVED_DATATYPES,
-  type ModelTensor,
-  type ServedDatatype,
-  type TensorData,
-} from '../session/tensor.js';
+import { fromFloat16, toFloat16 } from './float16.js';
+import { allocate, type ModelTensor, type NumericDatatype, type TensorData } from './tensor.js';
 
-const INTEGER_BOUNDS: Partial<Record<ServedDatatype, readonly [number, number]>> = {
+const INTEGER_BOUNDS: Partial<Record<NumericDatatype, readonly [number, number]>> = {
   UINT8: [0, 2 ** 8 - 1],
   UINT16: [0, 2 ** 16 - 1],
   UINT32: [0, 2 ** 32 - 1],
@@ -29,17 +25,26 @@ const refuse = (input: string, why: string): ServeError =>
  * @throws ServeError REQUEST_INVALID
  */
 export function readTensor(name: string, datatype: string, shape: readonly number[], data: unknown): ModelTensor {
-  if (!Object.hasOwn(SERVED_DATATYPES, datatype)) {
-    const known = Object.keys(SERVED_DATATYPES).join(', ');
-    throw refuse(name, `has the datatype ${JSON.stringify(datatype)}; served are ${known}`);
+  if (!isDatatype(datatype)) {
+    throw refuse(name, `has the datatype ${JSON.stringify(datatype)}; there are ${DATATYPES.join(', ')}`);
   }
-  const type = datatype as ServedDatatype;
-  if (!Array.isArray(data)) throw refuse(name, 'has no array as its data (binary tensors are not served)');
+  if (!Array.isArray(data)) throw refuse(name, 'has no array as its data');
   const flat = Array.isArray(data[0]) ? flatten(name, data, shape) : (data as unknown[]);
   const elements = shape.reduce((product, axis) => product * axis, 1);
   if (flat.length !== elements)
     throw refuse(name, `holds ${flat.length} elements, its shape [${shape.join(', ')}] asks for ${elements}`);
-  return { datatype: type, shape, data: convert(name, type, flat) };
+  if (datatype === 'BYTES') return { datatype, shape, data: asStrings(name, flat) };
+  return { datatype, shape, data: convert(name, datatype, flat) };
+}
+
+const DATATYPES: readonly string[] = Datatype.enum;
+export const isDatatype = (text: string): text is Datatype => DATATYPES.includes(text);
+
+function asStrings(name: string, values: readonly unknown[]): string[] {
+  return values.map((value, index) => {
+    if (typeof value === 'string') return value;
+    throw refuse(name, `has an element ${index} that is no string`);
+  });
 }
 
 /** Rows are compared with the shape level by level; recursion is bounded by the rank, at most 16. */
@@ -59,7 +64,7 @@ function flatten(name: string, data: readonly unknown[], shape: readonly number[
   return flat;
 }
 
-function convert(name: string, datatype: ServedDatatype, values: readonly unknown[]): TensorData {
+function convert(name: string, datatype: NumericDatatype, values: readonly unknown[]): TensorData {
   const data = allocate(datatype, values.length);
   const bounds = INTEGER_BOUNDS[datatype];
   for (let index = 0; index < values.length; index++) {
@@ -73,8 +78,10 @@ function convert(name: string, datatype: ServedDatatype, values: readonly unknow
     }
     if (data instanceof BigInt64Array || data instanceof BigUint64Array) data[index] = BigInt(value);
     else {
-      data[index] = value;
-      if (!Number.isFinite(data[index])) throw refuse(name, `has an element ${index} beyond the range of ${datatype}`);
+      const bits = datatype === 'FP16' ? toFloat16(value) : undefined;
+      data[index] = bits ?? value;
+      if (!Number.isFinite(bits === undefined ? data[index] : fromFloat16(bits)))
+        throw refuse(name, `has an element ${index} beyond the range of ${datatype}`);
     }
   }
   return data;
@@ -86,5 +93,6 @@ const asBit = (value: unknown): unknown => (value === true ? 1 : value === false
 export function dataToJson({ datatype, data }: ModelTensor): string {
   if (data instanceof BigInt64Array || data instanceof BigUint64Array) return `[${data.join(',')}]`;
   if (datatype === 'BOOL') return JSON.stringify(Array.from(data as Uint8Array, Boolean));
-  return JSON.stringify(Array.from(data));
+  if (datatype === 'FP16') return JSON.stringify(Array.from(data as Uint16Array, fromFloat16));
+  return JSON.stringify(Array.from<unknown>(data));
 }

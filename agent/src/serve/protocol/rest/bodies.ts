@@ -3,29 +3,41 @@ import { DIGEST_PATTERN, type Digest } from '@drover/shared/ids';
 
 const MAX_NAME_LENGTH = 200;
 const name = Type.String({ minLength: 1, maxLength: MAX_NAME_LENGTH });
-const id = Type.String({ minLength: 1, maxLength: 200 });
+const id = Type.String({ maxLength: 200 });
+const shape = Type.Array(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 }), { maxItems: 16 });
+const byteSize = Type.Optional(Type.Integer({ minimum: 0 }));
 
 // Unknown keys pass, as the Open Inference Protocol asks of servers; `data` is checked element by element when it is read.
 
-/** `inference_request` of the Open Inference Protocol v2. */
+/** `inference_request` of the Open Inference Protocol v2, with Triton's binary tensor extension. */
 export const InferBody = Type.Object({
   id: Type.Optional(id),
+  parameters: Type.Optional(Type.Object({ binary_data_output: Type.Optional(Type.Boolean()) })),
   inputs: Type.Array(
     Type.Object({
       name,
-      shape: Type.Array(Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 }), { maxItems: 16 }),
+      shape,
       datatype: Type.String({ maxLength: 32 }),
-      data: Type.Unknown(),
+      parameters: Type.Optional(Type.Object({ binary_data_size: byteSize })),
+      data: Type.Optional(Type.Unknown()),
     }),
     { minItems: 1, maxItems: 64 },
   ),
-  outputs: Type.Optional(Type.Array(Type.Object({ name }), { maxItems: 64 })),
+  outputs: Type.Optional(
+    Type.Array(
+      Type.Object({
+        name,
+        parameters: Type.Optional(Type.Object({ binary_data: Type.Optional(Type.Boolean()) })),
+      }),
+      { maxItems: 64 },
+    ),
+  ),
 });
 export type InferBody = Static<typeof InferBody>;
 
 /** Our extension: ground truth for the rows of an earlier request (docs/protocol.md, section 9). */
 export const FeedbackBody = Type.Object({
-  id,
+  id: Type.String({ minLength: 1, maxLength: 200 }),
   labels: Type.Array(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 }), { minItems: 1, maxItems: 100_000 }),
 });
 export type FeedbackBody = Static<typeof FeedbackBody>;

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { toCodedErrorJson, type CodedErrorJson } from '@drover/shared/coded-error';
-import { ServeError, type ServeCode } from '../errors.js';
-import { handle, type HandlerOptions } from './inference-handlers.js';
+import { ServeError, type ServeCode } from '../../errors.js';
+import { handle, type HandlerOptions, type Reply } from './handlers.js';
 import { METHODS, routeOf } from './routes.js';
 
 export interface InferenceServerOptions extends Pick<HandlerOptions, 'models' | 'serverVersion'> {
@@ -66,8 +66,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, handle
     return;
   }
   try {
-    const { status, json, headers } = await handle(route, request, handlers);
-    write(response, status, json, headers);
+    write(response, await handle(route, request, handlers));
   } catch (error) {
     refuse(request, response, toCodedErrorJson(error));
   }
@@ -85,20 +84,33 @@ function refuse(
     response.shouldKeepAlive = false;
     request.resume();
   }
-  write(response, status, JSON.stringify({ error: error.what, code: error.code }), headers);
+  write(response, { status, json: JSON.stringify({ error: error.what, code: error.code }), headers });
 }
 
-function write(
-  response: ServerResponse,
-  status: number,
-  json: string,
-  headers: Readonly<Record<string, string>> = {},
-): void {
+function write(response: ServerResponse, { status, json, binary = [], headers }: Reply): void {
   if (response.destroyed) return;
   // RFC 9110, section 15.4.5: 304 says nothing about a body that it has not got.
-  const body = status === 304 ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(json) };
-  response.writeHead(status, { ...body, ...headers });
-  response.end(json);
+  response.writeHead(status, { ...(status === 304 ? {} : describe(json, binary)), ...headers });
+  if (binary.length === 0) {
+    response.end(json);
+    return;
+  }
+  // One packet for what is small, and no copy of what is large.
+  response.cork();
+  response.write(json);
+  for (const bytes of binary) response.write(bytes);
+  response.end();
+  response.uncork();
+}
+
+function describe(json: string, binary: readonly Uint8Array[]): Record<string, string | number> {
+  const jsonBytes = Buffer.byteLength(json);
+  if (binary.length === 0) return { 'content-type': 'application/json', 'content-length': jsonBytes };
+  return {
+    'content-type': 'application/octet-stream',
+    'inference-header-content-length': jsonBytes,
+    'content-length': binary.reduce((bytes, part) => bytes + part.length, jsonBytes),
+  };
 }
 
 const wrongPath = (what: string): CodedErrorJson =>

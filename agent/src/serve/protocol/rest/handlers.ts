@@ -1,0 +1,99 @@
+import type { IncomingMessage } from 'node:http';
+import { digestHex } from '@drover/shared/ids';
+import type { InstalledModel, ServedParameters } from '../../../update/ports.js';
+import type { ServedModels } from '../../inline/inline-serving.js';
+import { infer } from '../infer.js';
+import { FeedbackBody, IndexBody, RejectionBody } from './bodies.js';
+import { inferReply } from './infer-reply.js';
+import { readInferRequest } from './infer-request.js';
+import { readBody, readJson } from './request-body.js';
+import type { ModelRoute, Route } from './routes.js';
+
+export interface HandlerOptions {
+  readonly models: ServedModels;
+  readonly serverVersion: string;
+  readonly maxBodyBytes: number;
+}
+
+/** A status and the JSON text of the body; none where the reader has it already. */
+export interface Reply {
+  readonly status: number;
+  readonly json: string;
+  /** Follows the JSON. */
+  readonly binary?: readonly Uint8Array[];
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** What server metadata says. */
+export const EXTENSIONS = ['binary_tensor_data', 'model_repository', 'drover_feedback', 'drover_parameters'];
+
+const ok = (body: object, status = 200): Reply => ({ status, json: JSON.stringify(body) });
+
+/** Answers one route. Throws coded errors; their statuses are the server's business. */
+export async function handle(route: Route, request: IncomingMessage, options: HandlerOptions): Promise<Reply> {
+  const { models, maxBodyBytes } = options;
+  switch (route.kind) {
+    case 'server':
+      return ok({
+        name: 'drover',
+        version: options.serverVersion,
+        extensions: EXTENSIONS,
+      });
+    case 'live':
+      return ok({ live: true });
+    case 'ready':
+      return ok({ ready: true });
+    case 'index': {
+      await readJson(request, IndexBody, maxBodyBytes);
+      const served = models.served();
+      return ok(
+        served.map(({ model, release }) => ({ name: model, version: release.version, state: 'READY', reason: '' })),
+      );
+    }
+    case 'model':
+      return ok(metadata(models.find(route.model, route.version)));
+    case 'model-ready':
+      return ok({ name: models.find(route.model, route.version).model, ready: true });
+    case 'infer':
+      return inferReplyTo(route, request, options);
+    case 'feedback': {
+      const { id, labels } = await readJson(request, FeedbackBody, maxBodyBytes);
+      models.feedback(route.model, id, labels);
+      // Accepted, not done: the label is joined with its inference by the supervisor's store.
+      return ok({ id, labels: labels.length }, 202);
+    }
+    case 'parameters':
+      return parametersReply(models.parameters(route.model), request.headers['if-none-match']);
+    case 'parameters-rejection': {
+      const rejection = await readJson(request, RejectionBody, maxBodyBytes);
+      models.rejectParameters(route.model, rejection);
+      return ok({ digest: rejection.digest }, 202);
+    }
+  }
+}
+
+/** RFC 9110, section 13.1.2: an application may ask before each of its decisions, and pays for an answer only when the values have changed. */
+function parametersReply({ document, loaded }: ServedParameters, known: string | undefined): Reply {
+  const etag = `"${digestHex(loaded)}"`;
+  const headers = { etag, 'cache-control': 'no-cache' };
+  const isKnown = known === '*' || known?.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag);
+  return isKnown ? { status: 304, json: '', headers } : { status: 200, json: document, headers };
+}
+
+const metadata = ({ model, release, variant }: InstalledModel): object => ({
+  name: model,
+  versions: [release.version],
+  platform: 'onnx_onnxv1',
+  inputs: variant.signature.inputs,
+  outputs: variant.signature.outputs,
+});
+
+async function inferReplyTo(
+  route: ModelRoute,
+  request: IncomingMessage,
+  { models, maxBodyBytes }: HandlerOptions,
+): Promise<Reply> {
+  const body = await readBody(request, maxBodyBytes);
+  const { call, isBinary } = readInferRequest(route, body, () => models.find(route.model, route.version));
+  return { status: 200, ...inferReply(await infer(call, models), isBinary) };
+}
