@@ -66,6 +66,7 @@ export async function run(config: AgentConfig, terminal: Terminal, options: RunO
     const servingOpening = ProcessServing.open({
       host: config.serve.host,
       port: config.serve.port,
+      socket: config.serve.socket,
       providers: config.serve.providers,
       hardwareClass: identity.hardwareClass,
       serverVersion: agentVersion(),

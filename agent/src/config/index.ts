@@ -23,6 +23,8 @@ export const AgentConfig = Type.Object(
       {
         host: Type.String({ minLength: 1, default: '127.0.0.1' }),
         port: port(8080),
+        /** Path of a Unix socket beside the port; none unless given. */
+        socket: Type.Optional(Type.String({ pattern: '^/', maxLength: 100 })),
         /** Tried in this order; the first that a run proves is used. */
         providers: Type.Array(Type.Union([Type.Literal('tensorrt'), Type.Literal('cuda'), Type.Literal('cpu')]), {
           minItems: 1,

@@ -10,4 +10,4 @@ export { openSession } from '../session/session.js';
 export { readGoldenVectors, selfTest, type SelfTestResult } from '../session/golden.js';
 export type { ModelSession, OpenedSession, SessionOptions } from '../session/model-session.js';
 export type { ModelTensor, NumericDatatype, TensorData, TensorMap } from '../tensors/tensor.js';
-export { listenInference, type InferenceServer, type InferenceServerOptions } from '../protocol/rest/rest-server.js';
+export { listenInference, type InferenceServer, type InferenceServerOptions } from '../protocol/inference-server.js';

@@ -1,7 +1,7 @@
 import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { systemClock } from '../../host/clock.js';
 import { InlineServing } from '../inline/inline-serving.js';
-import { listenInference, type InferenceServer } from '../protocol/rest/rest-server.js';
+import { listenInference, type InferenceServer } from '../protocol/inference-server.js';
 import { openWorkerSession } from '../session/worker-session.js';
 import { createBatchingRecorder } from './batching-recorder.js';
 import type { FromInference, Started, ToInference } from './messages.js';

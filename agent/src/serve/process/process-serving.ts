@@ -17,14 +17,13 @@ import { ParameterBoard, type Rejection } from '../parameters/board.js';
 import { rejected } from '../parameters/rejected.js';
 import type { InferenceRecord, Recorder } from '../recorder.js';
 import type { Batch } from './batching-recorder.js';
+import type { InferenceAddress } from '../protocol/inference-server.js';
 import { died, launchInference, type InferenceProcess } from './inference-process.js';
 import type { ListenSettings } from './messages.js';
 import { runProbe } from './probe.js';
 
-export interface ProcessServingOptions {
-  readonly host: string;
-  /** 0 lets the system choose once; restarts keep what it chose. */
-  readonly port: number;
+/** A port that is 0 is chosen once by the system; restarts keep what it chose. */
+export interface ProcessServingOptions extends InferenceAddress {
   readonly providers: readonly string[];
   readonly hardwareClass: string;
   readonly serverVersion: string;
@@ -67,14 +66,13 @@ const PAGE_BYTES = 4096;
  */
 export class ProcessServing implements Serving, ParameterServing {
   readonly #options: ProcessServingOptions;
-  readonly #settings: ListenSettings;
+  #settings: ListenSettings;
   readonly #desired = new Map<ModelName, Desired>();
   readonly #running = new Map<ModelName, RunningModel>();
   /** What the process has, and the next one begins with. */
   readonly #board = new ParameterBoard();
   readonly #waiters = new Set<() => void>();
   readonly #closing = new AbortController();
-  #port: number;
   #process: InferenceProcess | undefined;
   #up = false;
   #quickDeaths = 0;
@@ -82,9 +80,8 @@ export class ProcessServing implements Serving, ParameterServing {
 
   private constructor(options: ProcessServingOptions) {
     this.#options = options;
-    const { host, port, providers, hardwareClass, serverVersion } = options;
-    this.#settings = { host, port, providers, hardwareClass, serverVersion };
-    this.#port = port;
+    const { host, port, socket, providers, hardwareClass, serverVersion } = options;
+    this.#settings = { host, port, socket, providers, hardwareClass, serverVersion };
   }
 
   /** Resolves when the first process listens. @throws ServeError PORT_IN_USE, SERVE_ADDRESS_UNUSABLE, INFERENCE_PROCESS_DIED */
@@ -92,7 +89,8 @@ export class ProcessServing implements Serving, ParameterServing {
     const serving = new ProcessServing(options);
     const child = serving.#launch();
     try {
-      serving.#port = (await child.started).port;
+      const { port } = await child.started;
+      serving.#settings = { ...serving.#settings, port };
     } catch (error) {
       await child.exited;
       throw error;
@@ -103,8 +101,8 @@ export class ProcessServing implements Serving, ParameterServing {
   }
 
   /** Where applications send their requests; the same over all restarts. */
-  get address(): { readonly host: string; readonly port: number } {
-    return { host: this.#options.host, port: this.#port };
+  get address(): InferenceAddress {
+    return this.#settings;
   }
 
   /** Of the inference process that lives now. */
@@ -202,7 +200,7 @@ export class ProcessServing implements Serving, ParameterServing {
 
   #launch(): InferenceProcess {
     const child = launchInference({
-      settings: { ...this.#settings, port: this.#port },
+      settings: this.#settings,
       models: [...this.#desired.values()].map(({ installed }) => installed),
       parameters: this.#board.all(),
       nodeFlags: this.#options.nodeFlags ?? [],

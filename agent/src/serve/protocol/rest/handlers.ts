@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { digestHex } from '@drover/shared/ids';
-import type { InstalledModel, ServedParameters } from '../../../update/ports.js';
+import type { ServedParameters } from '../../../update/ports.js';
 import type { ServedModels } from '../../inline/inline-serving.js';
+import { describeModel, describeServer, repositoryIndex } from '../description.js';
 import { infer } from '../infer.js';
 import { FeedbackBody, IndexBody, RejectionBody } from './bodies.js';
 import { inferReply } from './infer-reply.js';
@@ -24,9 +25,6 @@ export interface Reply {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** What server metadata says. */
-export const EXTENSIONS = ['binary_tensor_data', 'model_repository', 'drover_feedback', 'drover_parameters'];
-
 const ok = (body: object, status = 200): Reply => ({ status, json: JSON.stringify(body) });
 
 /** Answers one route. Throws coded errors; their statuses are the server's business. */
@@ -34,24 +32,17 @@ export async function handle(route: Route, request: IncomingMessage, options: Ha
   const { models, maxBodyBytes } = options;
   switch (route.kind) {
     case 'server':
-      return ok({
-        name: 'drover',
-        version: options.serverVersion,
-        extensions: EXTENSIONS,
-      });
+      return ok(describeServer(options.serverVersion));
     case 'live':
       return ok({ live: true });
     case 'ready':
       return ok({ ready: true });
     case 'index': {
       await readJson(request, IndexBody, maxBodyBytes);
-      const served = models.served();
-      return ok(
-        served.map(({ model, release }) => ({ name: model, version: release.version, state: 'READY', reason: '' })),
-      );
+      return ok(repositoryIndex(models));
     }
     case 'model':
-      return ok(metadata(models.find(route.model, route.version)));
+      return ok(describeModel(models.find(route.model, route.version)));
     case 'model-ready':
       return ok({ name: models.find(route.model, route.version).model, ready: true });
     case 'infer':
@@ -79,14 +70,6 @@ function parametersReply({ document, loaded }: ServedParameters, known: string |
   const isKnown = known === '*' || known?.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag);
   return isKnown ? { status: 304, json: '', headers } : { status: 200, json: document, headers };
 }
-
-const metadata = ({ model, release, variant }: InstalledModel): object => ({
-  name: model,
-  versions: [release.version],
-  platform: 'onnx_onnxv1',
-  inputs: variant.signature.inputs,
-  outputs: variant.signature.outputs,
-});
 
 async function inferReplyTo(
   route: ModelRoute,

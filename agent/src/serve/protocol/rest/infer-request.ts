@@ -1,6 +1,7 @@
+import { binaryTensor } from '../binary-tensor.js';
 import { invalid, type InferCall } from '../infer.js';
-import { isDatatype, readTensor } from '../../tensors/json.js';
-import { bytesPerElement, elementsOf, fromBytes, type ModelTensor } from '../../tensors/tensor.js';
+import { readTensor } from '../../tensors/json.js';
+import { bytesPerElement, elementsOf, type ModelTensor } from '../../tensors/tensor.js';
 import type { InstalledModel } from '../../../update/ports.js';
 import { InferBody } from './bodies.js';
 import { parseHead, type RequestBody } from './request-body.js';
@@ -71,28 +72,6 @@ function rawShape({ name, datatype, shape }: InstalledModel['variant']['signatur
   if (open > 1) throw invalid(`the shape of ${JSON.stringify(name)} does not follow from a number of bytes`);
   const rest = elementsOf(concrete.filter((axis) => axis !== -1));
   return concrete.map((axis) => (axis === -1 ? bytes / (rest * bytesPerElement(datatype)) : axis));
-}
-
-interface Binary {
-  readonly name: string;
-  readonly datatype: string;
-  readonly shape: readonly number[];
-  readonly bytes: Uint8Array;
-}
-
-export function binaryTensor({ name, datatype, shape, bytes }: Binary): ModelTensor {
-  const quoted = JSON.stringify(name);
-  if (!isDatatype(datatype)) throw invalid(`the input ${quoted} has the datatype ${JSON.stringify(datatype)}`);
-  let tensor: ModelTensor | undefined;
-  try {
-    tensor = fromBytes(datatype, shape, bytes);
-  } catch (cause) {
-    throw invalid(`the input ${quoted} has a string that is no UTF-8`, cause);
-  }
-  if (tensor) return tensor;
-  throw invalid(
-    `the input ${quoted} holds ${bytes.length} bytes, which are not the ${elementsOf(shape)} elements of its shape [${shape.join(', ')}]`,
-  );
 }
 
 /** Hands out the binary part, tensor after tensor. */

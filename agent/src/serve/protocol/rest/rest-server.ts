@@ -1,29 +1,26 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { toCodedErrorJson, type CodedErrorJson } from '@drover/shared/coded-error';
 import { ServeError, type ServeCode } from '../../errors.js';
 import { handle, type HandlerOptions, type Reply } from './handlers.js';
 import { METHODS, routeOf } from './routes.js';
 
-export interface InferenceServerOptions extends Pick<HandlerOptions, 'models' | 'serverVersion'> {
-  readonly host: string;
-  /** 0 lets the system choose. */
-  readonly port: number;
+export interface RestServerOptions extends Pick<HandlerOptions, 'models' | 'serverVersion'> {
   readonly maxBodyBytes?: number;
   /** Requests that may be under way at once; more are answered 503. */
   readonly maxPending?: number;
 }
 
-export interface InferenceServer {
-  readonly host: string;
-  readonly port: number;
-  /** Refuses new connections, lets what is under way finish (at most 5 s), then cuts. */
+/** A server that is given its connections. */
+export interface ConnectionServer {
+  take(socket: Socket): void;
+  /** Lets what is under way finish (at most 5 s), then cuts. */
   close(): Promise<void>;
 }
 
-const DEFAULT_MAX_BODY_BYTES = 16 * 1024 * 1024;
 const DEFAULT_MAX_PENDING = 256;
 const CLOSE_TIMEOUT_MS = 5_000;
+const CLOSE_IDLE_EVERY_MS = 20;
 
 const STATUS: Readonly<Partial<Record<string, number>>> = {
   REQUEST_INVALID: 400,
@@ -33,14 +30,17 @@ const STATUS: Readonly<Partial<Record<string, number>>> = {
   SERVE_OVERLOADED: 503,
 } satisfies Partial<Record<ServeCode, number>>;
 
-/** Open Inference Protocol v2, REST, on plain node:http: this is the data path. @throws ServeError PORT_IN_USE, SERVE_ADDRESS_UNUSABLE */
-export async function listenInference(options: InferenceServerOptions): Promise<InferenceServer> {
-  const { maxBodyBytes = DEFAULT_MAX_BODY_BYTES, maxPending = DEFAULT_MAX_PENDING, models, serverVersion } = options;
+/** Open Inference Protocol v2, REST, on plain node:http: this is the data path. */
+export function createRestServer(options: RestServerOptions & { readonly maxBodyBytes: number }): ConnectionServer {
+  const { maxBodyBytes, maxPending = DEFAULT_MAX_PENDING, models, serverVersion } = options;
   const handlers: HandlerOptions = { models, serverVersion, maxBodyBytes };
+  const sockets = new Set<Socket>();
   let pending = 0;
+  let closing: (() => void) | undefined;
   const server = createServer(
     { requestTimeout: 30_000, headersTimeout: 10_000, keepAliveTimeout: 60_000 },
     (request, response) => {
+      if (closing) response.shouldKeepAlive = false;
       if (pending >= maxPending) {
         refuse(request, response, overloaded(maxPending).toJSON(), { 'retry-after': '1' });
         return;
@@ -49,9 +49,31 @@ export async function listenInference(options: InferenceServerOptions): Promise<
       void answer(request, response, handlers).finally(() => (pending -= 1));
     },
   );
-  await listen(server, options);
-  const { port } = server.address() as AddressInfo;
-  return { host: options.host, port, close: () => close(server) };
+  // Only after this event does node:http look after the time-outs of its connections.
+  server.emit('listening');
+  return {
+    take(socket) {
+      sockets.add(socket);
+      socket.once('close', () => {
+        sockets.delete(socket);
+        if (sockets.size === 0) closing?.();
+      });
+      server.emit('connection', socket);
+    },
+    close: () =>
+      new Promise((resolve) => {
+        const idle = setInterval(() => server.closeIdleConnections(), CLOSE_IDLE_EVERY_MS);
+        const timer = setTimeout(() => server.closeAllConnections(), CLOSE_TIMEOUT_MS);
+        closing = () => {
+          clearInterval(idle);
+          clearTimeout(timer);
+          // Ends what looks after time-outs. That it does not listen itself is known.
+          server.close(() => resolve());
+        };
+        server.closeIdleConnections();
+        if (sockets.size === 0) closing();
+      }),
+  };
 }
 
 async function answer(request: IncomingMessage, response: ServerResponse, handlers: HandlerOptions): Promise<void> {
@@ -122,36 +144,3 @@ const overloaded = (maxPending: number): ServeError =>
   new ServeError('SERVE_OVERLOADED', `${maxPending} requests are under way already.`, {
     remedy: 'Send the request again, later or slower.',
   });
-
-function listen(server: Server, { host, port }: InferenceServerOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const where = `${host}:${port}`;
-      reject(
-        cause.code === 'EADDRINUSE'
-          ? new ServeError('PORT_IN_USE', `Another program listens on ${where}.`, {
-              remedy: 'Stop it, or choose another serve.port.',
-              where,
-              cause,
-            })
-          : new ServeError('SERVE_ADDRESS_UNUSABLE', `${where} cannot be listened on: ${cause.message}.`, {
-              remedy: 'Set serve.host to an address of this device, and serve.port to one that its user may bind.',
-              where,
-              cause,
-            }),
-      );
-    });
-    server.listen(port, host, resolve);
-  });
-}
-
-function close(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => server.closeAllConnections(), CLOSE_TIMEOUT_MS);
-    server.close(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-    server.closeIdleConnections();
-  });
-}

@@ -1,0 +1,71 @@
+import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect';
+import { toCodedErrorJson } from '@drover/shared/coded-error';
+import { ServeError, type ServeCode } from '../../errors.js';
+import type { ServedModels } from '../../inline/inline-serving.js';
+import { describeModel, describeServer, repositoryIndex } from '../description.js';
+import { infer } from '../infer.js';
+import { GRPCInferenceService, type ModelInferRequest, type ModelInferResponse } from './generated/inference_pb.js';
+import { toCall, toResponse } from './infer-messages.js';
+
+export interface InferenceServiceOptions {
+  readonly models: ServedModels;
+  readonly serverVersion: string;
+}
+
+const STATUS: Readonly<Partial<Record<string, Code>>> = {
+  REQUEST_INVALID: Code.InvalidArgument,
+  MODEL_NOT_SERVED: Code.NotFound,
+  REQUEST_TOO_LARGE: Code.ResourceExhausted,
+  SERVE_OVERLOADED: Code.Unavailable,
+} satisfies Partial<Record<ServeCode, Code>>;
+
+/** The service of the protocol's gRPC form, and what of Triton's is served. Our code of an error travels as `drover-code` in its metadata. */
+export const inferenceService =
+  ({ models, serverVersion }: InferenceServiceOptions) =>
+  (router: ConnectRouter): void => {
+    const modelInfer = async (request: ModelInferRequest): Promise<ModelInferResponse> =>
+      toResponse(await infer(toCall(request), models), request);
+    const isServed = (name: string, version: string): boolean => {
+      try {
+        models.find(name, version || undefined);
+        return true;
+      } catch (error) {
+        if (error instanceof ServeError && error.code === 'MODEL_NOT_SERVED') return false;
+        throw error;
+      }
+    };
+    router.service(GRPCInferenceService, {
+      serverLive: () => ({ live: true }),
+      serverReady: () => ({ ready: true }),
+      serverMetadata: () => describeServer(serverVersion),
+      modelReady: ({ name, version }) => ({ ready: isServed(name, version) }),
+      modelMetadata: ({ name, version }) =>
+        coded(() => {
+          const { inputs, outputs, ...facts } = describeModel(models.find(name, version || undefined));
+          const tensors = (signature: typeof inputs) =>
+            signature.map(({ shape, ...tensor }) => ({ ...tensor, shape: shape.map(BigInt) }));
+          return Promise.resolve({ ...facts, inputs: tensors(inputs), outputs: tensors(outputs) });
+        }),
+      repositoryIndex: () => ({ models: repositoryIndex(models) }),
+      modelInfer: (request) => coded(() => modelInfer(request)),
+      /** Answers in the order of the requests; what is wrong with one is said in its place, and the stream goes on. */
+      async *modelStreamInfer(requests) {
+        for await (const request of requests) {
+          try {
+            yield { inferResponse: await modelInfer(request) };
+          } catch (error) {
+            yield { errorMessage: toCodedErrorJson(error).what, inferResponse: { id: request.id } };
+          }
+        }
+      },
+    });
+  };
+
+async function coded<Value>(act: () => Promise<Value>): Promise<Value> {
+  try {
+    return await act();
+  } catch (cause) {
+    const { code, what } = toCodedErrorJson(cause);
+    throw new ConnectError(what, STATUS[code] ?? Code.Internal, { 'drover-code': code }, undefined, cause);
+  }
+}

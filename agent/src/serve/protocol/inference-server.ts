@@ -1,0 +1,111 @@
+import { chmod, rm } from 'node:fs/promises';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { ServeError } from '../errors.js';
+import { createGrpcServer } from './grpc/grpc-server.js';
+import { createRestServer, type RestServerOptions } from './rest/rest-server.js';
+
+/** Where applications reach the models of this device. */
+export interface InferenceAddress {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  /** Path of a Unix socket beside it. */
+  readonly socket?: string | undefined;
+}
+
+export interface InferenceServerOptions extends RestServerOptions, InferenceAddress {}
+
+export interface InferenceServer {
+  readonly host: string;
+  readonly port: number;
+  /** Refuses new connections, lets what is under way finish (at most 5 s), then cuts. */
+  close(): Promise<void>;
+}
+
+const DEFAULT_MAX_BODY_BYTES = 16 * 1024 * 1024;
+const FIRST_BYTES_TIMEOUT_MS = 10_000;
+/** Its owner and its group may ask. */
+const SOCKET_MODE = 0o660;
+/** RFC 9113, section 3.4: how every HTTP/2 connection begins, and no request of HTTP/1.1. */
+const HTTP2_PREFACE = 'PRI ';
+
+/**
+ * Open Inference Protocol v2, REST and gRPC, on the same port and the same Unix socket: what a client's first bytes are says which it speaks.
+ *
+ * @throws ServeError PORT_IN_USE, SERVE_ADDRESS_UNUSABLE
+ */
+export async function listenInference(options: InferenceServerOptions): Promise<InferenceServer> {
+  const bounded = { maxBodyBytes: DEFAULT_MAX_BODY_BYTES, ...options };
+  const rest = createRestServer(bounded);
+  const grpc = createGrpcServer(bounded);
+  const accept = (socket: Socket): void => {
+    const giveUp = (): void => void socket.destroy();
+    socket.setTimeout(FIRST_BYTES_TIMEOUT_MS, giveUp);
+    socket.once('error', giveUp);
+    let begun = Buffer.alloc(0);
+    const look = (): void => {
+      begun = Buffer.concat([begun, (socket.read() as Buffer | null) ?? begun.subarray(0, 0)]);
+      const start = begun.toString('latin1', 0, HTTP2_PREFACE.length);
+      if (start.length < HTTP2_PREFACE.length && HTTP2_PREFACE.startsWith(start)) {
+        socket.once('readable', look);
+        return;
+      }
+      socket.setTimeout(0);
+      socket.off('timeout', giveUp);
+      socket.off('error', giveUp);
+      socket.off('end', giveUp);
+      socket.unshift(begun);
+      (start === HTTP2_PREFACE ? grpc : rest).take(socket);
+    };
+    socket.once('readable', look);
+    // A client that ends without a word.
+    socket.once('end', giveUp);
+  };
+  const { host, port, socket } = options;
+  const tcp = createServer({ noDelay: true }, accept);
+  await listen(tcp, { host, port }, `${host}:${port}`);
+  const servers = [tcp];
+  if (socket !== undefined) {
+    try {
+      // One that was killed leaves its socket behind.
+      await rm(socket, { force: true });
+      const local = createServer(accept);
+      await listen(local, { path: socket }, socket);
+      await chmod(socket, SOCKET_MODE);
+      servers.push(local);
+    } catch (error) {
+      tcp.close();
+      throw error;
+    }
+  }
+  return {
+    host,
+    port: (tcp.address() as AddressInfo).port,
+    async close() {
+      const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
+      await Promise.all([...closed, rest.close(), grpc.close()]);
+    },
+  };
+}
+
+function listen(server: Server, at: { host: string; port: number } | { path: string }, where: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      reject(
+        cause.code === 'EADDRINUSE'
+          ? new ServeError('PORT_IN_USE', `Another program listens on ${where}.`, {
+              remedy: 'Stop it, or choose another serve.port.',
+              where,
+              cause,
+            })
+          : new ServeError('SERVE_ADDRESS_UNUSABLE', `${where} cannot be listened on: ${cause.message}.`, {
+              remedy:
+                'Set serve.host to an address of this device, serve.port to one that its user may bind, and serve.socket to a folder that it may write.',
+              where,
+              cause,
+            }),
+      );
+    });
+    server.listen(at, resolve);
+  });
+}

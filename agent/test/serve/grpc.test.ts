@@ -1,0 +1,220 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { create } from '@bufbuild/protobuf';
+import { Code, ConnectError, createClient, type Client } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
+import { request } from 'node:http';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/host/clock.js';
+import { InlineServing, listenInference, type InferenceServer } from '../../src/serve/inline/index.js';
+import {
+  GRPCInferenceService,
+  ModelInferRequestSchema,
+  type ModelInferRequest,
+} from '../../src/serve/protocol/grpc/generated/inference_pb.js';
+import { readTensor } from '../../src/serve/tensors/json.js';
+import { toBytes } from '../../src/serve/tensors/tensor.js';
+import { installClassifier } from './installed-classifier.js';
+import { DATATYPES, inputOf, installIdentity, outputOf } from './installed-identity.js';
+import { memoryRecorder } from './memory-recorder.js';
+
+const MAX_BODY_BYTES = 100_000;
+const directory = mkdtempSync(join(tmpdir(), 'drover-grpc-'));
+const socket = join(directory, 'inference.sock');
+const serving = new InlineServing({
+  providers: ['cpu'],
+  hardwareClass: 'generic',
+  clock: systemClock,
+  recorder: memoryRecorder(),
+  onIncident: (error) => {
+    throw error;
+  },
+});
+const identity = new InlineServing({
+  providers: ['cpu'],
+  hardwareClass: 'generic',
+  clock: systemClock,
+  recorder: memoryRecorder(),
+  onIncident: (error) => {
+    throw error;
+  },
+});
+let server: InferenceServer;
+let identityServer: InferenceServer;
+let client: Client<typeof GRPCInferenceService>;
+let identityClient: Client<typeof GRPCInferenceService>;
+
+const clientOf = (port: number) =>
+  createClient(GRPCInferenceService, createGrpcTransport({ baseUrl: `http://127.0.0.1:${port}` }));
+
+beforeAll(async () => {
+  const { signal } = new AbortController();
+  await serving.activate(await installClassifier({ directory: join(directory, 'classifier') }), signal);
+  await identity.activate(installIdentity(join(directory, 'identity'), DATATYPES), signal);
+  const options = { host: '127.0.0.1', port: 0, serverVersion: '0.1.0', maxBodyBytes: MAX_BODY_BYTES };
+  server = await listenInference({ ...options, models: serving, socket });
+  identityServer = await listenInference({ ...options, models: identity });
+  client = clientOf(server.port);
+  identityClient = clientOf(identityServer.port);
+});
+afterAll(async () => {
+  await server.close();
+  await identityServer.close();
+  await serving.close();
+  await identity.close();
+  rmSync(directory, { recursive: true });
+});
+
+const features = (change: object = {}): ModelInferRequest =>
+  create(ModelInferRequestSchema, {
+    modelName: 'classifier',
+    id: 'a',
+    inputs: [{ name: 'features', datatype: 'FP32', shape: [1n, 4n], contents: { fp32Contents: [1, 2, 3, 4] } }],
+    ...change,
+  });
+const failure = async (call: Promise<unknown>): Promise<ConnectError> => {
+  const error: unknown = await call.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (error instanceof ConnectError) return error;
+  throw new Error('The call did not fail.', { cause: error });
+};
+
+describe('the protocol over gRPC', () => {
+  it('when asked about itself and its models, it says the same as over REST', async () => {
+    expect(await client.serverLive({})).toMatchObject({ live: true });
+    expect(await client.serverReady({})).toMatchObject({ ready: true });
+    expect(await client.serverMetadata({})).toMatchObject({ name: 'drover', version: '0.1.0' });
+    expect(await client.modelReady({ name: 'classifier', version: '1.0.0' })).toMatchObject({ ready: true });
+    expect(await client.modelReady({ name: 'classifier', version: '9.0.0' })).toMatchObject({ ready: false });
+    expect(await client.modelMetadata({ name: 'classifier' })).toMatchObject({
+      versions: ['1.0.0'],
+      platform: 'onnx_onnxv1',
+      inputs: [{ name: 'features', datatype: 'FP32', shape: [-1n, 4n] }],
+    });
+    expect((await client.repositoryIndex({})).models).toMatchObject([
+      { name: 'classifier', version: '1.0.0', state: 'READY' },
+    ]);
+  });
+
+  it('when the same is asked over REST, on the same port, the answer is the same', async () => {
+    const grpc = await client.modelInfer(features());
+    const rest = await fetch(`http://127.0.0.1:${server.port}/v2/models/classifier/infer`, {
+      method: 'POST',
+      body: JSON.stringify({
+        id: 'a',
+        inputs: [{ name: 'features', datatype: 'FP32', shape: [1, 4], data: [1, 2, 3, 4] }],
+      }),
+    });
+    const { outputs } = (await rest.json()) as { outputs: { data: number[] }[] };
+    expect(grpc).toMatchObject({ modelName: 'classifier', modelVersion: '1.0.0', id: 'a' });
+    expect(grpc.outputs.map(({ contents }) => contents?.fp32Contents)).toEqual(outputs.map(({ data }) => data));
+  });
+
+  it.each(DATATYPES)(
+    'when %s comes raw or element by element, it goes the same way, and is what it was',
+    async (only) => {
+      const values = only === 'BOOL' ? [true, false] : only === 'BYTES' ? ['', 'grün 🐑'] : only.startsWith('U') ? [0, 250] : [-100, 7]; // prettier-ignore
+      const of = (datatype: (typeof DATATYPES)[number]) =>
+      datatype === only ? readTensor('x', datatype, [1, 2], values) : readTensor('x', datatype, [1, 1], [datatype === 'BOOL' ? false : datatype === 'BYTES' ? '' : 0]); // prettier-ignore
+      const inputs = DATATYPES.map((datatype) => ({
+        name: inputOf(datatype),
+        datatype,
+        shape: of(datatype).shape.map(BigInt),
+      }));
+      const raw = await identityClient.modelInfer({
+        modelName: 'classifier',
+        inputs,
+        rawInputContents: DATATYPES.map((datatype) => toBytes(of(datatype))),
+        outputs: [{ name: outputOf(only) }],
+      });
+      expect(raw.outputs).toMatchObject([{ name: outputOf(only), datatype: only, shape: [1n, 2n] }]);
+      expect(raw.rawOutputContents.map((bytes) => Buffer.from(bytes))).toEqual([Buffer.from(toBytes(of(only)))]);
+    },
+  );
+
+  it.each([
+    [Code.NotFound, 'MODEL_NOT_SERVED', features({ modelName: 'other' })],
+    [Code.NotFound, 'MODEL_NOT_SERVED', features({ modelVersion: '9.9.9' })],
+    [Code.InvalidArgument, 'REQUEST_INVALID', features({ inputs: [] })],
+    [Code.InvalidArgument, 'REQUEST_INVALID', features({ rawInputContents: [new Uint8Array(15)] })],
+    [Code.InvalidArgument, 'REQUEST_INVALID', features({ rawInputContents: [new Uint8Array(16), new Uint8Array(1)] })],
+    [Code.InvalidArgument, 'REQUEST_INVALID', features({ outputs: [{ name: 'nothing' }] })],
+    [
+      Code.InvalidArgument,
+      'REQUEST_INVALID',
+      features({ inputs: [{ name: 'features', datatype: 'FP32', shape: [-1n, 4n] }] }),
+    ],
+    [
+      Code.InvalidArgument,
+      'REQUEST_INVALID',
+      features({ inputs: [{ name: 'features', datatype: 'FP16', shape: [1n, 4n] }] }),
+    ],
+    [Code.InvalidArgument, 'REQUEST_INVALID', features({ inputs: [{ name: 'features', datatype: 'INT8', shape: [1n], contents: { intContents: [128] } }] })], // prettier-ignore
+  ])('when a request is wrong, the status is %d with the code %s', async (status, code, wrong) => {
+    const error = await failure(client.modelInfer(wrong));
+    expect([error.code, error.metadata.get('drover-code')]).toEqual([status, code]);
+    expect(error.rawMessage).toMatch(/\w{3}/);
+  });
+
+  it('when a message is larger than the bound, it is refused, and the connection serves on', async () => {
+    const large = features({ rawInputContents: [new Uint8Array(MAX_BODY_BYTES + 1)] });
+    expect((await failure(client.modelInfer(large))).code).toBe(Code.ResourceExhausted);
+    expect(await client.modelInfer(features())).toMatchObject({ id: 'a' });
+  });
+
+  it('when requests stream, each is answered in its order, and a wrong one does not end the stream', async () => {
+    async function* requests() {
+      yield features({ id: '1' });
+      await Promise.resolve();
+      yield features({ id: '2', outputs: [{ name: 'nothing' }] });
+      yield features({ id: '3' });
+    }
+    const answers = [];
+    for await (const answer of client.modelStreamInfer(requests())) answers.push(answer);
+    expect(answers.map(({ inferResponse }) => inferResponse?.id)).toEqual(['1', '2', '3']);
+    expect(answers.map(({ errorMessage }) => errorMessage !== '')).toEqual([false, true, false]);
+  });
+});
+
+describe('one port and one socket for both forms', () => {
+  it('when a client speaks to the Unix socket, it is served', async () => {
+    const overSocket = createClient(
+      GRPCInferenceService,
+      createGrpcTransport({ baseUrl: 'http://localhost', nodeOptions: { createConnection: () => connect(socket) } }),
+    );
+    expect(await overSocket.modelInfer(features())).toMatchObject({ id: 'a' });
+    const status = await new Promise((resolve, reject) => {
+      request({ socketPath: socket, path: '/v2/health/live' }, ({ statusCode }) => resolve(statusCode)).on('error', reject).end(); // prettier-ignore
+    });
+    expect(status).toBe(200);
+  });
+
+  it('when the first bytes come one by one, they are understood all the same', async () => {
+    const answer = await new Promise<string>((resolve, reject) => {
+      let text = '';
+      const slow = connect(server.port, '127.0.0.1');
+      slow.setNoDelay().on('data', (bytes) => (text += bytes.toString())).on('close', () => resolve(text)).on('error', reject); // prettier-ignore
+      const bytes = [...'PROPFIND / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'];
+      const next = (): void => {
+        const byte = bytes.shift();
+        if (byte === undefined) return;
+        slow.write(byte);
+        setTimeout(next, 2);
+      };
+      slow.on('connect', next);
+    });
+    expect(answer).toMatch(/^HTTP\/1\.1 404/);
+  });
+
+  it('when a client connects and leaves without a word, nothing stays behind', async () => {
+    await new Promise<void>((resolve) => {
+      const silent = connect(server.port, '127.0.0.1', () => silent.end());
+      silent.on('close', () => resolve()).resume();
+    });
+    expect(await client.serverLive({})).toMatchObject({ live: true });
+  });
+});
