@@ -1,0 +1,55 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { toBinary } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
+import { ModelName } from '@drover/shared/ids';
+import { expect, it } from 'vitest';
+import { systemClock } from '../../../src/host/clock.js';
+import { InlineServing, listenInference } from '../../../src/serve/inline/index.js';
+import { file_inference } from '../../../src/serve/protocol/grpc/generated/inference_pb.js';
+import { installClassifier } from '../installed-classifier.js';
+import { DATATYPES, installIdentity } from '../installed-identity.js';
+import { memoryRecorder } from '../memory-recorder.js';
+
+/** A Python that has tritonclient; .ci/run makes one. */
+const python = process.env['DROVER_PYTHON'] ?? 'python3';
+const hasClient = spawnSync(python, ['-c', 'import tritonclient.http, tritonclient.grpc']).status === 0;
+if (!hasClient) console.warn(`tritonclient is not there (${python}): its check is skipped. Set DROVER_PYTHON to a Python that has it.`); // prettier-ignore
+
+it.skipIf(!hasClient)(
+  "when Triton's own clients ask, over HTTP and gRPC, they are served unchanged",
+  async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'drover-triton-'));
+    const serving = new InlineServing({
+      providers: ['cpu'],
+      hardwareClass: 'generic',
+      clock: systemClock,
+      recorder: memoryRecorder(),
+      onIncident: (error) => {
+        throw error;
+      },
+    });
+    const { signal } = new AbortController();
+    await serving.activate(await installClassifier({ directory: join(directory, 'classifier') }), signal);
+    const identity = installIdentity(join(directory, 'identity'), DATATYPES);
+    await serving.activate({ ...identity, model: ModelName('identity') }, signal);
+    const server = await listenInference({ host: '127.0.0.1', port: 0, models: serving, serverVersion: '0.1.0' });
+    try {
+      const script = join(import.meta.dirname, 'check_tritonclient.py');
+      const child = spawn(python, [script, `127.0.0.1:${server.port}`], { stdio: ['pipe', 'pipe', 'pipe'] });
+      let output = '';
+      for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes: Buffer) => (output += bytes.toString())); // prettier-ignore
+      child.stdin.end(toBinary(FileDescriptorProtoSchema, file_inference.proto));
+      const code = await new Promise((resolve) => child.on('close', resolve));
+      expect(code, output).toBe(0);
+      expect(output.match(/^held: /gm)).toHaveLength(13);
+    } finally {
+      await server.close();
+      await serving.close();
+      rmSync(directory, { recursive: true });
+    }
+  },
+  120_000,
+);
