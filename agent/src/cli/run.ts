@@ -67,6 +67,7 @@ export async function run(config: AgentConfig, terminal: Terminal, options: RunO
       host: config.serve.host,
       port: config.serve.port,
       socket: config.serve.socket,
+      sharedMemory: config.serve.sharedMemory,
       providers: config.serve.providers,
       hardwareClass: identity.hardwareClass,
       serverVersion: agentVersion(),

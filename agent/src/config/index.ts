@@ -23,6 +23,8 @@ export const AgentConfig = Type.Object(
       {
         host: Type.String({ minLength: 1, default: '127.0.0.1' }),
         port: port(8080),
+        /** Whether applications may have the agent read and write shared memory that they name. */
+        sharedMemory: Type.Boolean({ default: false }),
         /** Path of a Unix socket beside the port; none unless given. */
         socket: Type.Optional(Type.String({ pattern: '^/', maxLength: 100 })),
         /** Tried in this order; the first that a run proves is used. */

@@ -20,6 +20,8 @@ export const SERVE_CODES = {
   SERVE_OVERLOADED: { fault: 'environment', retryable: true },
   REQUEST_INVALID: { fault: 'caller', retryable: false },
   REQUEST_TOO_LARGE: { fault: 'caller', retryable: false },
+  /** Shared memory was asked for, and `serve.sharedMemory` is off. */
+  SHARED_MEMORY_OFF: { fault: 'caller', retryable: false },
   MODEL_NOT_SERVED: { fault: 'caller', retryable: true },
   PARAMETERS_NOT_IN_FORCE: { fault: 'caller', retryable: true },
   PARAMETERS_REJECTED: { fault: 'peer', retryable: false },

@@ -2,7 +2,7 @@ import type { CodedErrorJson } from '@drover/shared/coded-error';
 import type { ModelName } from '@drover/shared/ids';
 import type { RunningModel } from '@drover/shared/protocol';
 import type { InstalledModel, Replaced, ServedParameters, Serving } from '../../update/ports.js';
-import type { InferenceAddress } from '../protocol/inference-server.js';
+import type { InferenceSettings } from '../protocol/inference-server.js';
 import type { Rejection } from '../parameters/board.js';
 import type { InferenceRecord, LabelRecord } from '../recorder.js';
 
@@ -12,7 +12,7 @@ export interface ChildSettings {
   readonly hardwareClass: string;
 }
 
-export interface ListenSettings extends ChildSettings, InferenceAddress {
+export interface ListenSettings extends ChildSettings, InferenceSettings {
   readonly serverVersion: string;
 }
 

@@ -17,13 +17,13 @@ import { ParameterBoard, type Rejection } from '../parameters/board.js';
 import { rejected } from '../parameters/rejected.js';
 import type { InferenceRecord, Recorder } from '../recorder.js';
 import type { Batch } from './batching-recorder.js';
-import type { InferenceAddress } from '../protocol/inference-server.js';
+import type { InferenceAddress, InferenceSettings } from '../protocol/inference-server.js';
 import { died, launchInference, type InferenceProcess } from './inference-process.js';
 import type { ListenSettings } from './messages.js';
 import { runProbe } from './probe.js';
 
 /** A port that is 0 is chosen once by the system; restarts keep what it chose. */
-export interface ProcessServingOptions extends InferenceAddress {
+export interface ProcessServingOptions extends InferenceSettings {
   readonly providers: readonly string[];
   readonly hardwareClass: string;
   readonly serverVersion: string;
@@ -80,8 +80,8 @@ export class ProcessServing implements Serving, ParameterServing {
 
   private constructor(options: ProcessServingOptions) {
     this.#options = options;
-    const { host, port, socket, providers, hardwareClass, serverVersion } = options;
-    this.#settings = { host, port, socket, providers, hardwareClass, serverVersion };
+    const { host, port, socket, sharedMemory, providers, hardwareClass, serverVersion } = options;
+    this.#settings = { host, port, socket, sharedMemory, providers, hardwareClass, serverVersion };
   }
 
   /** Resolves when the first process listens. @throws ServeError PORT_IN_USE, SERVE_ADDRESS_UNUSABLE, INFERENCE_PROCESS_DIED */

@@ -1,6 +1,6 @@
 import { isDatatype } from '../tensors/json.js';
 import { elementsOf, fromBytes, type ModelTensor } from '../tensors/tensor.js';
-import { invalid } from './infer.js';
+import { invalid } from './invalid.js';
 
 export interface BinaryTensor {
   readonly name: string;

@@ -1,14 +1,21 @@
 import type { InstalledModel } from '../../update/ports.js';
+import type { SharedMemory } from './shared-memory.js';
 import type { ServedModels } from '../inline/inline-serving.js';
 
 // What both forms of the protocol say about the server and its models.
 
 const PLATFORM = 'onnx_onnxv1';
 
-export const describeServer = (version: string) => ({
+export const describeServer = (version: string, memory: Pick<SharedMemory, 'isAllowed'>) => ({
   name: 'drover',
   version,
-  extensions: ['binary_tensor_data', 'model_repository', 'drover_feedback', 'drover_parameters'],
+  extensions: [
+    'binary_tensor_data',
+    'model_repository',
+    ...(memory.isAllowed ? ['system_shared_memory'] : []),
+    'drover_feedback',
+    'drover_parameters',
+  ],
 });
 
 export const describeModel = ({ model, release, variant }: InstalledModel) => ({

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { ModelName } from '@drover/shared/ids';
-import { ServeError } from '../errors.js';
 import type { ServedModels } from '../inline/inline-serving.js';
-import type { ModelTensor, TensorMap } from '../tensors/tensor.js';
+import { toBytes, type ModelTensor, type TensorMap } from '../tensors/tensor.js';
+import { binaryTensor } from './binary-tensor.js';
+import { invalid } from './invalid.js';
+import type { Place, SharedMemory } from './shared-memory.js';
 
 /** One inference as either form of the protocol asks for it. */
 export interface InferCall {
@@ -10,9 +12,26 @@ export interface InferCall {
   readonly version?: string | undefined;
   /** Made up where it is missing: ground truth may be sent for it later. */
   readonly id?: string | undefined;
-  readonly inputs: readonly (readonly [name: string, tensor: ModelTensor])[];
-  /** Names; all where none are given. */
-  readonly outputs?: readonly string[] | undefined;
+  readonly inputs: readonly (readonly [name: string, tensor: ModelTensor | PlacedTensor])[];
+  /** All where none are given. */
+  readonly outputs?: readonly WantedOutput[] | undefined;
+}
+
+/** An input that lies in shared memory. */
+export interface PlacedTensor {
+  readonly datatype: string;
+  readonly shape: readonly number[];
+  readonly place: Place;
+}
+
+export interface WantedOutput {
+  readonly name: string;
+  /** In shared memory, in place of the answer. */
+  readonly place?: Place | undefined;
+}
+
+export interface AnsweredOutput extends WantedOutput {
+  readonly tensor: ModelTensor;
 }
 
 export interface InferAnswer {
@@ -21,33 +40,41 @@ export interface InferAnswer {
   readonly id: string;
   /** Response parameters of the protocol: an application sees by it that the values which it has read are no longer those in force. */
   readonly parameters?: { readonly drover_parameters: string };
-  readonly outputs: readonly (readonly [name: string, tensor: ModelTensor])[];
+  readonly outputs: readonly AnsweredOutput[];
 }
 
-/** @throws ServeError MODEL_NOT_SERVED, REQUEST_INVALID, MODEL_RUN_FAILED */
-export async function infer(call: InferCall, models: ServedModels): Promise<InferAnswer> {
+export interface InferTools {
+  readonly models: ServedModels;
+  readonly memory: SharedMemory;
+}
+
+/** @throws ServeError MODEL_NOT_SERVED, REQUEST_INVALID, MODEL_RUN_FAILED, SHARED_MEMORY_OFF */
+export async function infer(call: InferCall, { models, memory }: InferTools): Promise<InferAnswer> {
   const { model, variant } = models.find(call.model, call.version);
   const requestId = call.id ?? randomUUID();
-  const wanted = call.outputs ?? variant.signature.outputs.map(({ name }) => name);
-  const unknown = wanted.find((name) => !variant.signature.outputs.some((output) => output.name === name));
-  if (unknown !== undefined) throw invalid(`${model} has no output ${JSON.stringify(unknown)}`);
+  const wanted: readonly WantedOutput[] = call.outputs ?? variant.signature.outputs.map(({ name }) => ({ name }));
+  const unknown = wanted.find(({ name }) => !variant.signature.outputs.some((output) => output.name === name));
+  if (unknown !== undefined) throw invalid(`${model} has no output ${JSON.stringify(unknown.name)}`);
+  const inputs = await byName(call.inputs, memory);
   const version = call.version === undefined ? {} : { version: call.version };
-  const response = await models.infer({ model: ModelName(model), requestId, inputs: byName(call.inputs), ...version });
+  const response = await models.infer({ model: ModelName(model), requestId, inputs, ...version });
+  const outputs = wanted.map((each) => ({ ...each, tensor: outputOf(response.outputs, each.name) }));
+  for (const { place, tensor } of outputs) if (place) await memory.write(place, toBytes(tensor));
   const { parameters } = response;
   return {
     model,
     version: response.version,
     id: requestId,
     ...(parameters && { parameters: { drover_parameters: parameters.release.version } }),
-    outputs: wanted.map((name) => [name, outputOf(response.outputs, name)]),
+    outputs,
   };
 }
 
-function byName(inputs: InferCall['inputs']): TensorMap {
+async function byName(inputs: InferCall['inputs'], memory: SharedMemory): Promise<TensorMap> {
   const named = new Map<string, ModelTensor>();
-  for (const [name, tensor] of inputs) {
+  for (const [name, given] of inputs) {
     if (named.has(name)) throw invalid(`the input ${JSON.stringify(name)} is given twice`);
-    named.set(name, tensor);
+    named.set(name, 'place' in given ? binaryTensor({ ...given, name, bytes: await memory.read(given.place) }) : given);
   }
   return Object.fromEntries(named);
 }
@@ -58,9 +85,3 @@ function outputOf(outputs: TensorMap, name: string): ModelTensor {
   if (tensor) return tensor;
   throw invalid(`the model that serves now has no output ${JSON.stringify(name)}`);
 }
-
-export const invalid = (why: string, cause?: unknown): ServeError =>
-  new ServeError('REQUEST_INVALID', `The request cannot be answered: ${why}.`, {
-    remedy: 'Read the signature with GET /v2/models/{model}.',
-    cause,
-  });

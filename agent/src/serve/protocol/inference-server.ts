@@ -3,6 +3,7 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import { ServeError } from '../errors.js';
 import { createGrpcServer } from './grpc/grpc-server.js';
 import { createRestServer, type RestServerOptions } from './rest/rest-server.js';
+import { SharedMemory } from './shared-memory.js';
 
 /** Where applications reach the models of this device. */
 export interface InferenceAddress {
@@ -13,7 +14,12 @@ export interface InferenceAddress {
   readonly socket?: string | undefined;
 }
 
-export interface InferenceServerOptions extends RestServerOptions, InferenceAddress {}
+export interface InferenceSettings extends InferenceAddress {
+  /** Whether applications may have it read and write shared memory that they name; off unless given. */
+  readonly sharedMemory?: boolean | undefined;
+}
+
+export interface InferenceServerOptions extends Omit<RestServerOptions, 'memory'>, InferenceSettings {}
 
 export interface InferenceServer {
   readonly host: string;
@@ -35,7 +41,8 @@ const HTTP2_PREFACE = 'PRI ';
  * @throws ServeError PORT_IN_USE, SERVE_ADDRESS_UNUSABLE
  */
 export async function listenInference(options: InferenceServerOptions): Promise<InferenceServer> {
-  const bounded = { maxBodyBytes: DEFAULT_MAX_BODY_BYTES, ...options };
+  const memory = new SharedMemory({ isAllowed: options.sharedMemory ?? false });
+  const bounded = { maxBodyBytes: DEFAULT_MAX_BODY_BYTES, ...options, memory };
   const rest = createRestServer(bounded);
   const grpc = createGrpcServer(bounded);
   const accept = (socket: Socket): void => {
@@ -84,6 +91,7 @@ export async function listenInference(options: InferenceServerOptions): Promise<
     async close() {
       const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
       await Promise.all([...closed, rest.close(), grpc.close()]);
+      await memory.close();
     },
   };
 }

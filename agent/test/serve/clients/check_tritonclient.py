@@ -103,6 +103,7 @@ def check_http(url):
         check_datatypes(httpclient, client)
         check_inference(httpclient, client)
         check_refusals(httpclient, client)
+        check_shared_memory(httpclient, client)
         for algorithm in ("gzip", "deflate"):
             answer = client.infer("classifier", features(httpclient), request_compression_algorithm=algorithm)
             assert answer.as_numpy("logits").shape == (1, 3)
@@ -127,6 +128,7 @@ def check_grpc(url):
         check_datatypes(grpcclient, client)
         check_inference(grpcclient, client)
         check_refusals(grpcclient, client)
+        check_shared_memory(grpcclient, client)
         answers = []
         client.start_stream(lambda result, error: answers.append(error or result))
         for number in range(20):
@@ -134,6 +136,38 @@ def check_grpc(url):
         client.stop_stream()
         assert [each.get_response().id for each in answers] == [str(number) for number in range(20)], answers
         held("a stream is answered in order")
+
+
+def check_shared_memory(module, client):
+    """Both ways, and what is not registered."""
+    from tritonclient.utils import shared_memory
+
+    values = np.arange(8, dtype=np.float32).reshape(2, 4)
+    given = shared_memory.create_shared_memory_region("given", "/drover-check-given", values.nbytes + 64)
+    got = shared_memory.create_shared_memory_region("got", "/drover-check-got", 2 * 3 * 4)
+    try:
+        shared_memory.set_shared_memory_region(given, [values], offset=64)
+        client.register_system_shared_memory("given", "/drover-check-given", values.nbytes, offset=64)
+        client.register_system_shared_memory("got", "/drover-check-got", 2 * 3 * 4)
+        status = client.get_system_shared_memory_status()
+        names = [each["name"] for each in status] if isinstance(status, list) else list(status.regions)
+        assert sorted(names) == ["given", "got"], status
+        tensor = module.InferInput("features", [2, 4], "FP32")
+        tensor.set_shared_memory("given", values.nbytes)
+        output = module.InferRequestedOutput("probabilities")
+        output.set_shared_memory("got", 2 * 3 * 4)
+        client.infer("classifier", [tensor], outputs=[output])
+        plain = module.InferInput("features", [2, 4], "FP32")
+        plain.set_data_from_numpy(values)
+        expected = client.infer("classifier", [plain]).as_numpy("probabilities")
+        assert (shared_memory.get_contents_as_numpy(got, np.float32, [2, 3]) == expected).all()
+        client.unregister_system_shared_memory("given")
+        assert "given" in refused(lambda: client.infer("classifier", [tensor])).message()
+        client.unregister_system_shared_memory()
+        held("shared memory carries inputs and outputs")
+    finally:
+        shared_memory.destroy_shared_memory_region(given)
+        shared_memory.destroy_shared_memory_region(got)
 
 
 def check_messages():

@@ -35,7 +35,13 @@ it.skipIf(!hasClient)(
     await serving.activate(await installClassifier({ directory: join(directory, 'classifier') }), signal);
     const identity = installIdentity(join(directory, 'identity'), DATATYPES);
     await serving.activate({ ...identity, model: ModelName('identity') }, signal);
-    const server = await listenInference({ host: '127.0.0.1', port: 0, models: serving, serverVersion: '0.1.0' });
+    const server = await listenInference({
+      host: '127.0.0.1',
+      port: 0,
+      models: serving,
+      serverVersion: '0.1.0',
+      sharedMemory: true,
+    });
     try {
       const script = join(import.meta.dirname, 'check_tritonclient.py');
       const child = spawn(python, [script, `127.0.0.1:${server.port}`], { stdio: ['pipe', 'pipe', 'pipe'] });
@@ -44,7 +50,7 @@ it.skipIf(!hasClient)(
       child.stdin.end(toBinary(FileDescriptorProtoSchema, file_inference.proto));
       const code = await new Promise((resolve) => child.on('close', resolve));
       expect(code, output).toBe(0);
-      expect(output.match(/^held: /gm)).toHaveLength(13);
+      expect(output.match(/^held: /gm)).toHaveLength(15);
     } finally {
       await server.close();
       await serving.close();

@@ -3,10 +3,13 @@ import type { Datatype } from '@drover/shared/manifest';
 import { isDatatype } from '../../tensors/json.js';
 import { allocate, elementsOf, toBytes, type ModelTensor, type NumericDatatype } from '../../tensors/tensor.js';
 import { binaryTensor } from '../binary-tensor.js';
-import { invalid, type InferAnswer, type InferCall } from '../infer.js';
+import type { InferAnswer, InferCall } from '../infer.js';
+import { invalid } from '../invalid.js';
+import type { Place } from '../shared-memory.js';
 import {
   InferTensorContentsSchema,
   ModelInferResponseSchema,
+  type InferParameter,
   type InferTensorContents,
   type ModelInferRequest,
   type ModelInferRequest_InferInputTensor,
@@ -36,23 +39,52 @@ const utf8 = new TextDecoder('utf-8', { fatal: true });
 /** @throws ServeError REQUEST_INVALID */
 export function toCall(request: ModelInferRequest): InferCall {
   const { modelName, modelVersion, id, inputs, outputs, rawInputContents: raw } = request;
-  if (raw.length > 0 && raw.length !== inputs.length)
-    throw invalid(`there are ${raw.length} raw_input_contents for ${inputs.length} inputs`);
+  const places = inputs.map(({ name, parameters }) => placeIn(name, parameters));
+  const inBody = places.filter((place) => place === undefined).length;
+  if (raw.length > 0 && raw.length !== inBody)
+    throw invalid(`there are ${raw.length} raw_input_contents for ${inBody} inputs`);
+  let next = 0;
   return {
     model: modelName,
     version: modelVersion === '' ? undefined : modelVersion,
     id: id === '' ? undefined : id,
-    inputs: inputs.map((input, index) => [input.name, toTensor(input, raw[index])]),
-    outputs: outputs.length === 0 ? undefined : outputs.map(({ name }) => name),
+    inputs: inputs.map((input, index) => {
+      const place = places[index];
+      if (place) return [input.name, { datatype: input.datatype, shape: shapeOf(input), place }];
+      return [input.name, toTensor(input, raw[next++])];
+    }),
+    outputs:
+      outputs.length === 0
+        ? undefined
+        : outputs.map(({ name, parameters }) => ({ name, place: placeIn(name, parameters) })),
   };
+}
+
+type Parameters = Readonly<Record<string, InferParameter>>;
+
+/** Triton's shared-memory extension: region and size go together. */
+function placeIn(name: string, parameters: Parameters): Place | undefined {
+  const region = parameters['shared_memory_region']?.parameterChoice;
+  const bytes = parameters['shared_memory_byte_size']?.parameterChoice;
+  if (region === undefined && bytes === undefined) return undefined;
+  const offset = parameters['shared_memory_offset']?.parameterChoice;
+  const place = { region: region?.value, byteSize: Number(bytes?.value), offset: Number(offset?.value ?? 0) };
+  if (typeof place.region === 'string' && isSize(place.byteSize) && isSize(place.offset)) return place as Place;
+  throw invalid(`${JSON.stringify(name)} needs both shared_memory_region and shared_memory_byte_size`);
+}
+
+const isSize = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
+
+function shapeOf({ name, shape: given }: ModelInferRequest_InferInputTensor): number[] {
+  const shape = given.map(Number);
+  if (shape.length <= MAX_RANK && shape.every(isSize)) return shape;
+  throw invalid(`the input ${JSON.stringify(name)} has a shape that no tensor has`);
 }
 
 function toTensor(input: ModelInferRequest_InferInputTensor, bytes: Uint8Array | undefined): ModelTensor {
   const { name, datatype } = input;
   const quoted = JSON.stringify(name);
-  const shape = input.shape.map(Number);
-  if (shape.length > MAX_RANK || !shape.every((axis) => Number.isSafeInteger(axis) && axis >= 0))
-    throw invalid(`the input ${quoted} has a shape that no tensor has`);
+  const shape = shapeOf(input);
   if (bytes) return binaryTensor({ name, datatype, shape, bytes });
   if (!isDatatype(datatype)) throw invalid(`the input ${quoted} has the datatype ${JSON.stringify(datatype)}`);
   if (datatype === 'FP16') throw invalid(`the input ${quoted} is FP16, which travels in raw_input_contents only`);
@@ -89,7 +121,7 @@ function numbers(datatype: NumericDatatype, elements: readonly (number | bigint 
 /** Raw where the request was, and where an output is FP16; else element by element. */
 export function toResponse(answer: InferAnswer, { rawInputContents }: ModelInferRequest): ModelInferResponse {
   const { model, version, id, parameters, outputs } = answer;
-  const isRaw = rawInputContents.length > 0 || outputs.some(([, { datatype }]) => datatype === 'FP16');
+  const isRaw = rawInputContents.length > 0 || outputs.some(({ tensor }) => tensor.datatype === 'FP16');
   return create(ModelInferResponseSchema, {
     modelName: model,
     modelVersion: version,
@@ -100,15 +132,21 @@ export function toResponse(answer: InferAnswer, { rawInputContents }: ModelInfer
         { parameterChoice: { case: 'stringParam' as const, value } },
       ]),
     ),
-    outputs: outputs.map(([name, tensor]) => ({
+    outputs: outputs.map(({ name, tensor, place }) => ({
       name,
       datatype: tensor.datatype,
       shape: tensor.shape.map(BigInt),
-      ...(isRaw ? {} : { contents: toContents(tensor) }),
+      ...(place ? { parameters: placed(place) } : isRaw ? {} : { contents: toContents(tensor) }),
     })),
-    rawOutputContents: isRaw ? outputs.map(([, tensor]) => toBytes(tensor)) : [],
+    rawOutputContents: isRaw ? outputs.filter(({ place }) => !place).map(({ tensor }) => toBytes(tensor)) : [],
   });
 }
+
+const placed = ({ region, byteSize, offset }: Place) => ({
+  shared_memory_region: { parameterChoice: { case: 'stringParam' as const, value: region } },
+  shared_memory_byte_size: { parameterChoice: { case: 'int64Param' as const, value: BigInt(byteSize) } },
+  shared_memory_offset: { parameterChoice: { case: 'int64Param' as const, value: BigInt(offset) } },
+});
 
 function toContents({ datatype, data }: ModelTensor): MessageInitShape<typeof InferTensorContentsSchema> {
   if (datatype === 'BYTES') return { bytesContents: data.map((each) => Buffer.from(each, 'utf8')) };

@@ -1,19 +1,18 @@
 import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect';
 import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { ServeError, type ServeCode } from '../../errors.js';
-import type { ServedModels } from '../../inline/inline-serving.js';
 import { describeModel, describeServer, repositoryIndex } from '../description.js';
-import { infer } from '../infer.js';
+import { infer, type InferTools } from '../infer.js';
 import { GRPCInferenceService, type ModelInferRequest, type ModelInferResponse } from './generated/inference_pb.js';
 import { toCall, toResponse } from './infer-messages.js';
 
-export interface InferenceServiceOptions {
-  readonly models: ServedModels;
+export interface InferenceServiceOptions extends InferTools {
   readonly serverVersion: string;
 }
 
 const STATUS: Readonly<Partial<Record<string, Code>>> = {
   REQUEST_INVALID: Code.InvalidArgument,
+  SHARED_MEMORY_OFF: Code.FailedPrecondition,
   MODEL_NOT_SERVED: Code.NotFound,
   REQUEST_TOO_LARGE: Code.ResourceExhausted,
   SERVE_OVERLOADED: Code.Unavailable,
@@ -21,10 +20,10 @@ const STATUS: Readonly<Partial<Record<string, Code>>> = {
 
 /** The service of the protocol's gRPC form, and what of Triton's is served. Our code of an error travels as `drover-code` in its metadata. */
 export const inferenceService =
-  ({ models, serverVersion }: InferenceServiceOptions) =>
+  ({ models, memory, serverVersion }: InferenceServiceOptions) =>
   (router: ConnectRouter): void => {
     const modelInfer = async (request: ModelInferRequest): Promise<ModelInferResponse> =>
-      toResponse(await infer(toCall(request), models), request);
+      toResponse(await infer(toCall(request), { models, memory }), request);
     const isServed = (name: string, version: string): boolean => {
       try {
         models.find(name, version || undefined);
@@ -37,7 +36,7 @@ export const inferenceService =
     router.service(GRPCInferenceService, {
       serverLive: () => ({ live: true }),
       serverReady: () => ({ ready: true }),
-      serverMetadata: () => describeServer(serverVersion),
+      serverMetadata: () => describeServer(serverVersion, memory),
       modelReady: ({ name, version }) => ({ ready: isServed(name, version) }),
       modelMetadata: ({ name, version }) =>
         coded(() => {
@@ -47,6 +46,25 @@ export const inferenceService =
           return Promise.resolve({ ...facts, inputs: tensors(inputs), outputs: tensors(outputs) });
         }),
       repositoryIndex: () => ({ models: repositoryIndex(models) }),
+      systemSharedMemoryStatus: ({ name }) =>
+        coded(() => {
+          const facts = memory.status(name || undefined).map(({ offset, byteSize, ...region }) => ({
+            ...region,
+            offset: BigInt(offset),
+            byteSize: BigInt(byteSize),
+          }));
+          return Promise.resolve({ regions: Object.fromEntries(facts.map((region) => [region.name, region])) });
+        }),
+      systemSharedMemoryRegister: ({ name, key, offset, byteSize }) =>
+        coded(async () => {
+          await memory.register({ name, key, offset: Number(offset), byteSize: Number(byteSize) });
+          return {};
+        }),
+      systemSharedMemoryUnregister: ({ name }) =>
+        coded(async () => {
+          await memory.unregister(name || undefined);
+          return {};
+        }),
       modelInfer: (request) => coded(() => modelInfer(request)),
       /** Answers in the order of the requests; what is wrong with one is said in its place, and the stream goes on. */
       async *modelStreamInfer(requests) {

@@ -5,7 +5,23 @@ const MAX_NAME_LENGTH = 200;
 const name = Type.String({ minLength: 1, maxLength: MAX_NAME_LENGTH });
 const id = Type.String({ maxLength: 200 });
 const shape = Type.Array(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 }), { maxItems: 16 });
-const byteSize = Type.Optional(Type.Integer({ minimum: 0 }));
+const byteSize = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+
+/** Of an input or output that lies in shared memory (Triton's shared-memory extension). */
+const place = {
+  shared_memory_region: Type.Optional(name),
+  shared_memory_byte_size: Type.Optional(byteSize),
+  shared_memory_offset: Type.Optional(byteSize),
+};
+const PlaceParameters = Type.Object(place);
+export type PlaceParameters = Static<typeof PlaceParameters>;
+
+/** `system_shared_memory_register_request`. */
+export const RegionBody = Type.Object({
+  key: Type.String({ maxLength: 255 }),
+  offset: Type.Optional(byteSize),
+  byte_size: byteSize,
+});
 
 // Unknown keys pass, as the Open Inference Protocol asks of servers; `data` is checked element by element when it is read.
 
@@ -18,7 +34,7 @@ export const InferBody = Type.Object({
       name,
       shape,
       datatype: Type.String({ maxLength: 32 }),
-      parameters: Type.Optional(Type.Object({ binary_data_size: byteSize })),
+      parameters: Type.Optional(Type.Object({ ...place, binary_data_size: Type.Optional(byteSize) })),
       data: Type.Optional(Type.Unknown()),
     }),
     { minItems: 1, maxItems: 64 },
@@ -27,7 +43,7 @@ export const InferBody = Type.Object({
     Type.Array(
       Type.Object({
         name,
-        parameters: Type.Optional(Type.Object({ binary_data: Type.Optional(Type.Boolean()) })),
+        parameters: Type.Optional(Type.Object({ ...place, binary_data: Type.Optional(Type.Boolean()) })),
       }),
       { maxItems: 64 },
     ),

@@ -1,17 +1,16 @@
 import type { IncomingMessage } from 'node:http';
 import { digestHex } from '@drover/shared/ids';
 import type { ServedParameters } from '../../../update/ports.js';
-import type { ServedModels } from '../../inline/inline-serving.js';
 import { describeModel, describeServer, repositoryIndex } from '../description.js';
-import { infer } from '../infer.js';
-import { FeedbackBody, IndexBody, RejectionBody } from './bodies.js';
+import { infer, type InferTools } from '../infer.js';
+import type { Region } from '../shared-memory.js';
+import { FeedbackBody, IndexBody, RegionBody, RejectionBody } from './bodies.js';
 import { inferReply } from './infer-reply.js';
 import { readInferRequest } from './infer-request.js';
 import { readBody, readJson } from './request-body.js';
 import type { ModelRoute, Route } from './routes.js';
 
-export interface HandlerOptions {
-  readonly models: ServedModels;
+export interface HandlerOptions extends InferTools {
   readonly serverVersion: string;
   readonly maxBodyBytes: number;
 }
@@ -29,10 +28,10 @@ const ok = (body: object, status = 200): Reply => ({ status, json: JSON.stringif
 
 /** Answers one route. Throws coded errors; their statuses are the server's business. */
 export async function handle(route: Route, request: IncomingMessage, options: HandlerOptions): Promise<Reply> {
-  const { models, maxBodyBytes } = options;
+  const { models, memory, maxBodyBytes } = options;
   switch (route.kind) {
     case 'server':
-      return ok(describeServer(options.serverVersion));
+      return ok(describeServer(options.serverVersion, memory));
     case 'live':
       return ok({ live: true });
     case 'ready':
@@ -60,8 +59,20 @@ export async function handle(route: Route, request: IncomingMessage, options: Ha
       models.rejectParameters(route.model, rejection);
       return ok({ digest: rejection.digest }, 202);
     }
+    case 'memory-status':
+      return ok(memory.status(route.region).map(regionToJson));
+    case 'memory-register': {
+      const { key, offset = 0, byte_size: byteSize } = await readJson(request, RegionBody, maxBodyBytes);
+      await memory.register({ name: route.region, key, offset, byteSize });
+      return ok({});
+    }
+    case 'memory-unregister':
+      await memory.unregister(route.region);
+      return ok({});
   }
 }
+
+const regionToJson = ({ name, key, offset, byteSize }: Region) => ({ name, key, offset, byte_size: byteSize });
 
 /** RFC 9110, section 13.1.2: an application may ask before each of its decisions, and pays for an answer only when the values have changed. */
 function parametersReply({ document, loaded }: ServedParameters, known: string | undefined): Reply {
@@ -71,12 +82,8 @@ function parametersReply({ document, loaded }: ServedParameters, known: string |
   return isKnown ? { status: 304, json: '', headers } : { status: 200, json: document, headers };
 }
 
-async function inferReplyTo(
-  route: ModelRoute,
-  request: IncomingMessage,
-  { models, maxBodyBytes }: HandlerOptions,
-): Promise<Reply> {
-  const body = await readBody(request, maxBodyBytes);
-  const { call, isBinary } = readInferRequest(route, body, () => models.find(route.model, route.version));
-  return { status: 200, ...inferReply(await infer(call, models), isBinary) };
+async function inferReplyTo(route: ModelRoute, request: IncomingMessage, options: HandlerOptions): Promise<Reply> {
+  const body = await readBody(request, options.maxBodyBytes);
+  const { call, isBinary } = readInferRequest(route, body, () => options.models.find(route.model, route.version));
+  return { status: 200, ...inferReply(await infer(call, options), isBinary) };
 }

@@ -1,9 +1,11 @@
 import { binaryTensor } from '../binary-tensor.js';
-import { invalid, type InferCall } from '../infer.js';
+import type { InferCall, PlacedTensor } from '../infer.js';
+import { invalid } from '../invalid.js';
 import { readTensor } from '../../tensors/json.js';
 import { bytesPerElement, elementsOf, type ModelTensor } from '../../tensors/tensor.js';
 import type { InstalledModel } from '../../../update/ports.js';
-import { InferBody } from './bodies.js';
+import type { Place } from '../shared-memory.js';
+import { InferBody, type PlaceParameters } from './bodies.js';
 import { parseHead, type RequestBody } from './request-body.js';
 import type { ModelRoute } from './routes.js';
 
@@ -28,12 +30,18 @@ export function readInferRequest(
     ]),
   );
   const parts = tailReader(tail);
-  const tensors = inputs.map(({ name, shape, datatype, data, parameters: given }): [string, ModelTensor] => {
-    const size = given?.binary_data_size;
-    if (size === undefined) return [name, readTensor(name, datatype, shape, data)];
-    if (data !== undefined) throw invalid(`the input ${JSON.stringify(name)} has both data and binary_data_size`);
-    return [name, binaryTensor({ name, datatype, shape, bytes: parts.take(name, size) })];
-  });
+  const tensors = inputs.map(
+    ({ name, shape, datatype, data, parameters: given }): [string, ModelTensor | PlacedTensor] => {
+      const place = placeIn(name, given);
+      if (place && (data !== undefined || given?.binary_data_size !== undefined))
+        throw invalid(`the input ${JSON.stringify(name)} lies in shared memory and in the body`);
+      if (place) return [name, { datatype, shape, place }];
+      const size = given?.binary_data_size;
+      if (size === undefined) return [name, readTensor(name, datatype, shape, data)];
+      if (data !== undefined) throw invalid(`the input ${JSON.stringify(name)} has both data and binary_data_size`);
+      return [name, binaryTensor({ name, datatype, shape, bytes: parts.take(name, size) })];
+    },
+  );
   parts.end();
   return {
     call: {
@@ -43,7 +51,9 @@ export function readInferRequest(
       id: id === '' ? undefined : id,
       inputs: tensors,
       // None asked for by name: all.
-      outputs: outputs?.length ? outputs.map(({ name }) => name) : undefined,
+      outputs: outputs?.length
+        ? outputs.map(({ name, parameters: given }) => ({ name, place: placeIn(name, given) }))
+        : undefined,
     },
     isBinary: (output) => binary.get(output) ?? parameters?.binary_data_output ?? false,
   };
@@ -72,6 +82,18 @@ function rawShape({ name, datatype, shape }: InstalledModel['variant']['signatur
   if (open > 1) throw invalid(`the shape of ${JSON.stringify(name)} does not follow from a number of bytes`);
   const rest = elementsOf(concrete.filter((axis) => axis !== -1));
   return concrete.map((axis) => (axis === -1 ? bytes / (rest * bytesPerElement(datatype)) : axis));
+}
+
+/** Triton's shared-memory extension: region and size go together. */
+function placeIn(name: string, given: PlaceParameters | undefined): Place | undefined {
+  const {
+    shared_memory_region: region,
+    shared_memory_byte_size: byteSize,
+    shared_memory_offset: offset = 0,
+  } = given ?? {};
+  if (region === undefined && byteSize === undefined) return undefined;
+  if (region !== undefined && byteSize !== undefined) return { region, byteSize, offset };
+  throw invalid(`${JSON.stringify(name)} needs both shared_memory_region and shared_memory_byte_size`);
 }
 
 /** Hands out the binary part, tensor after tensor. */

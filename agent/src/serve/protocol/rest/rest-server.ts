@@ -5,7 +5,7 @@ import { ServeError, type ServeCode } from '../../errors.js';
 import { handle, type HandlerOptions, type Reply } from './handlers.js';
 import { METHODS, routeOf } from './routes.js';
 
-export interface RestServerOptions extends Pick<HandlerOptions, 'models' | 'serverVersion'> {
+export interface RestServerOptions extends Pick<HandlerOptions, 'models' | 'memory' | 'serverVersion'> {
   readonly maxBodyBytes?: number;
   /** Requests that may be under way at once; more are answered 503. */
   readonly maxPending?: number;
@@ -27,13 +27,14 @@ const STATUS: Readonly<Partial<Record<string, number>>> = {
   MODEL_NOT_SERVED: 404,
   PARAMETERS_NOT_IN_FORCE: 404,
   REQUEST_TOO_LARGE: 413,
+  SHARED_MEMORY_OFF: 400,
   SERVE_OVERLOADED: 503,
 } satisfies Partial<Record<ServeCode, number>>;
 
 /** Open Inference Protocol v2, REST, on plain node:http: this is the data path. */
 export function createRestServer(options: RestServerOptions & { readonly maxBodyBytes: number }): ConnectionServer {
-  const { maxBodyBytes, maxPending = DEFAULT_MAX_PENDING, models, serverVersion } = options;
-  const handlers: HandlerOptions = { models, serverVersion, maxBodyBytes };
+  const { maxBodyBytes, maxPending = DEFAULT_MAX_PENDING, models, memory, serverVersion } = options;
+  const handlers: HandlerOptions = { models, memory, serverVersion, maxBodyBytes };
   const sockets = new Set<Socket>();
   let pending = 0;
   let closing: (() => void) | undefined;

@@ -9,7 +9,9 @@ export interface ModelRoute {
 export type Route =
   | { readonly kind: 'server' | 'live' | 'ready' | 'index' }
   | ModelRoute
-  | { readonly kind: 'feedback' | 'parameters' | 'parameters-rejection'; readonly model: string };
+  | { readonly kind: 'feedback' | 'parameters' | 'parameters-rejection'; readonly model: string }
+  | { readonly kind: 'memory-register'; readonly region: string }
+  | { readonly kind: 'memory-status' | 'memory-unregister'; readonly region?: string };
 
 export const METHODS: Readonly<Record<Route['kind'], 'GET' | 'POST'>> = {
   server: 'GET',
@@ -22,6 +24,9 @@ export const METHODS: Readonly<Record<Route['kind'], 'GET' | 'POST'>> = {
   feedback: 'POST',
   parameters: 'GET',
   'parameters-rejection': 'POST',
+  'memory-status': 'GET',
+  'memory-register': 'POST',
+  'memory-unregister': 'POST',
 };
 
 const FIXED: Readonly<Record<string, Route>> = {
@@ -34,6 +39,9 @@ const FIXED: Readonly<Record<string, Route>> = {
 const MODEL_PATH =
   /^\/v2\/models\/([^/]+)(?:\/versions\/([^/]+))?(?:\/(ready|infer|feedback|parameters|parameters\/rejection))?$/;
 
+/** Triton's shared-memory extension; all regions where none is named. */
+const MEMORY_PATH = /^\/v2\/systemsharedmemory(?:\/region\/([^/]+))?\/(status|register|unregister)$/;
+
 /** Ours; they are about a model, and no version of it. */
 const EXTENSIONS = {
   feedback: 'feedback',
@@ -45,9 +53,11 @@ const EXTENSIONS = {
 export function routeOf(url: string): Route | undefined {
   const path = url.split(/[?#]/, 1)[0]?.replace(/\/+$/, '') ?? '';
   if (Object.hasOwn(FIXED, path)) return FIXED[path];
-  const [, model, versionText, action] = MODEL_PATH.exec(path) ?? [];
-  if (model === undefined) return undefined;
   try {
+    const memory = MEMORY_PATH.exec(path);
+    if (memory) return memoryRoute(memory);
+    const [, model, versionText, action] = MODEL_PATH.exec(path) ?? [];
+    if (model === undefined) return undefined;
     const named = {
       model: decodeURIComponent(model),
       ...(versionText === undefined ? {} : { version: decodeURIComponent(versionText) }),
@@ -68,4 +78,11 @@ export function routeOf(url: string): Route | undefined {
     // A malformed percent escape names nothing that could exist.
     return undefined;
   }
+}
+
+function memoryRoute([, regionText, action]: RegExpExecArray): Route | undefined {
+  const region = regionText === undefined ? undefined : decodeURIComponent(regionText);
+  if (action === 'register') return region === undefined ? undefined : { kind: 'memory-register', region };
+  const kind = action === 'status' ? 'memory-status' : 'memory-unregister';
+  return { kind, ...(region === undefined ? {} : { region }) };
 }

@@ -1,0 +1,112 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '@drover/agent/host';
+import { createStoreRecorder, openTelemetryThread } from '@drover/agent/monitor';
+import { ProcessServing } from '@drover/agent/serve';
+import { startChild, type Load, type Measured } from './serve/children.js';
+import { installBenchModel, isAtHand, MODELS, type BenchModelName } from './serve/models.js';
+
+interface Bench {
+  readonly seed: number;
+  readonly quick: boolean;
+  readonly signal: AbortSignal;
+  readonly progress: (line: string) => void;
+}
+
+const FULL = { rounds: 5, forMs: 2_000 };
+const QUICK = { rounds: 3, forMs: 400 };
+const CONNECTIONS = 4;
+
+/** Serving against the bare runtime and against what people write (definitions: "Benchmarks: fixed definitions", serve). */
+export default async function serve({ seed, quick, signal, progress }: Bench) {
+  const names = (['mnist', 'rfb320', 'squeezenet'] as const).filter(isAtHand);
+  if (names.length === 0) throw new Error('This benchmark needs the models of ../shared/data (or DROVER_DATA_DIR).');
+  const folder = await mkdtemp(join(tmpdir(), 'drover-bench-serve-'));
+  const telemetry = await openTelemetryThread({
+    file: join(folder, 'telemetry.db'),
+    maxSamples: 20_000,
+    onIncident: (error) => progress(String(error)),
+  });
+  const recorder = createStoreRecorder({ store: telemetry, onIncident: (error) => progress(String(error)) });
+  const serving = await ProcessServing.open({
+    host: '127.0.0.1',
+    port: 0,
+    providers: ['cpu'],
+    hardwareClass: 'generic',
+    serverVersion: 'bench',
+    clock: systemClock,
+    recorder,
+    onIncident: (error) => progress(String(error)),
+  });
+  try {
+    const models: Record<string, object> = {};
+    for (const name of names) {
+      progress(name);
+      models[name] = await measureModel({ name, seed, folder, serving, signal, progress, ...(quick ? QUICK : FULL) });
+    }
+    return { models, raw: { connections: CONNECTIONS, loadAverage: loadavg() } };
+  } finally {
+    await serving.close();
+    await recorder.settled();
+    await telemetry.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+interface Measure {
+  readonly name: BenchModelName;
+  readonly seed: number;
+  readonly folder: string;
+  readonly serving: ProcessServing;
+  readonly signal: AbortSignal;
+  readonly progress: (line: string) => void;
+  readonly rounds: number;
+  readonly forMs: number;
+}
+
+async function measureModel({ name, seed, folder, serving, signal, progress, rounds, forMs }: Measure) {
+  const { installed, input, shape } = await installBenchModel(folder, name, seed);
+  await serving.activate(installed, signal);
+  const [bare, naive, client] = [
+    startChild('./bare-child.ts'),
+    startChild('./naive-child.ts'),
+    startChild('./load-child.ts'),
+  ];
+  const common = { input, shape, range: MODELS[name].range, seed, forMs };
+  const { port: naivePort } = await naive.ask<{ port: number }>({ modelFile: installed.modelFile, input, shape });
+  const ask = (form: Load['form'], connections: number): Promise<Measured> => {
+    const port = form === 'naive' ? naivePort : serving.address.port;
+    return client.ask({ ...common, url: `http://127.0.0.1:${port}`, model: name, form, connections } satisfies Load);
+  };
+  const seen: Record<string, Measured[]> = {};
+  try {
+    for (let round = 0; round < rounds; round++) {
+      signal.throwIfAborted();
+      const note = (key: string, measured: Measured): void => void (seen[key] ??= []).push(measured);
+      note('bare', await bare.ask({ ...common, modelFile: installed.modelFile }));
+      for (const form of ['binary', 'json', 'grpc', 'naive'] as const) note(form, await ask(form, CONNECTIONS));
+      note('one', await ask('binary', 1));
+      progress(`  round ${round + 1} of ${rounds}`);
+    }
+  } finally {
+    await Promise.all([bare.stop(), naive.stop(), client.stop()]);
+    await serving.deactivate(installed.model);
+  }
+  const rps = (key: string): number => median((seen[key] ?? []).map((each) => each.rps));
+  const p50 = (key: string): number => median((seen[key] ?? []).map(({ p50Ms }) => p50Ms));
+  return {
+    bareRps: rps('bare'),
+    httpBinaryRps: rps('binary'),
+    httpJsonRps: rps('json'),
+    grpcRps: rps('grpc'),
+    naiveRps: rps('naive'),
+    ratio: rps('binary') / rps('bare'),
+    p50BareMs: p50('bare'),
+    p50HttpMs: p50('one'),
+    seen,
+  };
+}
+
+const median = (values: readonly number[]): number =>
+  [...values].sort((left, right) => left - right)[Math.floor(values.length / 2)] ?? NaN;
