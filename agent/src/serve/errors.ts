@@ -18,6 +18,10 @@ export const SERVE_CODES = {
   INFERENCE_PROCESS_DIED: { fault: 'environment', retryable: true },
   SERVE_CLOSED: { fault: 'caller', retryable: false },
   SERVE_OVERLOADED: { fault: 'environment', retryable: true },
+  /** Its deadline passed while it waited. */
+  REQUEST_EXPIRED: { fault: 'caller', retryable: true },
+  /** Its client closed the connection while it waited. */
+  REQUEST_CANCELLED: { fault: 'caller', retryable: true },
   REQUEST_INVALID: { fault: 'caller', retryable: false },
   REQUEST_TOO_LARGE: { fault: 'caller', retryable: false },
   /** Shared memory was asked for, and `serve.sharedMemory` is off. */
