@@ -8,7 +8,13 @@ import { createGrpcTransport } from '@connectrpc/connect-node';
 import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/host/clock.js';
-import { InlineServing, listenInference, type InferenceServer } from '../../src/serve/inline/index.js';
+import { ServeError } from '../../src/serve/errors.js';
+import {
+  InlineServing,
+  listenInference,
+  type InferenceServer,
+  type ServedModels,
+} from '../../src/serve/inline/index.js';
 import {
   GRPCInferenceService,
   ModelInferRequestSchema,
@@ -216,5 +222,70 @@ describe('one port and one socket for both forms', () => {
       silent.on('close', () => resolve()).resume();
     });
     expect(await client.serverLive({})).toMatchObject({ live: true });
+  });
+});
+
+describe('schedules', () => {
+  const slowInfer = () => {
+    const asked: { readonly priority?: number | undefined; readonly signal?: AbortSignal | undefined }[] = [];
+    const models: ServedModels = {
+      served: () => serving.served(),
+      find: (model, version) => serving.find(model, version),
+      feedback: () => undefined,
+      parameters: (model) => serving.parameters(model),
+      rejectParameters: () => undefined,
+      infer: (request) => {
+        asked.push(request);
+        return new Promise((_, reject) => {
+          request.signal?.addEventListener('abort', () => reject(new Error('gone')));
+          const { deadlineMs = Infinity } = request;
+          if (deadlineMs < Infinity) setTimeout(() => reject(expired), deadlineMs - performance.now());
+        });
+      },
+    };
+    return { asked, models };
+  };
+  const expired = new ServeError('REQUEST_EXPIRED', 'The time is over.', { remedy: 'Give more.' });
+  const until = async (isTrue: () => boolean): Promise<void> => {
+    while (!isTrue()) await new Promise((resolve) => setTimeout(resolve, 5));
+  };
+  const body = JSON.stringify({
+    inputs: [{ name: 'features', datatype: 'FP32', shape: [1, 4], data: [1, 2, 3, 4] }],
+    parameters: { priority: 2, timeout: 20_000 },
+  });
+
+  it('when a request names a priority and a time, both forms hand them on, and its end is said', async () => {
+    const { asked, models } = slowInfer();
+    const own = await listenInference({ host: '127.0.0.1', port: 0, models, serverVersion: '0' });
+    const rest = await fetch(`http://127.0.0.1:${own.port}/v2/models/classifier/infer`, { method: 'POST', body });
+    expect([rest.status, await rest.json()]).toMatchObject([503, { code: 'REQUEST_EXPIRED' }]);
+    const parameters = {
+      priority: { parameterChoice: { case: 'int64Param' as const, value: 3n } },
+      timeout: { parameterChoice: { case: 'int64Param' as const, value: 20_000n } },
+    };
+    const error = await failure(clientOf(own.port).modelInfer(features({ parameters })));
+    expect([error.code, error.metadata.get('drover-code')]).toEqual([Code.DeadlineExceeded, 'REQUEST_EXPIRED']);
+    expect(asked.map(({ priority }) => priority)).toEqual([2, 3]);
+    await own.close();
+  });
+
+  it('when the client goes away, whoever runs the model hears of it', async () => {
+    const { asked, models } = slowInfer();
+    const own = await listenInference({ host: '127.0.0.1', port: 0, models, serverVersion: '0' });
+    const leaving = new AbortController();
+    const { signal } = leaving;
+    const quiet = body.replace('20000', '0');
+    const rest = fetch(`http://127.0.0.1:${own.port}/v2/models/classifier/infer`, {
+      method: 'POST',
+      body: quiet,
+      signal,
+    });
+    const grpc = clientOf(own.port).modelInfer(features(), { signal });
+    const both = Promise.allSettled([rest, grpc]);
+    await until(() => asked.length === 2);
+    leaving.abort();
+    await both;
+    await until(() => asked.every((each) => each.signal?.aborted));
+    await own.close();
   });
 });

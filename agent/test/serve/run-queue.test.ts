@@ -54,8 +54,8 @@ describe('the queue of a model', () => {
             },
             close: () => Promise.resolve(),
           };
-          const sessions = Array.from({ length: lanes }, () => session);
-          const queue = new RunQueue({ sessions, maxWaiting: 100, batching: { maxRows, maxDelayMs: 0 } });
+          const growth = { maxSessions: lanes, open: () => Promise.resolve({ ...session }) };
+          const queue = new RunQueue({ session, growth, maxWaiting: 100, batching: { maxRows, maxDelayMs: 0 } });
           const answers: Promise<TensorMap>[] = [];
           for (const { rows, priority, pause } of requests) {
             answers.push(queue.run({ inputs: rowsInput(rows), priority }));
@@ -71,7 +71,7 @@ describe('the queue of a model', () => {
 
   it('when requests wait, the highest priority goes first, and of equal ones the oldest', async () => {
     const { session, runs } = heldSession();
-    const queue = new RunQueue({ sessions: [session], maxWaiting: 10 });
+    const queue = new RunQueue({ session, maxWaiting: 10 });
     const order: number[] = [];
     const ask = (row: number, priority?: number) =>
       queue.run({ inputs: rowsInput([row]), priority }).then(() => order.push(row));
@@ -86,7 +86,7 @@ describe('the queue of a model', () => {
 
   it('when more wait than may, they are refused at once, and the others go on', async () => {
     const { session, runs } = heldSession();
-    const queue = new RunQueue({ sessions: [session], maxWaiting: 1 });
+    const queue = new RunQueue({ session, maxWaiting: 1 });
     const kept = [queue.run({ inputs: rowsInput([1]) }), queue.run({ inputs: rowsInput([2]) })];
     await expect(queue.run({ inputs: rowsInput([3]) })).rejects.toMatchObject({ code: 'SERVE_OVERLOADED' });
     runs[0]?.finish();
@@ -100,7 +100,7 @@ describe('the queue of a model', () => {
     ['its client goes', ({ signal }) => ({ signal }), 'REQUEST_CANCELLED'],
   ])('when %s while it waits, it is never run', async (_, change, code) => {
     const { session, runs } = heldSession();
-    const queue = new RunQueue({ sessions: [session], maxWaiting: 5 });
+    const queue = new RunQueue({ session, maxWaiting: 5 });
     const stop = new AbortController();
     const first = queue.run({ inputs: rowsInput([1]) });
     const dropped = queue.run({ inputs: rowsInput([2]), ...change(stop) });
@@ -118,7 +118,7 @@ describe('the queue of a model', () => {
 
   it('when a session is free, a run waits for more rows, but not longer than it may', async () => {
     const { session, runs } = heldSession();
-    const queue = new RunQueue({ sessions: [session], maxWaiting: 10, batching: { maxRows: 3, maxDelayMs: 50 } });
+    const queue = new RunQueue({ session, maxWaiting: 10, batching: { maxRows: 3, maxDelayMs: 50 } });
     const startedMs = performance.now();
     const two = [queue.run({ inputs: rowsInput([1]) }), queue.run({ inputs: rowsInput([2]) })];
     await tick();
@@ -134,6 +134,42 @@ describe('the queue of a model', () => {
     await Promise.all(three);
   });
 
+  it('when requests wait, further sessions are opened, as many as may be, and all are closed at the end', async () => {
+    const opened: { closed: boolean; runs: number }[] = [];
+    const open = (): ModelSession => {
+      const facts = { closed: false, runs: 0 };
+      opened.push(facts);
+      return {
+        async run(inputs) {
+          facts.runs += 1;
+          await tick();
+          return doubled(inputs);
+        },
+        close: () => Promise.resolve(void (facts.closed = true)),
+      };
+    };
+    const growth = { maxSessions: 3, open: () => Promise.resolve(open()) };
+    const queue = new RunQueue({ session: open(), growth, maxWaiting: 100 });
+    await queue.run({ inputs: rowsInput([1]) });
+    expect(opened).toHaveLength(1);
+    await Promise.all(Array.from({ length: 50 }, (_, row) => queue.run({ inputs: rowsInput([row]) })));
+    expect(opened.map(({ runs }) => runs > 5)).toEqual([true, true, true]);
+    await queue.close();
+    expect(opened.every(({ closed }) => closed)).toBe(true);
+  });
+
+  it('when no further session can be opened, it goes on with those that are there, and does not try again', async () => {
+    let tries = 0;
+    const growth = { maxSessions: 3, open: () => Promise.resolve(void (tries += 1)) };
+    const session: ModelSession = {
+      run: async (inputs) => (await tick(), doubled(inputs)),
+      close: () => Promise.resolve(),
+    };
+    const queue = new RunQueue({ session, growth, maxWaiting: 100 });
+    await Promise.all(Array.from({ length: 10 }, (_, row) => queue.run({ inputs: rowsInput([row]) })));
+    expect(tries).toBe(1);
+  });
+
   it('when a joint run fails, each is run alone, so that one bad request fails by itself', async () => {
     const session: ModelSession = {
       run: (inputs) =>
@@ -142,7 +178,7 @@ describe('the queue of a model', () => {
           : Promise.resolve(doubled(inputs)),
       close: () => Promise.resolve(),
     };
-    const queue = new RunQueue({ sessions: [session], maxWaiting: 10, batching: { maxRows: 8, maxDelayMs: 10 } });
+    const queue = new RunQueue({ session, maxWaiting: 10, batching: { maxRows: 8, maxDelayMs: 10 } });
     const outcomes = await Promise.allSettled([1, 666, 3].map((row) => queue.run({ inputs: rowsInput([row]) })));
     expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
   });

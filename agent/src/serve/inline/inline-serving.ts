@@ -11,14 +11,15 @@ import type {
   Serving,
   ServingHealth,
 } from '../../update/ports.js';
-import { ActivationCounts, runningModel } from '../activation.js';
-import { ServeError } from '../errors.js';
+import { ActivationCounts } from '../activation.js';
+import { ServeError, type ServeCode } from '../errors.js';
 import { ParameterBoard, type Rejection } from '../parameters/board.js';
 import { rejected } from '../parameters/rejected.js';
 import type { Recorder } from '../recorder.js';
 import { readGoldenVectors, selfTest } from '../session/golden.js';
-import type { ModelSession, OpenedSession } from '../session/model-session.js';
+import type { RunRequest } from '../scheduling/run-queue.js';
 import type { TensorMap } from '../tensors/tensor.js';
+import { ActiveModel, type PlacedModel } from './active-model.js';
 import { checkInputs } from './check-inputs.js';
 import { featureRows, inferencesIn, observation, predictionsOf } from './observation.js';
 
@@ -28,18 +29,17 @@ export interface InlineServingOptions {
   readonly clock: Clock;
   readonly recorder: Recorder;
   /** Where sessions live; in this thread unless told otherwise. */
-  readonly open?: (model: InstalledModel) => Promise<OpenedSession>;
+  readonly open?: (model: InstalledModel) => Promise<PlacedModel>;
   /** An application has refused the parameters that it was given. In place of an incident. */
   readonly onParametersRejected?: (model: ModelName, rejection: Rejection) => void;
   /** A session that was replaced could not be closed. */
   readonly onIncident: (error: unknown) => void;
 }
 
-export interface InferenceRequest {
+export interface InferenceRequest extends RunRequest {
   readonly model: ModelName;
   readonly version?: string;
   readonly requestId: string;
-  readonly inputs: TensorMap;
 }
 
 export interface InferenceResponse {
@@ -64,20 +64,6 @@ export interface ServedModels {
   rejectParameters(model: string, rejection: Rejection): void;
 }
 
-interface Activation {
-  readonly installed: InstalledModel;
-  readonly running: RunningModel;
-  readonly session: ModelSession;
-  /** Begun anew with every activation; a run counts where it began. */
-  counts: ActivationCounts;
-  inFlight: number;
-  /** Set when a newer activation took over: called when the last run ended. */
-  onDrained?: () => void;
-}
-
-/** Runs that a replaced model still has to finish are waited for this long, then cut. */
-const DRAIN_TIMEOUT_MS = 10_000;
-
 /**
  * Serves models from this process: in the simulator as the whole of serving, on a device inside the inference process.
  *
@@ -86,10 +72,10 @@ const DRAIN_TIMEOUT_MS = 10_000;
  */
 export class InlineServing implements Serving, ParameterServing, ServedModels {
   readonly #options: InlineServingOptions;
-  readonly #open: (model: InstalledModel) => Promise<OpenedSession>;
-  readonly #active = new Map<string, Activation>();
+  readonly #open: (model: InstalledModel) => Promise<PlacedModel>;
+  readonly #active = new Map<string, ActiveModel>();
   /** Loaded and idle, for the way back from a candidate. */
-  readonly #kept = new Map<string, Activation>();
+  readonly #kept = new Map<string, ActiveModel>();
   readonly #retiring = new Set<Promise<void>>();
   readonly #board = new ParameterBoard();
 
@@ -156,7 +142,7 @@ export class InlineServing implements Serving, ParameterServing, ServedModels {
 
   async infer(request: InferenceRequest): Promise<InferenceResponse> {
     const activation = this.#current(request.model, request.version);
-    const { installed, session, counts } = activation;
+    const { installed, counts } = activation;
     const parameters = this.#board.inForce(request.model, installed.release.version);
     checkInputs(installed, request.inputs);
     const { clock, recorder } = this.#options;
@@ -173,17 +159,13 @@ export class InlineServing implements Serving, ParameterServing, ServedModels {
       const seen = outputs ? observation(features, predictionsOf(installed, outputs)) : {};
       recorder.record({ ...servedBy, requestId: request.requestId, atMs, latencyUs, failed, inferences, ...seen });
     };
-    activation.inFlight += 1;
     try {
-      const outputs = await session.run(request.inputs);
+      const outputs = await activation.run(request);
       note(outputs);
       return { version: installed.release.version, outputs, parameters };
     } catch (error) {
-      note(undefined);
+      if (!isNoFaultOfModel(error)) note(undefined);
       throw error;
-    } finally {
-      activation.inFlight -= 1;
-      if (activation.inFlight === 0) activation.onDrained?.();
     }
   }
 
@@ -247,21 +229,18 @@ export class InlineServing implements Serving, ParameterServing, ServedModels {
     await Promise.all(this.#retiring);
   }
 
-  async #load(candidate: InstalledModel, signal: AbortSignal): Promise<Activation> {
-    const { session, provider } = await this.#open(candidate);
-    if (signal.aborted) {
-      await session.close();
-      signal.throwIfAborted();
-    }
-    const running = runningModel(candidate, provider);
-    return { installed: candidate, running, session, counts: new ActivationCounts(), inFlight: 0 };
+  async #load(candidate: InstalledModel, signal: AbortSignal): Promise<ActiveModel> {
+    const loaded = new ActiveModel(candidate, await this.#open(candidate));
+    if (!signal.aborted) return loaded;
+    await loaded.close();
+    throw signal.reason;
   }
 
-  #takeKept({ model, release, loaded }: InstalledModel): Activation | undefined {
+  #takeKept({ model, release, loaded }: InstalledModel): ActiveModel | undefined {
     const kept = this.#kept.get(model);
     if (kept?.running.release.digest !== release.digest || kept.running.loaded !== loaded) return undefined;
     this.#kept.delete(model);
-    kept.counts = new ActivationCounts();
+    kept.beginAnew();
     return kept;
   }
 
@@ -271,7 +250,7 @@ export class InlineServing implements Serving, ParameterServing, ServedModels {
     return freemem() >= maxMemoryMiB * 1024 ** 2;
   }
 
-  #current(model: string, version?: string): Activation {
+  #current(model: string, version?: string): ActiveModel {
     const activation = this.#active.get(model);
     if (activation && (version === undefined || version === activation.installed.release.version)) return activation;
     const wanted = version === undefined ? model : `${model} ${version}`;
@@ -280,9 +259,9 @@ export class InlineServing implements Serving, ParameterServing, ServedModels {
     });
   }
 
-  #retire(activation: Activation): Promise<void> {
-    const retired = drained(activation)
-      .then(() => activation.session.close())
+  #retire(activation: ActiveModel): Promise<void> {
+    const retired = activation
+      .close()
       .catch(this.#options.onIncident)
       .finally(() => this.#retiring.delete(retired));
     this.#retiring.add(retired);
@@ -290,20 +269,12 @@ export class InlineServing implements Serving, ParameterServing, ServedModels {
   }
 }
 
+/** It never reached the model. */
+const isNoFaultOfModel = (error: unknown): boolean => error instanceof ServeError && NEVER_RUN.has(error.code);
+const NEVER_RUN: ReadonlySet<ServeCode> = new Set(['SERVE_OVERLOADED', 'REQUEST_EXPIRED', 'REQUEST_CANCELLED']);
+
 /** Loaded when first needed: the protocol thread of the inference process keeps its sessions elsewhere and does without the runtime. */
-async function openHere(model: InstalledModel, providers: readonly string[]): Promise<OpenedSession> {
+async function openHere(model: InstalledModel, providers: readonly string[]): Promise<PlacedModel> {
   const { openSession } = await import('../session/session.js');
   return openSession(model, { providers });
-}
-
-function drained(activation: Activation): Promise<void> {
-  if (activation.inFlight === 0) return Promise.resolve();
-  return new Promise((resolve) => {
-    // Real time, not the injected clock: what is waited for is a native call of this process.
-    const timer = setTimeout(resolve, DRAIN_TIMEOUT_MS);
-    activation.onDrained = () => {
-      clearTimeout(timer);
-      resolve();
-    };
-  });
 }

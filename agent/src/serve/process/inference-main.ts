@@ -2,9 +2,11 @@ import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { systemClock } from '../../host/clock.js';
 import { InlineServing } from '../inline/inline-serving.js';
 import { listenInference, type InferenceServer } from '../protocol/inference-server.js';
+import { openSession } from '../session/session.js';
 import { openWorkerSession } from '../session/worker-session.js';
 import { createBatchingRecorder } from './batching-recorder.js';
 import type { FromInference, Started, ToInference } from './messages.js';
+import { placeModel } from './place-model.js';
 
 // The inference process: protocol thread plus one worker thread per model. Told what to serve over IPC; knows nothing of updates.
 
@@ -26,10 +28,15 @@ async function start({ settings, models, parameters }: Extract<ToInference, { ki
     onIncident: (error) => send({ kind: 'incident', error: toCodedErrorJson(error) }),
     onParametersRejected: (model, rejection) => send({ kind: 'parameters-rejected', model, rejection }),
     open: (model) =>
-      openWorkerSession(model, {
-        providers: settings.providers,
-        // Without its thread a model answers nothing: end, and let the supervisor start everything afresh and count the crash.
-        onLost: (error) => send({ kind: 'incident', error: error.toJSON() }, () => process.exit(1)),
+      placeModel(model, {
+        onIncident: (error) => send({ kind: 'incident', error: toCodedErrorJson(error) }),
+        openHere: (each) => openSession(each, { providers: settings.providers }),
+        openWorker: (each) =>
+          openWorkerSession(each, {
+            providers: settings.providers,
+            // Without its thread a model answers nothing: end, and let the supervisor start everything afresh and count the crash.
+            onLost: (error) => send({ kind: 'incident', error: error.toJSON() }, () => process.exit(1)),
+          }),
       }),
   });
   serving = started;

@@ -12,6 +12,7 @@ export const describeServer = (version: string, memory: Pick<SharedMemory, 'isAl
   extensions: [
     'binary_tensor_data',
     'model_repository',
+    'schedule_policy',
     ...(memory.isAllowed ? ['system_shared_memory'] : []),
     'drover_feedback',
     'drover_parameters',

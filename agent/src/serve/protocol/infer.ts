@@ -15,6 +15,12 @@ export interface InferCall {
   readonly inputs: readonly (readonly [name: string, tensor: ModelTensor | PlacedTensor])[];
   /** All where none are given. */
   readonly outputs?: readonly WantedOutput[] | undefined;
+  /** 1 is the highest (Triton's schedule-policy extension). */
+  readonly priority?: number | undefined;
+  /** By `performance.now()`. */
+  readonly deadlineMs?: number | undefined;
+  /** The client has gone. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** An input that lies in shared memory. */
@@ -48,7 +54,7 @@ export interface InferTools {
   readonly memory: SharedMemory;
 }
 
-/** @throws ServeError MODEL_NOT_SERVED, REQUEST_INVALID, MODEL_RUN_FAILED, SHARED_MEMORY_OFF */
+/** @throws ServeError MODEL_NOT_SERVED, REQUEST_*, MODEL_RUN_FAILED, SERVE_OVERLOADED, SHARED_MEMORY_OFF */
 export async function infer(call: InferCall, { models, memory }: InferTools): Promise<InferAnswer> {
   const { model, variant } = models.find(call.model, call.version);
   const requestId = call.id ?? randomUUID();
@@ -57,7 +63,9 @@ export async function infer(call: InferCall, { models, memory }: InferTools): Pr
   if (unknown !== undefined) throw invalid(`${model} has no output ${JSON.stringify(unknown.name)}`);
   const inputs = await byName(call.inputs, memory);
   const version = call.version === undefined ? {} : { version: call.version };
-  const response = await models.infer({ model: ModelName(model), requestId, inputs, ...version });
+  const { priority, deadlineMs, signal } = call;
+  const schedule = { priority, deadlineMs, signal };
+  const response = await models.infer({ model: ModelName(model), requestId, inputs, ...version, ...schedule });
   const outputs = wanted.map((each) => ({ ...each, tensor: outputOf(response.outputs, each.name) }));
   for (const { place, tensor } of outputs) if (place) await memory.write(place, toBytes(tensor));
   const { parameters } = response;

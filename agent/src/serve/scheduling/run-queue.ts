@@ -3,8 +3,9 @@ import type { ModelSession } from '../session/model-session.js';
 import type { TensorMap } from '../tensors/tensor.js';
 import { fitTogether, joinRows, rowsOf, splitRows } from './batch.js';
 
-/** What waits longest of the highest priority runs first (Triton's schedule-policy extension: 1 is the highest). */
-export const DEFAULT_PRIORITY = 5;
+/** 1 is the highest (Triton's schedule-policy extension). */
+const DEFAULT_PRIORITY = 5;
+export const MAX_PRIORITY = 10;
 
 export interface RunRequest {
   readonly inputs: TensorMap;
@@ -22,9 +23,17 @@ export interface Batching {
   readonly maxDelayMs: number;
 }
 
+/** Further sessions, opened when requests wait for one. */
+export interface Growth {
+  readonly maxSessions: number;
+  /** Resolves with undefined where it failed, which is told elsewhere: then there will be no more. */
+  readonly open: () => Promise<ModelSession | undefined>;
+}
+
 export interface RunQueueOptions {
-  /** Sessions of the same model; each runs one thing at a time. */
-  readonly sessions: readonly ModelSession[];
+  /** Runs one thing at a time. */
+  readonly session: ModelSession;
+  readonly growth?: Growth | undefined;
   /** Requests that may wait; more are refused. */
   readonly maxWaiting: number;
   /** Without it every request is a run of its own. */
@@ -44,21 +53,34 @@ interface Waiting extends RunRequest {
  * is over, or whose client has gone, never reaches a session; what runs is not broken off, since the runtime cannot.
  */
 export class RunQueue {
+  readonly #sessions: ModelSession[];
   readonly #free: ModelSession[];
+  #growth: Growth | undefined;
+  #growing: Promise<void> | undefined;
   readonly #maxWaiting: number;
   readonly #batching: Batching | undefined;
   /** By priority, then by age. */
   readonly #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor({ sessions, maxWaiting, batching }: RunQueueOptions) {
-    this.#free = [...sessions];
+  constructor({ session, growth, maxWaiting, batching }: RunQueueOptions) {
+    this.#sessions = [session];
+    this.#free = [session];
+    this.#growth = growth;
     this.#maxWaiting = maxWaiting;
     this.#batching = batching;
   }
 
   get waiting(): number {
     return this.#waiting.length;
+  }
+
+  /** Closes the sessions; what still runs in them fails. */
+  async close(): Promise<void> {
+    this.#growth = undefined;
+    clearTimeout(this.#timer);
+    await this.#growing;
+    await Promise.all(this.#sessions.map((session) => session.close()));
   }
 
   /** @throws ServeError SERVE_OVERLOADED, REQUEST_EXPIRED, REQUEST_CANCELLED; what the session throws */
@@ -92,7 +114,10 @@ export class RunQueue {
     this.#dropGone();
     while (this.#waiting.length > 0) {
       const session = this.#free.pop();
-      if (!session) break;
+      if (!session) {
+        this.#grow();
+        break;
+      }
       const batch = this.#nextBatch();
       if (!batch) {
         this.#free.push(session);
@@ -101,6 +126,21 @@ export class RunQueue {
       void this.#runBatch(session, batch);
     }
     this.#wakeLater();
+  }
+
+  #grow(): void {
+    const { maxSessions, open } = this.#growth ?? {};
+    if (!open || this.#growing || this.#sessions.length >= (maxSessions ?? 1)) return;
+    this.#growing = open().then((session) => {
+      this.#growing = undefined;
+      if (!session) {
+        this.#growth = undefined;
+        return;
+      }
+      this.#sessions.push(session);
+      this.#free.push(session);
+      this.#advance();
+    });
   }
 
   /** The first in the queue, and those behind it that fit beside it; undefined while it is worth waiting for more. */

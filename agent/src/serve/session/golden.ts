@@ -11,13 +11,14 @@ import {
 import type { InstalledModel } from '../../update/ports.js';
 import { ServeError } from '../errors.js';
 import type { ModelSession } from './model-session.js';
+import { fitTogether, joinRows, rowsOf, splitRows } from '../scheduling/batch.js';
 import { fromFloat16 } from '../tensors/float16.js';
 import { fromBytes, type ModelTensor, type TensorMap } from '../tensors/tensor.js';
 
 /** Timed runs: as many as fit, within these bounds. */
-const MIN_TIMED_RUNS = 5;
-const MAX_TIMED_RUNS = 50;
-const TIMED_BUDGET_MS = 1_000;
+const SELF_TEST_RUNS = { atLeast: 5, atMost: 50, budgetMs: 1_000 };
+/** At each activation, with whoever waits for it. */
+const PLACEMENT_RUNS = { atLeast: 3, atMost: 20, budgetMs: 50 };
 
 export interface SelfTestResult {
   /** Largest |actual − expected| over all elements of all vectors. */
@@ -69,7 +70,7 @@ export async function selfTest(
     const actual = await session.run(toTensors(vector.inputs));
     worstDifference = Math.max(worstDifference, compare(index, toTensors(vector.outputs), actual, parity));
   }
-  const latencyUs = await medianLatencyUs(session, vectors);
+  const latencyUs = await medianLatencyUs(session, vectors, SELF_TEST_RUNS);
   const contract = contractFor(manifest, hardwareClass);
   if (contract && latencyUs > contract.maxLatencyMs * 1_000) {
     throw failed(
@@ -121,11 +122,50 @@ function numberAt({ datatype, data }: ModelTensor, index: number, wanted: ModelT
   return datatype === 'FP16' ? fromFloat16(value) : value;
 }
 
-async function medianLatencyUs(session: ModelSession, vectors: readonly GoldenVector[]): Promise<number> {
+/** Median over repeated runs of the golden vectors. */
+export const medianRunMs = async (session: ModelSession, vectors: readonly GoldenVector[]): Promise<number> =>
+  (await medianLatencyUs(session, vectors, PLACEMENT_RUNS)) / 1_000;
+
+/**
+ * Whether a model answers a row in the same way whatever rows stand beside it: the first golden vector alone, and between two others of its own rows changed by
+ * nothing but their place. Not so of one that normalises over its batch.
+ */
+export async function areRowsIndependent(
+  session: ModelSession,
+  { contract }: Pick<Manifest, 'contract'>,
+  [vector, other = vector]: readonly GoldenVector[],
+): Promise<boolean> {
+  if (!vector || !other) return false;
+  const pair = [toTensors(vector.inputs), toTensors(other.inputs)] as const;
+  const rows = pair.map(rowsOf);
+  if (rows.includes(undefined) || !fitTogether(...pair)) return false;
+  const alone = [await session.run(toTensors(vector.inputs)), await session.run(toTensors(other.inputs))];
+  const together = splitRows(await session.run(joinRows(pair)), rows.map((count = 0) => count)); // prettier-ignore
+  return (
+    together !== undefined &&
+    alone.every((expected, index) => isClose(expected, together[index] ?? {}, contract.parity))
+  );
+}
+
+function isClose(expected: TensorMap, actual: TensorMap, parity: Manifest['contract']['parity']): boolean {
+  try {
+    compare(0, expected, actual, parity);
+    return true;
+  } catch (error) {
+    if (error instanceof ServeError && error.code === 'SELF_TEST_FAILED') return false;
+    throw error;
+  }
+}
+
+async function medianLatencyUs(
+  session: ModelSession,
+  vectors: readonly GoldenVector[],
+  { atLeast, atMost, budgetMs }: typeof SELF_TEST_RUNS,
+): Promise<number> {
   const latencies: number[] = [];
   const started = performance.now();
-  for (let run = 0; run < MAX_TIMED_RUNS; run++) {
-    if (run >= MIN_TIMED_RUNS && performance.now() - started > TIMED_BUDGET_MS) break;
+  for (let run = 0; run < atMost; run++) {
+    if (run >= atLeast && performance.now() - started > budgetMs) break;
     const vector = vectors[run % vectors.length];
     if (!vector) break;
     const inputs = toTensors(vector.inputs);

@@ -1,5 +1,6 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { Datatype } from '@drover/shared/manifest';
+import { MAX_PRIORITY } from '../../scheduling/run-queue.js';
 import { isDatatype } from '../../tensors/json.js';
 import { allocate, elementsOf, toBytes, type ModelTensor, type NumericDatatype } from '../../tensors/tensor.js';
 import { binaryTensor } from '../binary-tensor.js';
@@ -38,7 +39,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 /** @throws ServeError REQUEST_INVALID */
 export function toCall(request: ModelInferRequest): InferCall {
-  const { modelName, modelVersion, id, inputs, outputs, rawInputContents: raw } = request;
+  const { modelName, modelVersion, id, parameters, inputs, outputs, rawInputContents: raw } = request;
   const places = inputs.map(({ name, parameters }) => placeIn(name, parameters));
   const inBody = places.filter((place) => place === undefined).length;
   if (raw.length > 0 && raw.length !== inBody)
@@ -48,6 +49,7 @@ export function toCall(request: ModelInferRequest): InferCall {
     model: modelName,
     version: modelVersion === '' ? undefined : modelVersion,
     id: id === '' ? undefined : id,
+    ...schedule(parameters),
     inputs: inputs.map((input, index) => {
       const place = places[index];
       if (place) return [input.name, { datatype: input.datatype, shape: shapeOf(input), place }];
@@ -61,6 +63,18 @@ export function toCall(request: ModelInferRequest): InferCall {
 }
 
 type Parameters = Readonly<Record<string, InferParameter>>;
+
+/** Triton's schedule-policy extension; 0 stands for the default of each. */
+function schedule({ priority, timeout }: Parameters) {
+  const level = Number(priority?.parameterChoice.value ?? 0);
+  const microseconds = Number(timeout?.parameterChoice.value ?? 0);
+  if (!isSize(level) || !isSize(microseconds) || level > MAX_PRIORITY)
+    throw invalid(`priority has to be from 1 to ${MAX_PRIORITY}, and timeout in microseconds`);
+  return {
+    priority: level || undefined,
+    deadlineMs: microseconds ? performance.now() + microseconds / 1_000 : undefined,
+  };
+}
 
 /** Triton's shared-memory extension: region and size go together. */
 function placeIn(name: string, parameters: Parameters): Place | undefined {

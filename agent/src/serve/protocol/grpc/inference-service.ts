@@ -1,4 +1,4 @@
-import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect';
+import { Code, ConnectError, type ConnectRouter, type HandlerContext } from '@connectrpc/connect';
 import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { ServeError, type ServeCode } from '../../errors.js';
 import { describeModel, describeServer, repositoryIndex } from '../description.js';
@@ -16,14 +16,20 @@ const STATUS: Readonly<Partial<Record<string, Code>>> = {
   MODEL_NOT_SERVED: Code.NotFound,
   REQUEST_TOO_LARGE: Code.ResourceExhausted,
   SERVE_OVERLOADED: Code.Unavailable,
+  REQUEST_EXPIRED: Code.DeadlineExceeded,
+  REQUEST_CANCELLED: Code.Canceled,
 } satisfies Partial<Record<ServeCode, Code>>;
 
 /** The service of the protocol's gRPC form, and what of Triton's is served. Our code of an error travels as `drover-code` in its metadata. */
 export const inferenceService =
   ({ models, memory, serverVersion }: InferenceServiceOptions) =>
   (router: ConnectRouter): void => {
-    const modelInfer = async (request: ModelInferRequest): Promise<ModelInferResponse> =>
-      toResponse(await infer(toCall(request), { models, memory }), request);
+    const modelInfer = async (request: ModelInferRequest, context: HandlerContext): Promise<ModelInferResponse> => {
+      const call = toCall(request);
+      const grpcMs = context.timeoutMs();
+      const deadlineMs = grpcMs === undefined ? call.deadlineMs : performance.now() + grpcMs;
+      return toResponse(await infer({ ...call, deadlineMs, signal: context.signal }, { models, memory }), request);
+    };
     const isServed = (name: string, version: string): boolean => {
       try {
         models.find(name, version || undefined);
@@ -65,12 +71,12 @@ export const inferenceService =
           await memory.unregister(name || undefined);
           return {};
         }),
-      modelInfer: (request) => coded(() => modelInfer(request)),
+      modelInfer: (request, context) => coded(() => modelInfer(request, context)),
       /** Answers in the order of the requests; what is wrong with one is said in its place, and the stream goes on. */
-      async *modelStreamInfer(requests) {
+      async *modelStreamInfer(requests, context) {
         for await (const request of requests) {
           try {
-            yield { inferResponse: await modelInfer(request) };
+            yield { inferResponse: await modelInfer(request, context) };
           } catch (error) {
             yield { errorMessage: toCodedErrorJson(error).what, inferResponse: { id: request.id } };
           }

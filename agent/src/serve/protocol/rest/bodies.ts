@@ -1,4 +1,5 @@
 import { Type, type Static } from 'typebox';
+import { MAX_PRIORITY } from '../../scheduling/run-queue.js';
 import { DIGEST_PATTERN, type Digest } from '@drover/shared/ids';
 
 const MAX_NAME_LENGTH = 200;
@@ -28,7 +29,14 @@ export const RegionBody = Type.Object({
 /** `inference_request` of the Open Inference Protocol v2, with Triton's binary tensor extension. */
 export const InferBody = Type.Object({
   id: Type.Optional(id),
-  parameters: Type.Optional(Type.Object({ binary_data_output: Type.Optional(Type.Boolean()) })),
+  parameters: Type.Optional(
+    Type.Object({
+      binary_data_output: Type.Optional(Type.Boolean()),
+      // Triton's schedule-policy extension; 0 stands for the default of each.
+      priority: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_PRIORITY })),
+      timeout: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
+    }),
+  ),
   inputs: Type.Array(
     Type.Object({
       name,

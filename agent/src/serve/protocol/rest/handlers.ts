@@ -15,6 +15,11 @@ export interface HandlerOptions extends InferTools {
   readonly maxBodyBytes: number;
 }
 
+export interface Handling extends HandlerOptions {
+  /** Aborted when the client has gone. */
+  readonly signal: AbortSignal;
+}
+
 /** A status and the JSON text of the body; none where the reader has it already. */
 export interface Reply {
   readonly status: number;
@@ -27,7 +32,7 @@ export interface Reply {
 const ok = (body: object, status = 200): Reply => ({ status, json: JSON.stringify(body) });
 
 /** Answers one route. Throws coded errors; their statuses are the server's business. */
-export async function handle(route: Route, request: IncomingMessage, options: HandlerOptions): Promise<Reply> {
+export async function handle(route: Route, request: IncomingMessage, options: Handling): Promise<Reply> {
   const { models, memory, maxBodyBytes } = options;
   switch (route.kind) {
     case 'server':
@@ -82,8 +87,8 @@ function parametersReply({ document, loaded }: ServedParameters, known: string |
   return isKnown ? { status: 304, json: '', headers } : { status: 200, json: document, headers };
 }
 
-async function inferReplyTo(route: ModelRoute, request: IncomingMessage, options: HandlerOptions): Promise<Reply> {
+async function inferReplyTo(route: ModelRoute, request: IncomingMessage, options: Handling): Promise<Reply> {
   const body = await readBody(request, options.maxBodyBytes);
   const { call, isBinary } = readInferRequest(route, body, () => options.models.find(route.model, route.version));
-  return { status: 200, ...inferReply(await infer(call, options), isBinary) };
+  return { status: 200, ...inferReply(await infer({ ...call, signal: options.signal }, options), isBinary) };
 }

@@ -51,6 +51,7 @@ export function readInferRequest(
       id: id === '' ? undefined : id,
       inputs: tensors,
       // None asked for by name: all.
+      ...schedule(parameters),
       outputs: outputs?.length
         ? outputs.map(({ name, parameters: given }) => ({ name, place: placeIn(name, given) }))
         : undefined,
@@ -58,6 +59,11 @@ export function readInferRequest(
     isBinary: (output) => binary.get(output) ?? parameters?.binary_data_output ?? false,
   };
 }
+
+const schedule = ({ priority = 0, timeout = 0 }: NonNullable<InferBody['parameters']> = {}) => ({
+  priority: priority || undefined,
+  deadlineMs: timeout === 0 ? undefined : performance.now() + timeout / 1_000,
+});
 
 /** "Raw binary request": no JSON at all, for a model of one input whose shape follows from the number of bytes. */
 function rawRequest(

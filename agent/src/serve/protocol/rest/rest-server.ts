@@ -28,6 +28,8 @@ const STATUS: Readonly<Partial<Record<string, number>>> = {
   PARAMETERS_NOT_IN_FORCE: 404,
   REQUEST_TOO_LARGE: 413,
   SHARED_MEMORY_OFF: 400,
+  REQUEST_EXPIRED: 503,
+  REQUEST_CANCELLED: 503,
   SERVE_OVERLOADED: 503,
 } satisfies Partial<Record<ServeCode, number>>;
 
@@ -43,7 +45,7 @@ export function createRestServer(options: RestServerOptions & { readonly maxBody
     (request, response) => {
       if (closing) response.shouldKeepAlive = false;
       if (pending >= maxPending) {
-        refuse(request, response, overloaded(maxPending).toJSON(), { 'retry-after': '1' });
+        refuse(request, response, overloaded(maxPending).toJSON());
         return;
       }
       pending += 1;
@@ -89,10 +91,19 @@ async function answer(request: IncomingMessage, response: ServerResponse, handle
     return;
   }
   try {
-    write(response, await handle(route, request, handlers));
+    write(response, await handle(route, request, { ...handlers, signal: whileWanted(response) }));
   } catch (error) {
     refuse(request, response, toCodedErrorJson(error));
   }
+}
+
+/** Aborted when the client closes the connection before it has its answer. */
+function whileWanted(response: ServerResponse): AbortSignal {
+  const controller = new AbortController();
+  response.once('close', () => {
+    if (!response.writableEnded) controller.abort();
+  });
+  return controller.signal;
 }
 
 function refuse(
@@ -107,7 +118,12 @@ function refuse(
     response.shouldKeepAlive = false;
     request.resume();
   }
-  write(response, { status, json: JSON.stringify({ error: error.what, code: error.code }), headers });
+  const retry = error.code === 'SERVE_OVERLOADED' ? { 'retry-after': '1' } : {};
+  write(response, {
+    status,
+    json: JSON.stringify({ error: error.what, code: error.code }),
+    headers: { ...retry, ...headers },
+  });
 }
 
 function write(response: ServerResponse, { status, json, binary = [], headers }: Reply): void {

@@ -9,33 +9,34 @@
 // @generated from file inference.proto (package inference, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
+import type { GenFile, GenMessage, GenService } from '@bufbuild/protobuf/codegenv2';
+import { fileDesc, messageDesc, serviceDesc } from '@bufbuild/protobuf/codegenv2';
+import type { Message } from '@bufbuild/protobuf';
 
 /**
  * Describes the file inference.proto.
  */
-export const file_inference: GenFile = /*@__PURE__*/
-  fileDesc("Cg9pbmZlcmVuY2UucHJvdG8SCWluZmVyZW5jZSITChFTZXJ2ZXJMaXZlUmVxdWVzdCIiChJTZXJ2ZXJMaXZlUmVzcG9uc2USDAoEbGl2ZRgBIAEoCCIUChJTZXJ2ZXJSZWFkeVJlcXVlc3QiJAoTU2VydmVyUmVhZHlSZXNwb25zZRINCgVyZWFkeRgBIAEoCCIyChFNb2RlbFJlYWR5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkiIwoSTW9kZWxSZWFkeVJlc3BvbnNlEg0KBXJlYWR5GAEgASgIIhcKFVNlcnZlck1ldGFkYXRhUmVxdWVzdCJLChZTZXJ2ZXJNZXRhZGF0YVJlc3BvbnNlEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCRISCgpleHRlbnNpb25zGAMgAygJIjUKFE1vZGVsTWV0YWRhdGFSZXF1ZXN0EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCSKNAgoVTW9kZWxNZXRhZGF0YVJlc3BvbnNlEgwKBG5hbWUYASABKAkSEAoIdmVyc2lvbnMYAiADKAkSEAoIcGxhdGZvcm0YAyABKAkSPwoGaW5wdXRzGAQgAygLMi8uaW5mZXJlbmNlLk1vZGVsTWV0YWRhdGFSZXNwb25zZS5UZW5zb3JNZXRhZGF0YRJACgdvdXRwdXRzGAUgAygLMi8uaW5mZXJlbmNlLk1vZGVsTWV0YWRhdGFSZXNwb25zZS5UZW5zb3JNZXRhZGF0YRo/Cg5UZW5zb3JNZXRhZGF0YRIMCgRuYW1lGAEgASgJEhAKCGRhdGF0eXBlGAIgASgJEg0KBXNoYXBlGAMgAygDIpkBCg5JbmZlclBhcmFtZXRlchIUCgpib29sX3BhcmFtGAEgASgISAASFQoLaW50NjRfcGFyYW0YAiABKANIABIWCgxzdHJpbmdfcGFyYW0YAyABKAlIABIWCgxkb3VibGVfcGFyYW0YBCABKAFIABIWCgx1aW50NjRfcGFyYW0YBSABKARIAEISChBwYXJhbWV0ZXJfY2hvaWNlItABChNJbmZlclRlbnNvckNvbnRlbnRzEhUKDWJvb2xfY29udGVudHMYASADKAgSFAoMaW50X2NvbnRlbnRzGAIgAygFEhYKDmludDY0X2NvbnRlbnRzGAMgAygDEhUKDXVpbnRfY29udGVudHMYBCADKA0SFwoPdWludDY0X2NvbnRlbnRzGAUgAygEEhUKDWZwMzJfY29udGVudHMYBiADKAISFQoNZnA2NF9jb250ZW50cxgHIAMoARIWCg5ieXRlc19jb250ZW50cxgIIAMoDCLuBgoRTW9kZWxJbmZlclJlcXVlc3QSEgoKbW9kZWxfbmFtZRgBIAEoCRIVCg1tb2RlbF92ZXJzaW9uGAIgASgJEgoKAmlkGAMgASgJEkAKCnBhcmFtZXRlcnMYBCADKAsyLC5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuUGFyYW1ldGVyc0VudHJ5Ej0KBmlucHV0cxgFIAMoCzItLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdC5JbmZlcklucHV0VGVuc29yEkgKB291dHB1dHMYBiADKAsyNy5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuSW5mZXJSZXF1ZXN0ZWRPdXRwdXRUZW5zb3ISGgoScmF3X2lucHV0X2NvbnRlbnRzGAcgAygMGpQCChBJbmZlcklucHV0VGVuc29yEgwKBG5hbWUYASABKAkSEAoIZGF0YXR5cGUYAiABKAkSDQoFc2hhcGUYAyADKAMSUQoKcGFyYW1ldGVycxgEIAMoCzI9LmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdC5JbmZlcklucHV0VGVuc29yLlBhcmFtZXRlcnNFbnRyeRIwCghjb250ZW50cxgFIAEoCzIeLmluZmVyZW5jZS5JbmZlclRlbnNvckNvbnRlbnRzGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBGtUBChpJbmZlclJlcXVlc3RlZE91dHB1dFRlbnNvchIMCgRuYW1lGAEgASgJElsKCnBhcmFtZXRlcnMYAiADKAsyRy5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuSW5mZXJSZXF1ZXN0ZWRPdXRwdXRUZW5zb3IuUGFyYW1ldGVyc0VudHJ5GkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBItUEChJNb2RlbEluZmVyUmVzcG9uc2USEgoKbW9kZWxfbmFtZRgBIAEoCRIVCg1tb2RlbF92ZXJzaW9uGAIgASgJEgoKAmlkGAMgASgJEkEKCnBhcmFtZXRlcnMYBCADKAsyLS5pbmZlcmVuY2UuTW9kZWxJbmZlclJlc3BvbnNlLlBhcmFtZXRlcnNFbnRyeRJACgdvdXRwdXRzGAUgAygLMi8uaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXNwb25zZS5JbmZlck91dHB1dFRlbnNvchIbChNyYXdfb3V0cHV0X2NvbnRlbnRzGAYgAygMGpcCChFJbmZlck91dHB1dFRlbnNvchIMCgRuYW1lGAEgASgJEhAKCGRhdGF0eXBlGAIgASgJEg0KBXNoYXBlGAMgAygDElMKCnBhcmFtZXRlcnMYBCADKAsyPy5pbmZlcmVuY2UuTW9kZWxJbmZlclJlc3BvbnNlLkluZmVyT3V0cHV0VGVuc29yLlBhcmFtZXRlcnNFbnRyeRIwCghjb250ZW50cxgFIAEoCzIeLmluZmVyZW5jZS5JbmZlclRlbnNvckNvbnRlbnRzGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBImgKGE1vZGVsU3RyZWFtSW5mZXJSZXNwb25zZRIVCg1lcnJvcl9tZXNzYWdlGAEgASgJEjUKDmluZmVyX3Jlc3BvbnNlGAIgASgLMh0uaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXNwb25zZSJAChZSZXBvc2l0b3J5SW5kZXhSZXF1ZXN0EhcKD3JlcG9zaXRvcnlfbmFtZRgBIAEoCRINCgVyZWFkeRgCIAEoCCKkAQoXUmVwb3NpdG9yeUluZGV4UmVzcG9uc2USPQoGbW9kZWxzGAEgAygLMi0uaW5mZXJlbmNlLlJlcG9zaXRvcnlJbmRleFJlc3BvbnNlLk1vZGVsSW5kZXgaSgoKTW9kZWxJbmRleBIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJIi8KH1N5c3RlbVNoYXJlZE1lbW9yeVN0YXR1c1JlcXVlc3QSDAoEbmFtZRgBIAEoCSKlAgogU3lzdGVtU2hhcmVkTWVtb3J5U3RhdHVzUmVzcG9uc2USSQoHcmVnaW9ucxgBIAMoCzI4LmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXNSZXNwb25zZS5SZWdpb25zRW50cnkaTAoMUmVnaW9uU3RhdHVzEgwKBG5hbWUYASABKAkSCwoDa2V5GAIgASgJEg4KBm9mZnNldBgDIAEoBBIRCglieXRlX3NpemUYBCABKAQaaAoMUmVnaW9uc0VudHJ5EgsKA2tleRgBIAEoCRJHCgV2YWx1ZRgCIAEoCzI4LmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXNSZXNwb25zZS5SZWdpb25TdGF0dXM6AjgBImEKIVN5c3RlbVNoYXJlZE1lbW9yeVJlZ2lzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJEgsKA2tleRgCIAEoCRIOCgZvZmZzZXQYAyABKAQSEQoJYnl0ZV9zaXplGAQgASgEIiQKIlN5c3RlbVNoYXJlZE1lbW9yeVJlZ2lzdGVyUmVzcG9uc2UiMwojU3lzdGVtU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlcXVlc3QSDAoEbmFtZRgBIAEoCSImCiRTeXN0ZW1TaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVzcG9uc2UylggKFEdSUENJbmZlcmVuY2VTZXJ2aWNlEkkKClNlcnZlckxpdmUSHC5pbmZlcmVuY2UuU2VydmVyTGl2ZVJlcXVlc3QaHS5pbmZlcmVuY2UuU2VydmVyTGl2ZVJlc3BvbnNlEkwKC1NlcnZlclJlYWR5Eh0uaW5mZXJlbmNlLlNlcnZlclJlYWR5UmVxdWVzdBoeLmluZmVyZW5jZS5TZXJ2ZXJSZWFkeVJlc3BvbnNlEkkKCk1vZGVsUmVhZHkSHC5pbmZlcmVuY2UuTW9kZWxSZWFkeVJlcXVlc3QaHS5pbmZlcmVuY2UuTW9kZWxSZWFkeVJlc3BvbnNlElUKDlNlcnZlck1ldGFkYXRhEiAuaW5mZXJlbmNlLlNlcnZlck1ldGFkYXRhUmVxdWVzdBohLmluZmVyZW5jZS5TZXJ2ZXJNZXRhZGF0YVJlc3BvbnNlElIKDU1vZGVsTWV0YWRhdGESHy5pbmZlcmVuY2UuTW9kZWxNZXRhZGF0YVJlcXVlc3QaIC5pbmZlcmVuY2UuTW9kZWxNZXRhZGF0YVJlc3BvbnNlEkkKCk1vZGVsSW5mZXISHC5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QaHS5pbmZlcmVuY2UuTW9kZWxJbmZlclJlc3BvbnNlElkKEE1vZGVsU3RyZWFtSW5mZXISHC5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QaIy5pbmZlcmVuY2UuTW9kZWxTdHJlYW1JbmZlclJlc3BvbnNlKAEwARJYCg9SZXBvc2l0b3J5SW5kZXgSIS5pbmZlcmVuY2UuUmVwb3NpdG9yeUluZGV4UmVxdWVzdBoiLmluZmVyZW5jZS5SZXBvc2l0b3J5SW5kZXhSZXNwb25zZRJzChhTeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXMSKi5pbmZlcmVuY2UuU3lzdGVtU2hhcmVkTWVtb3J5U3RhdHVzUmVxdWVzdBorLmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXNSZXNwb25zZRJ5ChpTeXN0ZW1TaGFyZWRNZW1vcnlSZWdpc3RlchIsLmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlSZWdpc3RlclJlcXVlc3QaLS5pbmZlcmVuY2UuU3lzdGVtU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXNwb25zZRJ/ChxTeXN0ZW1TaGFyZWRNZW1vcnlVbnJlZ2lzdGVyEi4uaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVVucmVnaXN0ZXJSZXF1ZXN0Gi8uaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVVucmVnaXN0ZXJSZXNwb25zZWIGcHJvdG8z");
+export const file_inference: GenFile =
+  /*@__PURE__*/
+  fileDesc(
+    'Cg9pbmZlcmVuY2UucHJvdG8SCWluZmVyZW5jZSITChFTZXJ2ZXJMaXZlUmVxdWVzdCIiChJTZXJ2ZXJMaXZlUmVzcG9uc2USDAoEbGl2ZRgBIAEoCCIUChJTZXJ2ZXJSZWFkeVJlcXVlc3QiJAoTU2VydmVyUmVhZHlSZXNwb25zZRINCgVyZWFkeRgBIAEoCCIyChFNb2RlbFJlYWR5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkiIwoSTW9kZWxSZWFkeVJlc3BvbnNlEg0KBXJlYWR5GAEgASgIIhcKFVNlcnZlck1ldGFkYXRhUmVxdWVzdCJLChZTZXJ2ZXJNZXRhZGF0YVJlc3BvbnNlEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCRISCgpleHRlbnNpb25zGAMgAygJIjUKFE1vZGVsTWV0YWRhdGFSZXF1ZXN0EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCSKNAgoVTW9kZWxNZXRhZGF0YVJlc3BvbnNlEgwKBG5hbWUYASABKAkSEAoIdmVyc2lvbnMYAiADKAkSEAoIcGxhdGZvcm0YAyABKAkSPwoGaW5wdXRzGAQgAygLMi8uaW5mZXJlbmNlLk1vZGVsTWV0YWRhdGFSZXNwb25zZS5UZW5zb3JNZXRhZGF0YRJACgdvdXRwdXRzGAUgAygLMi8uaW5mZXJlbmNlLk1vZGVsTWV0YWRhdGFSZXNwb25zZS5UZW5zb3JNZXRhZGF0YRo/Cg5UZW5zb3JNZXRhZGF0YRIMCgRuYW1lGAEgASgJEhAKCGRhdGF0eXBlGAIgASgJEg0KBXNoYXBlGAMgAygDIpkBCg5JbmZlclBhcmFtZXRlchIUCgpib29sX3BhcmFtGAEgASgISAASFQoLaW50NjRfcGFyYW0YAiABKANIABIWCgxzdHJpbmdfcGFyYW0YAyABKAlIABIWCgxkb3VibGVfcGFyYW0YBCABKAFIABIWCgx1aW50NjRfcGFyYW0YBSABKARIAEISChBwYXJhbWV0ZXJfY2hvaWNlItABChNJbmZlclRlbnNvckNvbnRlbnRzEhUKDWJvb2xfY29udGVudHMYASADKAgSFAoMaW50X2NvbnRlbnRzGAIgAygFEhYKDmludDY0X2NvbnRlbnRzGAMgAygDEhUKDXVpbnRfY29udGVudHMYBCADKA0SFwoPdWludDY0X2NvbnRlbnRzGAUgAygEEhUKDWZwMzJfY29udGVudHMYBiADKAISFQoNZnA2NF9jb250ZW50cxgHIAMoARIWCg5ieXRlc19jb250ZW50cxgIIAMoDCLuBgoRTW9kZWxJbmZlclJlcXVlc3QSEgoKbW9kZWxfbmFtZRgBIAEoCRIVCg1tb2RlbF92ZXJzaW9uGAIgASgJEgoKAmlkGAMgASgJEkAKCnBhcmFtZXRlcnMYBCADKAsyLC5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuUGFyYW1ldGVyc0VudHJ5Ej0KBmlucHV0cxgFIAMoCzItLmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdC5JbmZlcklucHV0VGVuc29yEkgKB291dHB1dHMYBiADKAsyNy5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuSW5mZXJSZXF1ZXN0ZWRPdXRwdXRUZW5zb3ISGgoScmF3X2lucHV0X2NvbnRlbnRzGAcgAygMGpQCChBJbmZlcklucHV0VGVuc29yEgwKBG5hbWUYASABKAkSEAoIZGF0YXR5cGUYAiABKAkSDQoFc2hhcGUYAyADKAMSUQoKcGFyYW1ldGVycxgEIAMoCzI9LmluZmVyZW5jZS5Nb2RlbEluZmVyUmVxdWVzdC5JbmZlcklucHV0VGVuc29yLlBhcmFtZXRlcnNFbnRyeRIwCghjb250ZW50cxgFIAEoCzIeLmluZmVyZW5jZS5JbmZlclRlbnNvckNvbnRlbnRzGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBGtUBChpJbmZlclJlcXVlc3RlZE91dHB1dFRlbnNvchIMCgRuYW1lGAEgASgJElsKCnBhcmFtZXRlcnMYAiADKAsyRy5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QuSW5mZXJSZXF1ZXN0ZWRPdXRwdXRUZW5zb3IuUGFyYW1ldGVyc0VudHJ5GkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBItUEChJNb2RlbEluZmVyUmVzcG9uc2USEgoKbW9kZWxfbmFtZRgBIAEoCRIVCg1tb2RlbF92ZXJzaW9uGAIgASgJEgoKAmlkGAMgASgJEkEKCnBhcmFtZXRlcnMYBCADKAsyLS5pbmZlcmVuY2UuTW9kZWxJbmZlclJlc3BvbnNlLlBhcmFtZXRlcnNFbnRyeRJACgdvdXRwdXRzGAUgAygLMi8uaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXNwb25zZS5JbmZlck91dHB1dFRlbnNvchIbChNyYXdfb3V0cHV0X2NvbnRlbnRzGAYgAygMGpcCChFJbmZlck91dHB1dFRlbnNvchIMCgRuYW1lGAEgASgJEhAKCGRhdGF0eXBlGAIgASgJEg0KBXNoYXBlGAMgAygDElMKCnBhcmFtZXRlcnMYBCADKAsyPy5pbmZlcmVuY2UuTW9kZWxJbmZlclJlc3BvbnNlLkluZmVyT3V0cHV0VGVuc29yLlBhcmFtZXRlcnNFbnRyeRIwCghjb250ZW50cxgFIAEoCzIeLmluZmVyZW5jZS5JbmZlclRlbnNvckNvbnRlbnRzGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuSW5mZXJQYXJhbWV0ZXI6AjgBImgKGE1vZGVsU3RyZWFtSW5mZXJSZXNwb25zZRIVCg1lcnJvcl9tZXNzYWdlGAEgASgJEjUKDmluZmVyX3Jlc3BvbnNlGAIgASgLMh0uaW5mZXJlbmNlLk1vZGVsSW5mZXJSZXNwb25zZSJAChZSZXBvc2l0b3J5SW5kZXhSZXF1ZXN0EhcKD3JlcG9zaXRvcnlfbmFtZRgBIAEoCRINCgVyZWFkeRgCIAEoCCKkAQoXUmVwb3NpdG9yeUluZGV4UmVzcG9uc2USPQoGbW9kZWxzGAEgAygLMi0uaW5mZXJlbmNlLlJlcG9zaXRvcnlJbmRleFJlc3BvbnNlLk1vZGVsSW5kZXgaSgoKTW9kZWxJbmRleBIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSDQoFc3RhdGUYAyABKAkSDgoGcmVhc29uGAQgASgJIi8KH1N5c3RlbVNoYXJlZE1lbW9yeVN0YXR1c1JlcXVlc3QSDAoEbmFtZRgBIAEoCSKlAgogU3lzdGVtU2hhcmVkTWVtb3J5U3RhdHVzUmVzcG9uc2USSQoHcmVnaW9ucxgBIAMoCzI4LmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXNSZXNwb25zZS5SZWdpb25zRW50cnkaTAoMUmVnaW9uU3RhdHVzEgwKBG5hbWUYASABKAkSCwoDa2V5GAIgASgJEg4KBm9mZnNldBgDIAEoBBIRCglieXRlX3NpemUYBCABKAQaaAoMUmVnaW9uc0VudHJ5EgsKA2tleRgBIAEoCRJHCgV2YWx1ZRgCIAEoCzI4LmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXNSZXNwb25zZS5SZWdpb25TdGF0dXM6AjgBImEKIVN5c3RlbVNoYXJlZE1lbW9yeVJlZ2lzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJEgsKA2tleRgCIAEoCRIOCgZvZmZzZXQYAyABKAQSEQoJYnl0ZV9zaXplGAQgASgEIiQKIlN5c3RlbVNoYXJlZE1lbW9yeVJlZ2lzdGVyUmVzcG9uc2UiMwojU3lzdGVtU2hhcmVkTWVtb3J5VW5yZWdpc3RlclJlcXVlc3QSDAoEbmFtZRgBIAEoCSImCiRTeXN0ZW1TaGFyZWRNZW1vcnlVbnJlZ2lzdGVyUmVzcG9uc2UylggKFEdSUENJbmZlcmVuY2VTZXJ2aWNlEkkKClNlcnZlckxpdmUSHC5pbmZlcmVuY2UuU2VydmVyTGl2ZVJlcXVlc3QaHS5pbmZlcmVuY2UuU2VydmVyTGl2ZVJlc3BvbnNlEkwKC1NlcnZlclJlYWR5Eh0uaW5mZXJlbmNlLlNlcnZlclJlYWR5UmVxdWVzdBoeLmluZmVyZW5jZS5TZXJ2ZXJSZWFkeVJlc3BvbnNlEkkKCk1vZGVsUmVhZHkSHC5pbmZlcmVuY2UuTW9kZWxSZWFkeVJlcXVlc3QaHS5pbmZlcmVuY2UuTW9kZWxSZWFkeVJlc3BvbnNlElUKDlNlcnZlck1ldGFkYXRhEiAuaW5mZXJlbmNlLlNlcnZlck1ldGFkYXRhUmVxdWVzdBohLmluZmVyZW5jZS5TZXJ2ZXJNZXRhZGF0YVJlc3BvbnNlElIKDU1vZGVsTWV0YWRhdGESHy5pbmZlcmVuY2UuTW9kZWxNZXRhZGF0YVJlcXVlc3QaIC5pbmZlcmVuY2UuTW9kZWxNZXRhZGF0YVJlc3BvbnNlEkkKCk1vZGVsSW5mZXISHC5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QaHS5pbmZlcmVuY2UuTW9kZWxJbmZlclJlc3BvbnNlElkKEE1vZGVsU3RyZWFtSW5mZXISHC5pbmZlcmVuY2UuTW9kZWxJbmZlclJlcXVlc3QaIy5pbmZlcmVuY2UuTW9kZWxTdHJlYW1JbmZlclJlc3BvbnNlKAEwARJYCg9SZXBvc2l0b3J5SW5kZXgSIS5pbmZlcmVuY2UuUmVwb3NpdG9yeUluZGV4UmVxdWVzdBoiLmluZmVyZW5jZS5SZXBvc2l0b3J5SW5kZXhSZXNwb25zZRJzChhTeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXMSKi5pbmZlcmVuY2UuU3lzdGVtU2hhcmVkTWVtb3J5U3RhdHVzUmVxdWVzdBorLmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlTdGF0dXNSZXNwb25zZRJ5ChpTeXN0ZW1TaGFyZWRNZW1vcnlSZWdpc3RlchIsLmluZmVyZW5jZS5TeXN0ZW1TaGFyZWRNZW1vcnlSZWdpc3RlclJlcXVlc3QaLS5pbmZlcmVuY2UuU3lzdGVtU2hhcmVkTWVtb3J5UmVnaXN0ZXJSZXNwb25zZRJ/ChxTeXN0ZW1TaGFyZWRNZW1vcnlVbnJlZ2lzdGVyEi4uaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVVucmVnaXN0ZXJSZXF1ZXN0Gi8uaW5mZXJlbmNlLlN5c3RlbVNoYXJlZE1lbW9yeVVucmVnaXN0ZXJSZXNwb25zZWIGcHJvdG8z',
+  );
 
 /**
  * @generated from message inference.ServerLiveRequest
  */
-export type ServerLiveRequest = Message<"inference.ServerLiveRequest"> & {
-};
+export type ServerLiveRequest = Message<'inference.ServerLiveRequest'> & {};
 
 /**
  * Describes the message inference.ServerLiveRequest.
  * Use `create(ServerLiveRequestSchema)` to create a new message.
  */
-export const ServerLiveRequestSchema: GenMessage<ServerLiveRequest> = /*@__PURE__*/
-  messageDesc(file_inference, 0);
+export const ServerLiveRequestSchema: GenMessage<ServerLiveRequest> = /*@__PURE__*/ messageDesc(file_inference, 0);
 
 /**
  * @generated from message inference.ServerLiveResponse
  */
-export type ServerLiveResponse = Message<"inference.ServerLiveResponse"> & {
+export type ServerLiveResponse = Message<'inference.ServerLiveResponse'> & {
   /**
    * @generated from field: bool live = 1;
    */
@@ -46,26 +47,23 @@ export type ServerLiveResponse = Message<"inference.ServerLiveResponse"> & {
  * Describes the message inference.ServerLiveResponse.
  * Use `create(ServerLiveResponseSchema)` to create a new message.
  */
-export const ServerLiveResponseSchema: GenMessage<ServerLiveResponse> = /*@__PURE__*/
-  messageDesc(file_inference, 1);
+export const ServerLiveResponseSchema: GenMessage<ServerLiveResponse> = /*@__PURE__*/ messageDesc(file_inference, 1);
 
 /**
  * @generated from message inference.ServerReadyRequest
  */
-export type ServerReadyRequest = Message<"inference.ServerReadyRequest"> & {
-};
+export type ServerReadyRequest = Message<'inference.ServerReadyRequest'> & {};
 
 /**
  * Describes the message inference.ServerReadyRequest.
  * Use `create(ServerReadyRequestSchema)` to create a new message.
  */
-export const ServerReadyRequestSchema: GenMessage<ServerReadyRequest> = /*@__PURE__*/
-  messageDesc(file_inference, 2);
+export const ServerReadyRequestSchema: GenMessage<ServerReadyRequest> = /*@__PURE__*/ messageDesc(file_inference, 2);
 
 /**
  * @generated from message inference.ServerReadyResponse
  */
-export type ServerReadyResponse = Message<"inference.ServerReadyResponse"> & {
+export type ServerReadyResponse = Message<'inference.ServerReadyResponse'> & {
   /**
    * @generated from field: bool ready = 1;
    */
@@ -76,13 +74,12 @@ export type ServerReadyResponse = Message<"inference.ServerReadyResponse"> & {
  * Describes the message inference.ServerReadyResponse.
  * Use `create(ServerReadyResponseSchema)` to create a new message.
  */
-export const ServerReadyResponseSchema: GenMessage<ServerReadyResponse> = /*@__PURE__*/
-  messageDesc(file_inference, 3);
+export const ServerReadyResponseSchema: GenMessage<ServerReadyResponse> = /*@__PURE__*/ messageDesc(file_inference, 3);
 
 /**
  * @generated from message inference.ModelReadyRequest
  */
-export type ModelReadyRequest = Message<"inference.ModelReadyRequest"> & {
+export type ModelReadyRequest = Message<'inference.ModelReadyRequest'> & {
   /**
    * @generated from field: string name = 1;
    */
@@ -98,13 +95,12 @@ export type ModelReadyRequest = Message<"inference.ModelReadyRequest"> & {
  * Describes the message inference.ModelReadyRequest.
  * Use `create(ModelReadyRequestSchema)` to create a new message.
  */
-export const ModelReadyRequestSchema: GenMessage<ModelReadyRequest> = /*@__PURE__*/
-  messageDesc(file_inference, 4);
+export const ModelReadyRequestSchema: GenMessage<ModelReadyRequest> = /*@__PURE__*/ messageDesc(file_inference, 4);
 
 /**
  * @generated from message inference.ModelReadyResponse
  */
-export type ModelReadyResponse = Message<"inference.ModelReadyResponse"> & {
+export type ModelReadyResponse = Message<'inference.ModelReadyResponse'> & {
   /**
    * @generated from field: bool ready = 1;
    */
@@ -115,26 +111,25 @@ export type ModelReadyResponse = Message<"inference.ModelReadyResponse"> & {
  * Describes the message inference.ModelReadyResponse.
  * Use `create(ModelReadyResponseSchema)` to create a new message.
  */
-export const ModelReadyResponseSchema: GenMessage<ModelReadyResponse> = /*@__PURE__*/
-  messageDesc(file_inference, 5);
+export const ModelReadyResponseSchema: GenMessage<ModelReadyResponse> = /*@__PURE__*/ messageDesc(file_inference, 5);
 
 /**
  * @generated from message inference.ServerMetadataRequest
  */
-export type ServerMetadataRequest = Message<"inference.ServerMetadataRequest"> & {
-};
+export type ServerMetadataRequest = Message<'inference.ServerMetadataRequest'> & {};
 
 /**
  * Describes the message inference.ServerMetadataRequest.
  * Use `create(ServerMetadataRequestSchema)` to create a new message.
  */
-export const ServerMetadataRequestSchema: GenMessage<ServerMetadataRequest> = /*@__PURE__*/
+export const ServerMetadataRequestSchema: GenMessage<ServerMetadataRequest> =
+  /*@__PURE__*/
   messageDesc(file_inference, 6);
 
 /**
  * @generated from message inference.ServerMetadataResponse
  */
-export type ServerMetadataResponse = Message<"inference.ServerMetadataResponse"> & {
+export type ServerMetadataResponse = Message<'inference.ServerMetadataResponse'> & {
   /**
    * @generated from field: string name = 1;
    */
@@ -155,13 +150,14 @@ export type ServerMetadataResponse = Message<"inference.ServerMetadataResponse">
  * Describes the message inference.ServerMetadataResponse.
  * Use `create(ServerMetadataResponseSchema)` to create a new message.
  */
-export const ServerMetadataResponseSchema: GenMessage<ServerMetadataResponse> = /*@__PURE__*/
+export const ServerMetadataResponseSchema: GenMessage<ServerMetadataResponse> =
+  /*@__PURE__*/
   messageDesc(file_inference, 7);
 
 /**
  * @generated from message inference.ModelMetadataRequest
  */
-export type ModelMetadataRequest = Message<"inference.ModelMetadataRequest"> & {
+export type ModelMetadataRequest = Message<'inference.ModelMetadataRequest'> & {
   /**
    * @generated from field: string name = 1;
    */
@@ -177,13 +173,14 @@ export type ModelMetadataRequest = Message<"inference.ModelMetadataRequest"> & {
  * Describes the message inference.ModelMetadataRequest.
  * Use `create(ModelMetadataRequestSchema)` to create a new message.
  */
-export const ModelMetadataRequestSchema: GenMessage<ModelMetadataRequest> = /*@__PURE__*/
+export const ModelMetadataRequestSchema: GenMessage<ModelMetadataRequest> =
+  /*@__PURE__*/
   messageDesc(file_inference, 8);
 
 /**
  * @generated from message inference.ModelMetadataResponse
  */
-export type ModelMetadataResponse = Message<"inference.ModelMetadataResponse"> & {
+export type ModelMetadataResponse = Message<'inference.ModelMetadataResponse'> & {
   /**
    * @generated from field: string name = 1;
    */
@@ -214,13 +211,14 @@ export type ModelMetadataResponse = Message<"inference.ModelMetadataResponse"> &
  * Describes the message inference.ModelMetadataResponse.
  * Use `create(ModelMetadataResponseSchema)` to create a new message.
  */
-export const ModelMetadataResponseSchema: GenMessage<ModelMetadataResponse> = /*@__PURE__*/
+export const ModelMetadataResponseSchema: GenMessage<ModelMetadataResponse> =
+  /*@__PURE__*/
   messageDesc(file_inference, 9);
 
 /**
  * @generated from message inference.ModelMetadataResponse.TensorMetadata
  */
-export type ModelMetadataResponse_TensorMetadata = Message<"inference.ModelMetadataResponse.TensorMetadata"> & {
+export type ModelMetadataResponse_TensorMetadata = Message<'inference.ModelMetadataResponse.TensorMetadata'> & {
   /**
    * @generated from field: string name = 1;
    */
@@ -241,60 +239,66 @@ export type ModelMetadataResponse_TensorMetadata = Message<"inference.ModelMetad
  * Describes the message inference.ModelMetadataResponse.TensorMetadata.
  * Use `create(ModelMetadataResponse_TensorMetadataSchema)` to create a new message.
  */
-export const ModelMetadataResponse_TensorMetadataSchema: GenMessage<ModelMetadataResponse_TensorMetadata> = /*@__PURE__*/
+export const ModelMetadataResponse_TensorMetadataSchema: GenMessage<ModelMetadataResponse_TensorMetadata> =
+  /*@__PURE__*/
   messageDesc(file_inference, 9, 0);
 
 /**
  * @generated from message inference.InferParameter
  */
-export type InferParameter = Message<"inference.InferParameter"> & {
+export type InferParameter = Message<'inference.InferParameter'> & {
   /**
    * @generated from oneof inference.InferParameter.parameter_choice
    */
-  parameterChoice: {
-    /**
-     * @generated from field: bool bool_param = 1;
-     */
-    value: boolean;
-    case: "boolParam";
-  } | {
-    /**
-     * @generated from field: int64 int64_param = 2;
-     */
-    value: bigint;
-    case: "int64Param";
-  } | {
-    /**
-     * @generated from field: string string_param = 3;
-     */
-    value: string;
-    case: "stringParam";
-  } | {
-    /**
-     * @generated from field: double double_param = 4;
-     */
-    value: number;
-    case: "doubleParam";
-  } | {
-    /**
-     * @generated from field: uint64 uint64_param = 5;
-     */
-    value: bigint;
-    case: "uint64Param";
-  } | { case: undefined; value?: undefined };
+  parameterChoice:
+    | {
+        /**
+         * @generated from field: bool bool_param = 1;
+         */
+        value: boolean;
+        case: 'boolParam';
+      }
+    | {
+        /**
+         * @generated from field: int64 int64_param = 2;
+         */
+        value: bigint;
+        case: 'int64Param';
+      }
+    | {
+        /**
+         * @generated from field: string string_param = 3;
+         */
+        value: string;
+        case: 'stringParam';
+      }
+    | {
+        /**
+         * @generated from field: double double_param = 4;
+         */
+        value: number;
+        case: 'doubleParam';
+      }
+    | {
+        /**
+         * @generated from field: uint64 uint64_param = 5;
+         */
+        value: bigint;
+        case: 'uint64Param';
+      }
+    | { case: undefined; value?: undefined };
 };
 
 /**
  * Describes the message inference.InferParameter.
  * Use `create(InferParameterSchema)` to create a new message.
  */
-export const InferParameterSchema: GenMessage<InferParameter> = /*@__PURE__*/
-  messageDesc(file_inference, 10);
+export const InferParameterSchema: GenMessage<InferParameter> = /*@__PURE__*/ messageDesc(file_inference, 10);
 
 /**
  * @generated from message inference.InferTensorContents
  */
-export type InferTensorContents = Message<"inference.InferTensorContents"> & {
+export type InferTensorContents = Message<'inference.InferTensorContents'> & {
   /**
    * @generated from field: repeated bool bool_contents = 1;
    */
@@ -340,13 +344,12 @@ export type InferTensorContents = Message<"inference.InferTensorContents"> & {
  * Describes the message inference.InferTensorContents.
  * Use `create(InferTensorContentsSchema)` to create a new message.
  */
-export const InferTensorContentsSchema: GenMessage<InferTensorContents> = /*@__PURE__*/
-  messageDesc(file_inference, 11);
+export const InferTensorContentsSchema: GenMessage<InferTensorContents> = /*@__PURE__*/ messageDesc(file_inference, 11);
 
 /**
  * @generated from message inference.ModelInferRequest
  */
-export type ModelInferRequest = Message<"inference.ModelInferRequest"> & {
+export type ModelInferRequest = Message<'inference.ModelInferRequest'> & {
   /**
    * @generated from field: string model_name = 1;
    */
@@ -387,13 +390,12 @@ export type ModelInferRequest = Message<"inference.ModelInferRequest"> & {
  * Describes the message inference.ModelInferRequest.
  * Use `create(ModelInferRequestSchema)` to create a new message.
  */
-export const ModelInferRequestSchema: GenMessage<ModelInferRequest> = /*@__PURE__*/
-  messageDesc(file_inference, 12);
+export const ModelInferRequestSchema: GenMessage<ModelInferRequest> = /*@__PURE__*/ messageDesc(file_inference, 12);
 
 /**
  * @generated from message inference.ModelInferRequest.InferInputTensor
  */
-export type ModelInferRequest_InferInputTensor = Message<"inference.ModelInferRequest.InferInputTensor"> & {
+export type ModelInferRequest_InferInputTensor = Message<'inference.ModelInferRequest.InferInputTensor'> & {
   /**
    * @generated from field: string name = 1;
    */
@@ -424,35 +426,38 @@ export type ModelInferRequest_InferInputTensor = Message<"inference.ModelInferRe
  * Describes the message inference.ModelInferRequest.InferInputTensor.
  * Use `create(ModelInferRequest_InferInputTensorSchema)` to create a new message.
  */
-export const ModelInferRequest_InferInputTensorSchema: GenMessage<ModelInferRequest_InferInputTensor> = /*@__PURE__*/
+export const ModelInferRequest_InferInputTensorSchema: GenMessage<ModelInferRequest_InferInputTensor> =
+  /*@__PURE__*/
   messageDesc(file_inference, 12, 0);
 
 /**
  * @generated from message inference.ModelInferRequest.InferRequestedOutputTensor
  */
-export type ModelInferRequest_InferRequestedOutputTensor = Message<"inference.ModelInferRequest.InferRequestedOutputTensor"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
+export type ModelInferRequest_InferRequestedOutputTensor =
+  Message<'inference.ModelInferRequest.InferRequestedOutputTensor'> & {
+    /**
+     * @generated from field: string name = 1;
+     */
+    name: string;
 
-  /**
-   * @generated from field: map<string, inference.InferParameter> parameters = 2;
-   */
-  parameters: { [key: string]: InferParameter };
-};
+    /**
+     * @generated from field: map<string, inference.InferParameter> parameters = 2;
+     */
+    parameters: { [key: string]: InferParameter };
+  };
 
 /**
  * Describes the message inference.ModelInferRequest.InferRequestedOutputTensor.
  * Use `create(ModelInferRequest_InferRequestedOutputTensorSchema)` to create a new message.
  */
-export const ModelInferRequest_InferRequestedOutputTensorSchema: GenMessage<ModelInferRequest_InferRequestedOutputTensor> = /*@__PURE__*/
+export const ModelInferRequest_InferRequestedOutputTensorSchema: GenMessage<ModelInferRequest_InferRequestedOutputTensor> =
+  /*@__PURE__*/
   messageDesc(file_inference, 12, 1);
 
 /**
  * @generated from message inference.ModelInferResponse
  */
-export type ModelInferResponse = Message<"inference.ModelInferResponse"> & {
+export type ModelInferResponse = Message<'inference.ModelInferResponse'> & {
   /**
    * @generated from field: string model_name = 1;
    */
@@ -488,13 +493,12 @@ export type ModelInferResponse = Message<"inference.ModelInferResponse"> & {
  * Describes the message inference.ModelInferResponse.
  * Use `create(ModelInferResponseSchema)` to create a new message.
  */
-export const ModelInferResponseSchema: GenMessage<ModelInferResponse> = /*@__PURE__*/
-  messageDesc(file_inference, 13);
+export const ModelInferResponseSchema: GenMessage<ModelInferResponse> = /*@__PURE__*/ messageDesc(file_inference, 13);
 
 /**
  * @generated from message inference.ModelInferResponse.InferOutputTensor
  */
-export type ModelInferResponse_InferOutputTensor = Message<"inference.ModelInferResponse.InferOutputTensor"> & {
+export type ModelInferResponse_InferOutputTensor = Message<'inference.ModelInferResponse.InferOutputTensor'> & {
   /**
    * @generated from field: string name = 1;
    */
@@ -525,13 +529,14 @@ export type ModelInferResponse_InferOutputTensor = Message<"inference.ModelInfer
  * Describes the message inference.ModelInferResponse.InferOutputTensor.
  * Use `create(ModelInferResponse_InferOutputTensorSchema)` to create a new message.
  */
-export const ModelInferResponse_InferOutputTensorSchema: GenMessage<ModelInferResponse_InferOutputTensor> = /*@__PURE__*/
+export const ModelInferResponse_InferOutputTensorSchema: GenMessage<ModelInferResponse_InferOutputTensor> =
+  /*@__PURE__*/
   messageDesc(file_inference, 13, 0);
 
 /**
  * @generated from message inference.ModelStreamInferResponse
  */
-export type ModelStreamInferResponse = Message<"inference.ModelStreamInferResponse"> & {
+export type ModelStreamInferResponse = Message<'inference.ModelStreamInferResponse'> & {
   /**
    * @generated from field: string error_message = 1;
    */
@@ -547,13 +552,14 @@ export type ModelStreamInferResponse = Message<"inference.ModelStreamInferRespon
  * Describes the message inference.ModelStreamInferResponse.
  * Use `create(ModelStreamInferResponseSchema)` to create a new message.
  */
-export const ModelStreamInferResponseSchema: GenMessage<ModelStreamInferResponse> = /*@__PURE__*/
+export const ModelStreamInferResponseSchema: GenMessage<ModelStreamInferResponse> =
+  /*@__PURE__*/
   messageDesc(file_inference, 14);
 
 /**
  * @generated from message inference.RepositoryIndexRequest
  */
-export type RepositoryIndexRequest = Message<"inference.RepositoryIndexRequest"> & {
+export type RepositoryIndexRequest = Message<'inference.RepositoryIndexRequest'> & {
   /**
    * @generated from field: string repository_name = 1;
    */
@@ -569,13 +575,14 @@ export type RepositoryIndexRequest = Message<"inference.RepositoryIndexRequest">
  * Describes the message inference.RepositoryIndexRequest.
  * Use `create(RepositoryIndexRequestSchema)` to create a new message.
  */
-export const RepositoryIndexRequestSchema: GenMessage<RepositoryIndexRequest> = /*@__PURE__*/
+export const RepositoryIndexRequestSchema: GenMessage<RepositoryIndexRequest> =
+  /*@__PURE__*/
   messageDesc(file_inference, 15);
 
 /**
  * @generated from message inference.RepositoryIndexResponse
  */
-export type RepositoryIndexResponse = Message<"inference.RepositoryIndexResponse"> & {
+export type RepositoryIndexResponse = Message<'inference.RepositoryIndexResponse'> & {
   /**
    * @generated from field: repeated inference.RepositoryIndexResponse.ModelIndex models = 1;
    */
@@ -586,13 +593,14 @@ export type RepositoryIndexResponse = Message<"inference.RepositoryIndexResponse
  * Describes the message inference.RepositoryIndexResponse.
  * Use `create(RepositoryIndexResponseSchema)` to create a new message.
  */
-export const RepositoryIndexResponseSchema: GenMessage<RepositoryIndexResponse> = /*@__PURE__*/
+export const RepositoryIndexResponseSchema: GenMessage<RepositoryIndexResponse> =
+  /*@__PURE__*/
   messageDesc(file_inference, 16);
 
 /**
  * @generated from message inference.RepositoryIndexResponse.ModelIndex
  */
-export type RepositoryIndexResponse_ModelIndex = Message<"inference.RepositoryIndexResponse.ModelIndex"> & {
+export type RepositoryIndexResponse_ModelIndex = Message<'inference.RepositoryIndexResponse.ModelIndex'> & {
   /**
    * @generated from field: string name = 1;
    */
@@ -618,13 +626,14 @@ export type RepositoryIndexResponse_ModelIndex = Message<"inference.RepositoryIn
  * Describes the message inference.RepositoryIndexResponse.ModelIndex.
  * Use `create(RepositoryIndexResponse_ModelIndexSchema)` to create a new message.
  */
-export const RepositoryIndexResponse_ModelIndexSchema: GenMessage<RepositoryIndexResponse_ModelIndex> = /*@__PURE__*/
+export const RepositoryIndexResponse_ModelIndexSchema: GenMessage<RepositoryIndexResponse_ModelIndex> =
+  /*@__PURE__*/
   messageDesc(file_inference, 16, 0);
 
 /**
  * @generated from message inference.SystemSharedMemoryStatusRequest
  */
-export type SystemSharedMemoryStatusRequest = Message<"inference.SystemSharedMemoryStatusRequest"> & {
+export type SystemSharedMemoryStatusRequest = Message<'inference.SystemSharedMemoryStatusRequest'> & {
   /**
    * @generated from field: string name = 1;
    */
@@ -635,13 +644,14 @@ export type SystemSharedMemoryStatusRequest = Message<"inference.SystemSharedMem
  * Describes the message inference.SystemSharedMemoryStatusRequest.
  * Use `create(SystemSharedMemoryStatusRequestSchema)` to create a new message.
  */
-export const SystemSharedMemoryStatusRequestSchema: GenMessage<SystemSharedMemoryStatusRequest> = /*@__PURE__*/
+export const SystemSharedMemoryStatusRequestSchema: GenMessage<SystemSharedMemoryStatusRequest> =
+  /*@__PURE__*/
   messageDesc(file_inference, 17);
 
 /**
  * @generated from message inference.SystemSharedMemoryStatusResponse
  */
-export type SystemSharedMemoryStatusResponse = Message<"inference.SystemSharedMemoryStatusResponse"> & {
+export type SystemSharedMemoryStatusResponse = Message<'inference.SystemSharedMemoryStatusResponse'> & {
   /**
    * @generated from field: map<string, inference.SystemSharedMemoryStatusResponse.RegionStatus> regions = 1;
    */
@@ -652,45 +662,48 @@ export type SystemSharedMemoryStatusResponse = Message<"inference.SystemSharedMe
  * Describes the message inference.SystemSharedMemoryStatusResponse.
  * Use `create(SystemSharedMemoryStatusResponseSchema)` to create a new message.
  */
-export const SystemSharedMemoryStatusResponseSchema: GenMessage<SystemSharedMemoryStatusResponse> = /*@__PURE__*/
+export const SystemSharedMemoryStatusResponseSchema: GenMessage<SystemSharedMemoryStatusResponse> =
+  /*@__PURE__*/
   messageDesc(file_inference, 18);
 
 /**
  * @generated from message inference.SystemSharedMemoryStatusResponse.RegionStatus
  */
-export type SystemSharedMemoryStatusResponse_RegionStatus = Message<"inference.SystemSharedMemoryStatusResponse.RegionStatus"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
-  name: string;
+export type SystemSharedMemoryStatusResponse_RegionStatus =
+  Message<'inference.SystemSharedMemoryStatusResponse.RegionStatus'> & {
+    /**
+     * @generated from field: string name = 1;
+     */
+    name: string;
 
-  /**
-   * @generated from field: string key = 2;
-   */
-  key: string;
+    /**
+     * @generated from field: string key = 2;
+     */
+    key: string;
 
-  /**
-   * @generated from field: uint64 offset = 3;
-   */
-  offset: bigint;
+    /**
+     * @generated from field: uint64 offset = 3;
+     */
+    offset: bigint;
 
-  /**
-   * @generated from field: uint64 byte_size = 4;
-   */
-  byteSize: bigint;
-};
+    /**
+     * @generated from field: uint64 byte_size = 4;
+     */
+    byteSize: bigint;
+  };
 
 /**
  * Describes the message inference.SystemSharedMemoryStatusResponse.RegionStatus.
  * Use `create(SystemSharedMemoryStatusResponse_RegionStatusSchema)` to create a new message.
  */
-export const SystemSharedMemoryStatusResponse_RegionStatusSchema: GenMessage<SystemSharedMemoryStatusResponse_RegionStatus> = /*@__PURE__*/
+export const SystemSharedMemoryStatusResponse_RegionStatusSchema: GenMessage<SystemSharedMemoryStatusResponse_RegionStatus> =
+  /*@__PURE__*/
   messageDesc(file_inference, 18, 0);
 
 /**
  * @generated from message inference.SystemSharedMemoryRegisterRequest
  */
-export type SystemSharedMemoryRegisterRequest = Message<"inference.SystemSharedMemoryRegisterRequest"> & {
+export type SystemSharedMemoryRegisterRequest = Message<'inference.SystemSharedMemoryRegisterRequest'> & {
   /**
    * @generated from field: string name = 1;
    */
@@ -716,26 +729,27 @@ export type SystemSharedMemoryRegisterRequest = Message<"inference.SystemSharedM
  * Describes the message inference.SystemSharedMemoryRegisterRequest.
  * Use `create(SystemSharedMemoryRegisterRequestSchema)` to create a new message.
  */
-export const SystemSharedMemoryRegisterRequestSchema: GenMessage<SystemSharedMemoryRegisterRequest> = /*@__PURE__*/
+export const SystemSharedMemoryRegisterRequestSchema: GenMessage<SystemSharedMemoryRegisterRequest> =
+  /*@__PURE__*/
   messageDesc(file_inference, 19);
 
 /**
  * @generated from message inference.SystemSharedMemoryRegisterResponse
  */
-export type SystemSharedMemoryRegisterResponse = Message<"inference.SystemSharedMemoryRegisterResponse"> & {
-};
+export type SystemSharedMemoryRegisterResponse = Message<'inference.SystemSharedMemoryRegisterResponse'> & {};
 
 /**
  * Describes the message inference.SystemSharedMemoryRegisterResponse.
  * Use `create(SystemSharedMemoryRegisterResponseSchema)` to create a new message.
  */
-export const SystemSharedMemoryRegisterResponseSchema: GenMessage<SystemSharedMemoryRegisterResponse> = /*@__PURE__*/
+export const SystemSharedMemoryRegisterResponseSchema: GenMessage<SystemSharedMemoryRegisterResponse> =
+  /*@__PURE__*/
   messageDesc(file_inference, 20);
 
 /**
  * @generated from message inference.SystemSharedMemoryUnregisterRequest
  */
-export type SystemSharedMemoryUnregisterRequest = Message<"inference.SystemSharedMemoryUnregisterRequest"> & {
+export type SystemSharedMemoryUnregisterRequest = Message<'inference.SystemSharedMemoryUnregisterRequest'> & {
   /**
    * @generated from field: string name = 1;
    */
@@ -746,20 +760,21 @@ export type SystemSharedMemoryUnregisterRequest = Message<"inference.SystemShare
  * Describes the message inference.SystemSharedMemoryUnregisterRequest.
  * Use `create(SystemSharedMemoryUnregisterRequestSchema)` to create a new message.
  */
-export const SystemSharedMemoryUnregisterRequestSchema: GenMessage<SystemSharedMemoryUnregisterRequest> = /*@__PURE__*/
+export const SystemSharedMemoryUnregisterRequestSchema: GenMessage<SystemSharedMemoryUnregisterRequest> =
+  /*@__PURE__*/
   messageDesc(file_inference, 21);
 
 /**
  * @generated from message inference.SystemSharedMemoryUnregisterResponse
  */
-export type SystemSharedMemoryUnregisterResponse = Message<"inference.SystemSharedMemoryUnregisterResponse"> & {
-};
+export type SystemSharedMemoryUnregisterResponse = Message<'inference.SystemSharedMemoryUnregisterResponse'> & {};
 
 /**
  * Describes the message inference.SystemSharedMemoryUnregisterResponse.
  * Use `create(SystemSharedMemoryUnregisterResponseSchema)` to create a new message.
  */
-export const SystemSharedMemoryUnregisterResponseSchema: GenMessage<SystemSharedMemoryUnregisterResponse> = /*@__PURE__*/
+export const SystemSharedMemoryUnregisterResponseSchema: GenMessage<SystemSharedMemoryUnregisterResponse> =
+  /*@__PURE__*/
   messageDesc(file_inference, 22);
 
 /**
@@ -770,92 +785,90 @@ export const GRPCInferenceService: GenService<{
    * @generated from rpc inference.GRPCInferenceService.ServerLive
    */
   serverLive: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof ServerLiveRequestSchema;
     output: typeof ServerLiveResponseSchema;
-  },
+  };
   /**
    * @generated from rpc inference.GRPCInferenceService.ServerReady
    */
   serverReady: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof ServerReadyRequestSchema;
     output: typeof ServerReadyResponseSchema;
-  },
+  };
   /**
    * @generated from rpc inference.GRPCInferenceService.ModelReady
    */
   modelReady: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof ModelReadyRequestSchema;
     output: typeof ModelReadyResponseSchema;
-  },
+  };
   /**
    * @generated from rpc inference.GRPCInferenceService.ServerMetadata
    */
   serverMetadata: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof ServerMetadataRequestSchema;
     output: typeof ServerMetadataResponseSchema;
-  },
+  };
   /**
    * @generated from rpc inference.GRPCInferenceService.ModelMetadata
    */
   modelMetadata: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof ModelMetadataRequestSchema;
     output: typeof ModelMetadataResponseSchema;
-  },
+  };
   /**
    * @generated from rpc inference.GRPCInferenceService.ModelInfer
    */
   modelInfer: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof ModelInferRequestSchema;
     output: typeof ModelInferResponseSchema;
-  },
+  };
   /**
    * Triton's.
    *
    * @generated from rpc inference.GRPCInferenceService.ModelStreamInfer
    */
   modelStreamInfer: {
-    methodKind: "bidi_streaming";
+    methodKind: 'bidi_streaming';
     input: typeof ModelInferRequestSchema;
     output: typeof ModelStreamInferResponseSchema;
-  },
+  };
   /**
    * @generated from rpc inference.GRPCInferenceService.RepositoryIndex
    */
   repositoryIndex: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof RepositoryIndexRequestSchema;
     output: typeof RepositoryIndexResponseSchema;
-  },
+  };
   /**
    * @generated from rpc inference.GRPCInferenceService.SystemSharedMemoryStatus
    */
   systemSharedMemoryStatus: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof SystemSharedMemoryStatusRequestSchema;
     output: typeof SystemSharedMemoryStatusResponseSchema;
-  },
+  };
   /**
    * @generated from rpc inference.GRPCInferenceService.SystemSharedMemoryRegister
    */
   systemSharedMemoryRegister: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof SystemSharedMemoryRegisterRequestSchema;
     output: typeof SystemSharedMemoryRegisterResponseSchema;
-  },
+  };
   /**
    * @generated from rpc inference.GRPCInferenceService.SystemSharedMemoryUnregister
    */
   systemSharedMemoryUnregister: {
-    methodKind: "unary";
+    methodKind: 'unary';
     input: typeof SystemSharedMemoryUnregisterRequestSchema;
     output: typeof SystemSharedMemoryUnregisterResponseSchema;
-  },
-}> = /*@__PURE__*/
-  serviceDesc(file_inference, 0);
-
+  };
+}> = /*@__PURE__*/ serviceDesc(file_inference, 0);

@@ -1,0 +1,53 @@
+import { stat } from 'node:fs/promises';
+import { availableParallelism, freemem } from 'node:os';
+import type { InstalledModel } from '../../update/ports.js';
+import type { PlacedModel } from '../inline/active-model.js';
+import { hasBatchAxis } from '../scheduling/batch.js';
+import { decidePlacement } from '../scheduling/placement.js';
+import { areRowsIndependent, medianRunMs, readGoldenVectors } from '../session/golden.js';
+import type { OpenedSession } from '../session/model-session.js';
+
+export interface PlaceOptions {
+  /** In this thread, which is that of the protocol. */
+  readonly openHere: (model: InstalledModel) => Promise<OpenedSession>;
+  readonly openWorker: (model: InstalledModel) => Promise<OpenedSession>;
+  /** A further session could not be opened; those that are there go on. */
+  readonly onIncident: (error: unknown) => void;
+}
+
+/**
+ * Loads a model into a worker, measures it there, and says where it belongs: one that is done sooner than it could be handed over moves into this thread, and of the others
+ * further sessions are opened when requests wait.
+ *
+ * @throws what the two ways of opening throw
+ */
+export async function placeModel(model: InstalledModel, options: PlaceOptions): Promise<PlacedModel> {
+  const { openHere, openWorker, onIncident } = options;
+  const first = await openWorker(model);
+  const { session, provider } = first;
+  try {
+    const vectors = await readGoldenVectors(model);
+    const runMs = await medianRunMs(session, vectors);
+    const isBatchable =
+      hasBatchAxis(model.variant.signature) && (await areRowsIndependent(session, model.manifest, vectors));
+    const { size: fileBytes } = await stat(model.modelFile);
+    const { where, maxSessions, batching } = decidePlacement(
+      { runMs, isBatchable, fileBytes, provider: provider.actual },
+      { cores: availableParallelism(), freeBytes: freemem() },
+    );
+    if (where === 'inline') {
+      const here = await openHere(model);
+      await session.close();
+      return { ...here, batching };
+    }
+    const open = () =>
+      openWorker(model).then(
+        (another) => another.session,
+        (error: unknown) => void onIncident(error),
+      );
+    return { session, provider, batching, growth: { maxSessions, open } };
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+}
