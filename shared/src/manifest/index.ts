@@ -42,6 +42,7 @@ export {
   TensorSignature,
   Variant,
 } from './schema.js';
+export { bytesToStrings, stringsToBytes } from './byte-strings.js';
 export { encodeGoldenVectors, decodeGoldenVectors, type GoldenVector, type GoldenTensor } from './golden-vectors.js';
 export { decodeLabelledSamples, encodeLabelledSamples, type LabelledSamples } from './labelled-samples.js';
 export { MANIFEST_CODES, ManifestError } from './errors.js';

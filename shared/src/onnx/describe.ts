@@ -98,7 +98,8 @@ function describeTensor(info: ValueInfoProto, role: 'input' | 'output'): TensorD
       'ONNX_UNSUPPORTED_TYPE',
       `The ${role} "${info.name}" is no tensor (${type?.case ?? 'no type'}).`,
       {
-        remedy: 'Export tensors only (scikit-learn: options={"zipmap": False}).',
+        remedy:
+          'Export tensors only (scikit-learn: options={"zipmap": False}), or see what `drover model check` can mend.',
         where: info.name,
       },
     );

@@ -31,3 +31,4 @@ export type {
   TypeProto,
   ValueInfoProto,
 } from './generated/onnx_pb.js';
+export { servable, type RemovedZipMap, type Repairs } from './repairs.js';

@@ -1,5 +1,4 @@
-import type { Datatype } from '@drover/shared/manifest';
-import { bytesToStrings, stringsToBytes } from './strings.js';
+import { bytesToStrings, stringsToBytes, type Datatype } from '@drover/shared/manifest';
 
 /** How numbers lie in memory here. FP16 has no array of its own before Node 24: its bits are kept, and read by `float16.ts`. */
 const ARRAYS = {

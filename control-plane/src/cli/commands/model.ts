@@ -11,6 +11,7 @@ import type { VerifiedModel } from '../model-signing/index.js';
 import type { Session } from '../program.js';
 import type { BuildOptions } from '../release-builder/build.js';
 import type { Signed } from '../release-builder/publish.js';
+import { modelCheckCommand } from './model-check.js';
 import { uploadAndSign, withSigners, type SignersGiven } from './publishing.js';
 import { withdrawCommand } from './withdraw.js';
 import { formatTable, formatTime } from '../terminal.js';
@@ -149,6 +150,7 @@ export const modelCommands = (session: Session): Command => {
       ]);
       answer(list, formatTable(['VERSION', 'PUBLISHED (UTC)', 'BY', 'DIGEST'], rows));
     });
+  model.addCommand(modelCheckCommand(session));
   model.addCommand(withdrawCommand(session));
   return model;
 };
@@ -195,6 +197,7 @@ async function build(
     maxMemoryMiB: options.maxMemoryMib,
   };
   return buildRelease({
+    onNote: warn,
     modelFile: onnx,
     model,
     version,

@@ -34,21 +34,42 @@ export interface BuildOptions {
   readonly maxMemoryMiB?: number;
   readonly parity: Manifest['contract']['parity'];
   readonly drift: ReferenceOptions;
+  /** Something that was done to the model, for people. */
+  readonly onNote?: (line: string) => void;
 }
 
 /** Checks and runs the model, and makes a release of it, for somebody to sign. @throws OnnxError, CliError, StatisticsError, ManifestError, IdError */
 export async function buildRelease(options: BuildOptions): Promise<AssembledRelease> {
   const bytes = readFile(options.modelFile);
   if (options.signedModel && digestOf(bytes) !== options.signedModel.digest) throw changedSince(options.modelFile);
-  const model = await loadModel(bytes);
+  const model = await loadModel(bytes, { mayChange: options.signedModel === undefined });
   try {
-    return assembleRelease(await draftOf(options, bytes, model));
+    for (const line of notesOn(model.repairs)) options.onNote?.(line);
+    return assembleRelease(await draftOf(withClassesOf(model, options), model));
   } finally {
     await model.close();
   }
 }
 
-async function draftOf(options: BuildOptions, bytes: Uint8Array, model: LoadedModel) {
+const notesOn = ({ zipMaps, initializerInputs }: LoadedModel['repairs']): string[] => [
+  ...zipMaps.map(
+    ({ output, labels }) =>
+      `Removed the ZipMap behind "${output}": it is a tensor now, with one score for each of ${labels.join(', ')}.`,
+  ),
+  ...(initializerInputs.length > 0
+    ? [`Took ${initializerInputs.length} weights out of the inputs, so that the runtime can fold and pack them.`]
+    : []),
+];
+
+/** A ZipMap knows the classes; whoever names none means these. */
+function withClassesOf({ repairs }: LoadedModel, options: BuildOptions): BuildOptions {
+  const [classes, ...others] = repairs.zipMaps;
+  if (!classes || others.length > 0 || options.labels || options.task === 'regression') return options;
+  if (classes.labels.length < 2) return options;
+  return { ...options, task: 'classification', labels: classes.labels, scores: classes.output };
+}
+
+async function draftOf(options: BuildOptions, model: LoadedModel) {
   const { labels, samplesFile, heldOutFile } = options;
   const samples = samplesFile === undefined ? undefined : readSamples(samplesFile);
   const heldOut = heldOutFile === undefined ? undefined : readSamples(heldOutFile);
@@ -71,7 +92,7 @@ async function draftOf(options: BuildOptions, bytes: Uint8Array, model: LoadedMo
         hardwareClasses: [...options.hardwareClasses],
         precision: 'fp32' as const,
         signature: model.signature,
-        model: bytes,
+        model: model.bytes,
       },
     ],
     goldenVectors: await makeGoldenVectors(model, samples ?? heldOut),

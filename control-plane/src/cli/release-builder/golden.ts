@@ -1,4 +1,4 @@
-import type { GoldenTensor, GoldenVector } from '@drover/shared/manifest';
+import { stringsToBytes, type Datatype, type GoldenTensor, type GoldenVector } from '@drover/shared/manifest';
 import { seededRandom } from '@drover/shared/statistics';
 import { CliError } from '../errors.js';
 import type { LoadedModel, Signature } from './model-run.js';
@@ -68,11 +68,16 @@ function noiseFor(inputs: readonly InputSignature[]): GoldenTensor[][] {
 }
 
 /** Floats in [0, 1), as normalised images and sensors are; integers small enough to be an index of nearly anything. */
-function noise(datatype: string, elements: number, uniform: () => number): Uint8Array {
+function noise(datatype: Datatype, elements: number, uniform: () => number): Uint8Array {
   const bit = () => (uniform() < 0.5 ? 0 : 1);
   switch (datatype) {
     case 'FP32':
       return new Uint8Array(Float32Array.from({ length: elements }, uniform).buffer);
+    // Bits of numbers from 0 to 1.
+    case 'FP16':
+      return new Uint8Array(Uint16Array.from({ length: elements }, () => Math.floor(uniform() * 0x3c00)).buffer);
+    case 'BYTES':
+      return stringsToBytes(Array.from({ length: elements }, () => String(bit())));
     case 'FP64':
       return new Uint8Array(Float64Array.from({ length: elements }, uniform).buffer);
     case 'INT64':
@@ -88,9 +93,5 @@ function noise(datatype: string, elements: number, uniform: () => number): Uint8
     case 'UINT8':
     case 'BOOL':
       return Uint8Array.from({ length: elements }, bit);
-    default:
-      throw new CliError('CLI_MODEL_FAILED', `Inputs of type ${datatype} cannot be made yet.`, {
-        remedy: 'Build the release by program and publish it with --envelope.',
-      });
   }
 }

@@ -1,7 +1,13 @@
 import type * as ort from 'onnxruntime-node';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
-import type { Datatype, GoldenTensor, Variant } from '@drover/shared/manifest';
-import { checkOnnx, decodeOnnx, describeModel } from '@drover/shared/onnx';
+import {
+  bytesToStrings,
+  stringsToBytes,
+  type Datatype,
+  type GoldenTensor,
+  type Variant,
+} from '@drover/shared/manifest';
+import { checkOnnx, decodeOnnx, describeModel, encodeOnnx, servable, type Repairs } from '@drover/shared/onnx';
 import { CliError } from '../errors.js';
 
 export type Signature = Variant['signature'];
@@ -9,14 +15,18 @@ export type NamedTensors = readonly GoldenTensor[];
 
 /** A model that has been checked and loaded by the runtime that will serve it. */
 export interface LoadedModel {
+  /** As it is served: the file itself, where nothing had to be mended. */
+  readonly bytes: Uint8Array;
+  readonly repairs: Repairs;
   readonly signature: Signature;
   /** Tensors as little-endian bytes, row-major. @throws CliError CLI_MODEL_FAILED */
   run(inputs: NamedTensors): Promise<GoldenTensor[]>;
   close(): Promise<void>;
 }
 
-/** ONNX Runtime's tensor type by protocol datatype; the others have no golden vectors yet. */
-const RUNTIME_TYPES = {
+/** ONNX Runtime's tensor type by protocol datatype. Of FP16 the bits are kept. */
+const NUMERIC_TYPES = {
+  FP16: { type: 'float16', view: Uint16Array },
   FP32: { type: 'float32', view: Float32Array },
   FP64: { type: 'float64', view: Float64Array },
   INT8: { type: 'int8', view: Int8Array },
@@ -28,21 +38,25 @@ const RUNTIME_TYPES = {
   UINT32: { type: 'uint32', view: Uint32Array },
   INT64: { type: 'int64', view: BigInt64Array },
   UINT64: { type: 'uint64', view: BigUint64Array },
-} as const satisfies Partial<Record<Datatype, unknown>>;
-export type RunnableDatatype = keyof typeof RUNTIME_TYPES;
+} as const satisfies Record<Exclude<Datatype, 'BYTES'>, unknown>;
 
-export const isRunnable = (datatype: Datatype): datatype is RunnableDatatype => Object.hasOwn(RUNTIME_TYPES, datatype);
+/** What somebody signed is taken as it is. */
+const AS_IT_IS = { zipMaps: [], initializerInputs: [] };
 
 /** @throws OnnxError for what is no usable ONNX; CliError CLI_RUNTIME_MISSING, CLI_MODEL_FAILED */
-export async function loadModel(bytes: Uint8Array): Promise<LoadedModel> {
-  const model = decodeOnnx(bytes);
+export async function loadModel(file: Uint8Array, { mayChange = true } = {}): Promise<LoadedModel> {
+  const original = decodeOnnx(file);
+  const { model, repairs } = mayChange ? servable(original) : { model: original, repairs: AS_IT_IS };
   checkOnnx(model);
+  const bytes = model === original ? file : encodeOnnx(model);
   const { inputs, outputs } = describeModel(model);
   const toSignature = (tensors: typeof inputs) =>
     tensors.map(({ name, dtype, shape }) => ({ name, datatype: dtype, shape: [...shape] }));
   const runtime = await importRuntime();
   const session = await openSession(runtime, bytes);
   return {
+    bytes,
+    repairs,
     signature: { inputs: toSignature(inputs), outputs: toSignature(outputs) },
     run: async (tensors) => {
       const feeds = Object.fromEntries(tensors.map((tensor) => [tensor.name, toRuntime(runtime, tensor)]));
@@ -95,14 +109,14 @@ const modelFailed = (verb: string, cause: unknown) =>
     },
   );
 
-function toRuntime(runtime: Runtime, { name, datatype, shape, bytes }: GoldenTensor): Tensor {
-  if (!isRunnable(datatype))
-    throw new CliError('CLI_MODEL_FAILED', `Inputs of type ${datatype} ("${name}") cannot be made yet.`, {
-      remedy: 'Build the release by program and publish it with --envelope.',
-    });
-  const { type, view } = RUNTIME_TYPES[datatype];
+function toRuntime(runtime: Runtime, { datatype, shape, bytes }: GoldenTensor): Tensor {
+  if (datatype === 'BYTES') {
+    const elements = shape.reduce((product, axis) => product * axis, 1);
+    return new runtime.Tensor('string', bytesToStrings(bytes, elements) ?? [], [...shape]);
+  }
+  const { type, view } = NUMERIC_TYPES[datatype];
   const aligned = new Uint8Array(bytes).buffer;
-  return new runtime.Tensor(type, new view(aligned) as Float32Array, [...shape]);
+  return new runtime.Tensor(type as 'float32', new view(aligned) as Float32Array, [...shape]);
 }
 
 function fromRuntime(
@@ -111,13 +125,12 @@ function fromRuntime(
 ): GoldenTensor[] {
   return outputs.map(({ name, dtype }) => {
     const tensor = results[name];
-    if (!tensor || !ArrayBuffer.isView(tensor.data)) throw new Error(`the output "${name}" has no numeric data`);
-    const { buffer, byteOffset, byteLength } = tensor.data;
-    return {
-      name,
-      datatype: dtype,
-      shape: [...tensor.dims],
-      bytes: new Uint8Array(buffer.slice(byteOffset, byteOffset + byteLength)),
-    };
+    if (!tensor) throw new Error(`the output "${name}" is missing`);
+    return { name, datatype: dtype, shape: [...tensor.dims], bytes: bytesOf(tensor.data) };
   });
+}
+
+function bytesOf(data: Tensor['data']): Uint8Array {
+  if (!ArrayBuffer.isView(data)) return stringsToBytes(data as string[]);
+  return new Uint8Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength) as ArrayBuffer);
 }

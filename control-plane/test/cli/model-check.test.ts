@@ -1,0 +1,120 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { decodeOnnx, encodeOnnx, floatTensor, graph, model, node, valueInfo } from '@drover/shared/onnx';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { runDrover } from '../../src/cli/program.js';
+import { examineModel } from '../../src/cli/release-builder/examine.js';
+import { loadModel } from '../../src/cli/release-builder/model-run.js';
+
+const CLASSES = ['ant', 'bee', 'cow'];
+
+/** What scikit-learn's exporter writes: scores, and a ZipMap behind them; `weightsAreInputs` as before IR version 4. */
+function exported({ withZipMap = true, weightsAreInputs = false } = {}): Uint8Array {
+  const zipMap = {
+    ...node('ZipMap', ['scores'], ['output_probability'], {}),
+    domain: 'ai.onnx.ml',
+    attribute: [{ ...node('x', [], [], { a: { string: '' } }).attribute[0], name: 'classlabels_strings', type: 8, strings: CLASSES.map((text) => Buffer.from(text)) }], // prettier-ignore
+  } as ReturnType<typeof node>;
+  const weights = floatTensor('w', [2, 3], Float32Array.of(1, 2, 3, 4, 5, 6));
+  const made = model({
+    opset: 13,
+    graph: graph({
+      name: 'sklearn',
+      inputs: [valueInfo('X', 'FP32', ['n', 2]), ...(weightsAreInputs ? [valueInfo('w', 'FP32', [2, 3])] : [])],
+      outputs: [valueInfo(withZipMap ? 'output_probability' : 'scores', 'FP32', ['n', 3])],
+      initializers: [weights],
+      nodes: [node('MatMul', ['X', 'w'], ['logits']), node('Softmax', ['logits'], ['scores']), ...(withZipMap ? [zipMap] : [])], // prettier-ignore
+    }),
+  });
+  made.opsetImport.push({ $typeName: 'onnx.OperatorSetIdProto', domain: 'ai.onnx.ml', version: 1n });
+  const [output] = made.graph?.output ?? [];
+  if (withZipMap && output?.type)
+    output.type.value = {
+      case: 'sequenceType',
+      value: { $typeName: 'onnx.TypeProto.Sequence' },
+    };
+  return encodeOnnx(made);
+}
+
+const run = async (bytes: Uint8Array): Promise<number[]> => {
+  const loaded = await loadModel(bytes);
+  const input = new Uint8Array(Float32Array.of(1, -1).buffer);
+  const [output] = await loaded.run([{ name: 'X', datatype: 'FP32', shape: [1, 2], bytes: input }]);
+  await loaded.close();
+  return Array.from(new Float32Array(new Uint8Array(output?.bytes ?? []).buffer));
+};
+
+describe('a model that ends in a ZipMap', () => {
+  it('when it is loaded for publishing, gives its scores as a tensor, with the names of the classes', async () => {
+    const loaded = await loadModel(exported());
+    expect(loaded.repairs.zipMaps).toEqual([{ output: 'output_probability', labels: CLASSES }]);
+    expect(loaded.signature.outputs).toEqual([{ name: 'output_probability', datatype: 'FP32', shape: [-1, 3] }]);
+    await loaded.close();
+    expect(await run(loaded.bytes)).toEqual(await run(exported({ withZipMap: false })));
+    const again = await loadModel(loaded.bytes);
+    expect(again.bytes).toBe(loaded.bytes);
+    await again.close();
+  });
+
+  it('when somebody signed it, is refused as it is', async () => {
+    await expect(loadModel(exported(), { mayChange: false })).rejects.toMatchObject({ code: 'ONNX_UNSUPPORTED_TYPE' });
+  });
+});
+
+describe('a model whose weights are inputs too', () => {
+  it('when it is loaded for publishing, has them as constants only, and answers the same', async () => {
+    const bytes = exported({ withZipMap: false, weightsAreInputs: true });
+    const loaded = await loadModel(bytes);
+    expect(loaded.repairs.initializerInputs).toEqual(['w']);
+    await loaded.close();
+    expect(decodeOnnx(loaded.bytes).graph?.input.map(({ name }) => name)).toEqual(['X']);
+    expect(await run(loaded.bytes)).toEqual(await run(exported({ withZipMap: false })));
+  });
+});
+
+describe('drover model check', () => {
+  let folder: string;
+  const said: string[] = [];
+  const check = async (...words: string[]): Promise<number> => {
+    said.length = 0;
+    const terminal = {
+      environment: {},
+      homeDirectory: folder,
+      interactive: false,
+      interrupted: new AbortController().signal,
+      out: (text: string) => void said.push(text),
+      err: (text: string) => void said.push(text),
+      ask: () => Promise.reject(new Error('nobody is asked')),
+      askSecret: () => Promise.reject(new Error('nobody is asked')),
+      sleep: () => Promise.resolve(),
+    };
+    return runDrover(['model', 'check', ...words], terminal, '0.0.0');
+  };
+  beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), 'drover-check-'))));
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  it('when the model can be mended, says what is wrong, and writes the mended file', async () => {
+    const [file, fixed] = [join(folder, 'a.onnx'), join(folder, 'b.onnx')];
+    writeFileSync(file, exported({ weightsAreInputs: true }));
+    expect(await check(file)).toBe(0);
+    expect(said.join('\n')).toContain('ant, bee, cow');
+    expect(said.join('\n')).toMatch(/It runs on the CPU: [\d.]+ ms/);
+    expect(await check(file, '--fix', fixed)).toBe(0);
+    const found = await examineModel(readFileSync(fixed));
+    expect(found).toMatchObject({ zipMaps: [], initializerInputs: [], hasBatchAxis: true });
+    expect(found.fixed).toBeUndefined();
+  });
+
+  it('when the model cannot be served, says why and what to do, and ends with 1', async () => {
+    const file = join(folder, 'a.onnx');
+    const custom = decodeOnnx(exported({ withZipMap: false }));
+    for (const each of custom.graph?.node ?? []) each.domain = 'com.example';
+    writeFileSync(file, encodeOnnx(custom));
+    expect(await check(file)).toBe(1);
+    expect(said.join('\n')).toContain('ONNX_UNSUPPORTED_OPERATOR');
+    writeFileSync(file, 'no model');
+    expect(await check(file)).toBe(1);
+    expect(said.join('\n')).toContain('ONNX_NOT_A_MODEL');
+  });
+});
