@@ -173,7 +173,7 @@ describe('the queue of a model', () => {
   it('when a joint run fails, each is run alone, so that one bad request fails by itself', async () => {
     const session: ModelSession = {
       run: (inputs) =>
-        [...(inputs['x']?.data ?? [])].includes(666 as never)
+        [...(inputs['x']?.data ?? [])].includes(666)
           ? Promise.reject(new Error('bad row'))
           : Promise.resolve(doubled(inputs)),
       close: () => Promise.resolve(),

@@ -40,11 +40,14 @@ export async function placeModel(model: InstalledModel, options: PlaceOptions): 
       await session.close();
       return { ...here, batching };
     }
-    const open = () =>
-      openWorker(model).then(
-        (another) => another.session,
-        (error: unknown) => void onIncident(error),
-      );
+    const open = async () => {
+      try {
+        return (await openWorker(model)).session;
+      } catch (error) {
+        onIncident(error);
+        return undefined;
+      }
+    };
     return { session, provider, batching, growth: { maxSessions, open } };
   } catch (error) {
     await session.close();

@@ -44,8 +44,8 @@ interface Waiting extends RunRequest {
   readonly priority: number;
   readonly rows: number | undefined;
   readonly sinceMs: number;
-  resolve(outputs: TensorMap): void;
-  reject(error: unknown): void;
+  readonly resolve: (outputs: TensorMap) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /**

@@ -16,10 +16,9 @@ import { memoryRecorder } from '../memory-recorder.js';
 /** A Python that has tritonclient; .ci/run makes one. */
 const python = process.env['DROVER_PYTHON'] ?? 'python3';
 const hasClient = spawnSync(python, ['-c', 'import tritonclient.http, tritonclient.grpc']).status === 0;
-if (!hasClient) console.warn(`tritonclient is not there (${python}): its check is skipped. Set DROVER_PYTHON to a Python that has it.`); // prettier-ignore
 
 it.skipIf(!hasClient)(
-  "when Triton's own clients ask, over HTTP and gRPC, they are served unchanged",
+  "when Triton's own clients ask, over HTTP and gRPC, they are served unchanged (set DROVER_PYTHON to a Python that has tritonclient; skipped without)",
   async () => {
     const directory = mkdtempSync(join(tmpdir(), 'drover-triton-'));
     const serving = new InlineServing({

@@ -131,6 +131,6 @@ function fromRuntime(
 }
 
 function bytesOf(data: Tensor['data']): Uint8Array {
-  if (!ArrayBuffer.isView(data)) return stringsToBytes(data as string[]);
+  if (!ArrayBuffer.isView(data)) return stringsToBytes(data);
   return new Uint8Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength) as ArrayBuffer);
 }

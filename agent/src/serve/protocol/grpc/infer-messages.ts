@@ -7,8 +7,8 @@ import { binaryTensor } from '../binary-tensor.js';
 import type { InferAnswer, InferCall } from '../infer.js';
 import { invalid } from '../invalid.js';
 import type { Place } from '../shared-memory.js';
+import type { InferTensorContentsSchema } from './generated/inference_pb.js';
 import {
-  InferTensorContentsSchema,
   ModelInferResponseSchema,
   type InferParameter,
   type InferTensorContents,

@@ -14,8 +14,7 @@ const place = {
   shared_memory_byte_size: Type.Optional(byteSize),
   shared_memory_offset: Type.Optional(byteSize),
 };
-const PlaceParameters = Type.Object(place);
-export type PlaceParameters = Static<typeof PlaceParameters>;
+export type PlaceParameters = Static<Type.TObject<typeof place>>;
 
 /** `system_shared_memory_register_request`. */
 export const RegionBody = Type.Object({
