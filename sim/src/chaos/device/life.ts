@@ -148,6 +148,11 @@ export async function live(options: LifeOptions): Promise<void> {
     }
   }
 
+  async function examined(atStep: number): Promise<void> {
+    do await settled();
+    while (!(await now().examine(atStep)));
+  }
+
   await launch();
   /** As a local application would: probation needs requests. */
   const application = setInterval(() => {
@@ -159,15 +164,13 @@ export async function live(options: LifeOptions): Promise<void> {
       });
   }, REQUEST_EVERY_MS);
   try {
-    await settled();
-    await now().examine(0);
+    await examined(0);
     for (const [index, step] of steps.entries()) {
       onStep(index + 1);
       await perform(step, index + 1).catch((error: unknown) => {
         emit({ event: 'step-failed', step: index + 1, error: error instanceof Error ? error.message : String(error) });
       });
-      await settled();
-      await now().examine(index + 1);
+      await examined(index + 1);
     }
   } finally {
     clearInterval(application);

@@ -131,6 +131,7 @@ export async function startAgent(options: RunningAgentOptions, who: { identity: 
     }
   }
 
+  let isClosed = false;
   return {
     updater,
     infer,
@@ -140,9 +141,10 @@ export async function startAgent(options: RunningAgentOptions, who: { identity: 
       await updater.resume();
       runner.settle();
     },
-    /** Reports the state, hands over all reports that wait, and asks for an inference. */
-    async examine(atStep: number): Promise<void> {
+    /** Reports the state, hands over all reports that wait, and asks for an inference. @returns whether it could: another agent may have taken its place */
+    async examine(atStep: number): Promise<boolean> {
       const found = await parameters();
+      if (isClosed) return false;
       // Nothing comes between: what is reported is what was found.
       const body = { agentVersion, hardwareClass, attributes: {}, models: updater.state() };
       outbox.enqueue('state', body);
@@ -156,8 +158,10 @@ export async function startAgent(options: RunningAgentOptions, who: { identity: 
       } catch (error) {
         emit({ ...common, error: error instanceof Error ? error.message : String(error) });
       }
+      return true;
     },
     async close(): Promise<void> {
+      isClosed = true;
       await updater.close();
       outbox.close();
       await inline.close();
