@@ -68,6 +68,7 @@ export async function run(config: AgentConfig, terminal: Terminal, options: RunO
       port: config.serve.port,
       socket: config.serve.socket,
       sharedMemory: config.serve.sharedMemory,
+      maxBodyBytes: config.serve.maxBodyMiB * 1024 ** 2,
       providers: config.serve.providers,
       hardwareClass: identity.hardwareClass,
       serverVersion: agentVersion(),

@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { Type, type Static } from 'typebox';
 import { ConfigurationError, readConfiguration } from '@drover/shared/configuration';
 import { DeviceId, NAME_PATTERN } from '@drover/shared/ids';
+import { Provider } from '@drover/shared/manifest';
 
 const strict = { additionalProperties: false } as const;
 const port = (value: number) => Type.Integer({ minimum: 0, maximum: 65_535, default: value });
@@ -23,12 +24,14 @@ export const AgentConfig = Type.Object(
       {
         host: Type.String({ minLength: 1, default: '127.0.0.1' }),
         port: port(8080),
+        /** Largest request that is read, as it is before any compression. */
+        maxBodyMiB: Type.Integer({ minimum: 1, maximum: 1_024, default: 64 }),
         /** Whether applications may have the agent read and write shared memory that they name. */
         sharedMemory: Type.Boolean({ default: false }),
         /** Path of a Unix socket beside the port; none unless given. */
         socket: Type.Optional(Type.String({ pattern: '^/', maxLength: 100 })),
         /** Tried in this order; the first that a run proves is used. */
-        providers: Type.Array(Type.Union([Type.Literal('tensorrt'), Type.Literal('cuda'), Type.Literal('cpu')]), {
+        providers: Type.Array(Provider, {
           minItems: 1,
           default: ['tensorrt', 'cuda', 'cpu'],
         }),

@@ -6,12 +6,15 @@ import { decodeGoldenVectors, encodeGoldenVectors, type GoldenVector } from '@dr
 import { encodeOnnx, graph, model as onnxModel, node } from '@drover/shared/onnx';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readGoldenVectors, selfTest, toTensors } from '../../src/serve/session/golden.js';
+import { InferenceSession } from 'onnxruntime-node';
+import type { SessionOptions } from '../../src/serve/session/model-session.js';
 import { openSession } from '../../src/serve/session/session.js';
 import type { InstalledModel } from '../../src/update/ports.js';
 import { install, installClassifier, modelWithExternalData } from './installed-classifier.js';
 
 const DATA = process.env['DROVER_DATA_DIR'] ?? new URL('../../../../shared/data', import.meta.url).pathname;
 const CPU = { providers: ['cpu'] };
+const ON_CPU = { hardwareClass: 'generic', provider: 'cpu' };
 
 describe('a session', () => {
   let directory: string;
@@ -21,8 +24,8 @@ describe('a session', () => {
   it('when the model is sound, it reports the first provider and passes its golden vectors', async () => {
     const model = await installClassifier({ directory });
     const { session, provider } = await openSession(model, CPU);
-    expect(provider).toEqual({ requested: ['cpu'], actual: 'cpu' });
-    const result = await selfTest(session, model, await readGoldenVectors(model), 'generic');
+    expect(provider).toEqual({ requested: ['cpu'], actual: 'cpu', firstInferenceMs: expect.any(Number) as unknown });
+    const result = await selfTest(session, model, await readGoldenVectors(model), ON_CPU);
     expect(result.worstDifference).toBeLessThan(1e-5);
     expect(result.latencyUs).toBeGreaterThan(0);
     await session.close();
@@ -44,6 +47,76 @@ describe('a session', () => {
     await expect(openSession(model, { providers: ['abacus'] })).rejects.toMatchObject({
       code: 'PROVIDER_UNAVAILABLE',
       message: expect.stringContaining('abacus') as unknown,
+    });
+  });
+
+  describe('when a GPU provider loads and answers', () => {
+    /** The CPU under another name, with answers that are off by so much: what TF32 does to float32. */
+    const cudaOffBy =
+      (difference: number): NonNullable<SessionOptions['createNative']> =>
+      async (file, options) => {
+        if (options.executionProviders?.[0] !== 'cuda') return InferenceSession.create(file, options);
+        const native = await InferenceSession.create(file, { ...options, executionProviders: ['cpu'] });
+        const run = native.run.bind(native) as (...given: unknown[]) => Promise<InferenceSession.ReturnType>;
+        native.run = async (...given: unknown[]) => {
+          const results = await run(...given);
+          for (const tensor of Object.values(results)) {
+            const data = tensor.data as Float32Array;
+            for (let index = 0; index < data.length; index++) data[index] = (data[index] ?? 0) + difference;
+          }
+          return results;
+        };
+        return native;
+      };
+    const withManifest = async (
+      change: (model: InstalledModel) => Partial<Pick<InstalledModel, 'manifest' | 'variant'>>,
+    ) => {
+      const model = await installClassifier({ directory });
+      return { ...model, ...change(model) };
+    };
+    const parity = ({ manifest }: InstalledModel, cuda: number) => ({
+      manifest: {
+        ...manifest,
+        contract: { ...manifest.contract, providerParity: { cuda: { absolute: cuda, relative: 0 } } },
+      },
+    });
+    const requiring = ({ variant }: InstalledModel) => ({
+      variant: { ...variant, requiredProviders: ['cuda' as const] },
+    });
+    const providers = ['cuda', 'cpu'];
+
+    it('is used where its answers are those that were published, within the tolerance for it', async () => {
+      const model = await withManifest((each) => parity(each, 1e-2));
+      const { session, provider } = await openSession(model, { providers, createNative: cudaOffBy(5e-3) });
+      expect(provider).toMatchObject({ requested: providers, actual: 'cuda' });
+      const vectors = await readGoldenVectors(model);
+      const on = (name: string) => selfTest(session, model, vectors, { ...ON_CPU, provider: name });
+      expect((await on('cuda')).worstDifference).toBeCloseTo(5e-3, 4);
+      await expect(on('cpu')).rejects.toMatchObject({ code: 'SELF_TEST_FAILED' });
+      await session.close();
+    });
+
+    it('is passed over where they are not, and the report says why', async () => {
+      const model = await withManifest(() => ({}));
+      const { session, provider } = await openSession(model, { providers, createNative: cudaOffBy(5e-3) });
+      await session.close();
+      expect(provider).toMatchObject({
+        actual: 'cpu',
+        reason: expect.stringMatching(/^cuda: .*difference 0\.00[45]/) as unknown,
+      });
+    });
+
+    it('is demanded by the release, and not there or wrong, the device refuses rather than crawls', async () => {
+      const model = await withManifest(requiring);
+      const refused = { code: 'PROVIDER_UNAVAILABLE', message: expect.stringContaining('requires (cuda)') as unknown };
+      await expect(openSession(model, { providers, createNative: cudaOffBy(5e-3) })).rejects.toMatchObject(refused);
+      await expect(openSession(model, CPU)).rejects.toMatchObject(refused);
+      const { session, provider } = await openSession(model, {
+        providers: ['cpu', 'cuda'],
+        createNative: cudaOffBy(0),
+      });
+      expect(provider.actual).toBe('cuda');
+      await session.close();
     });
   });
 
@@ -136,7 +209,7 @@ describe('the self-test', () => {
     new DataView(probabilities.bytes.buffer).setFloat32(4, value, true);
     const { session } = await openSession(model, CPU);
     try {
-      return await selfTest(session, model, decodeGoldenVectors(encodeGoldenVectors([vector])), 'generic');
+      return await selfTest(session, model, decodeGoldenVectors(encodeGoldenVectors([vector])), ON_CPU);
     } finally {
       await session.close();
     }
@@ -167,7 +240,7 @@ describe('the self-test', () => {
     };
     const { session } = await openSession(model, CPU);
     const strict = { manifest: { ...model.manifest, contract } };
-    await expect(selfTest(session, strict, await readGoldenVectors(model), 'generic')).rejects.toMatchObject({
+    await expect(selfTest(session, strict, await readGoldenVectors(model), ON_CPU)).rejects.toMatchObject({
       code: 'SELF_TEST_FAILED',
       message: expect.stringContaining('the contract for "generic"') as unknown,
     });

@@ -34,6 +34,14 @@ export function collectPair(text: string, collected: Readonly<Record<string, str
 
 export const collectText = (text: string, collected: readonly string[] = []): string[] => [...collected, text];
 
+/** `0.001,0.01`: absolute and relative. @throws CliError CLI_USAGE */
+export function parseTolerance(text: string): { absolute: number; relative: number } {
+  const [absolute, relative, ...more] = text.split(',').map(parseNumber);
+  if (absolute !== undefined && relative !== undefined && more.length === 0 && absolute >= 0 && relative >= 0)
+    return { absolute, relative };
+  throw usage(`"${text}" is no tolerance.`, 'Write two numbers, ABSOLUTE,RELATIVE, for example 0.001,0.01.');
+}
+
 /** `canary:3,half:50%,all:100%`: cumulative numbers or shares of the selected devices. @throws CliError CLI_USAGE */
 export function parseStages(text: string): { name: string; devices?: number; share?: number }[] {
   return text.split(',').map((stage) => {

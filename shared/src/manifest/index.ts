@@ -37,9 +37,11 @@ export {
   MAX_FILE_BYTES,
   ModelSignature,
   MAX_INDEX_BYTES,
+  Provider,
   Recipe,
   RELEASE_FORMAT,
   TensorSignature,
+  type Tolerance,
   Variant,
 } from './schema.js';
 export { bytesToStrings, stringsToBytes } from './byte-strings.js';

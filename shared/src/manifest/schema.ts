@@ -66,12 +66,25 @@ export const TensorSignature = Type.Object(
 );
 export type TensorSignature = Static<typeof TensorSignature>;
 
+/** Execution providers of ONNX Runtime that a device can be configured with. */
+export const Provider = Type.Enum(['tensorrt', 'cuda', 'webgpu', 'cpu']);
+export type Provider = Static<typeof Provider>;
+
+/** |actual − expected| ≤ absolute + relative·|expected|, element by element. */
+export const Tolerance = Type.Object(
+  { absolute: Type.Number({ minimum: 0 }), relative: Type.Number({ minimum: 0 }) },
+  strict,
+);
+export type Tolerance = Static<typeof Tolerance>;
+
 /** The same model for one kind of hardware. `hardwareClasses: ['*']` fits any device. */
 export const Variant = Type.Object(
   {
     name: text(64),
     hardwareClasses: Type.Array(text(64), { minItems: 1, maxItems: 64 }),
     precision: Type.Enum(['fp32', 'fp16', 'int8']),
+    /** One of these has to run it; a device where none does refuses the release. Without it any will do: the first that works of those that the device is configured with. */
+    requiredProviders: Type.Optional(Type.Array(Provider, { minItems: 1, maxItems: 4, uniqueItems: true })),
     model: FileReference,
     signature: Type.Object(
       {
@@ -227,8 +240,20 @@ export const Manifest = Type.Object(
           ),
           { maxItems: 64 },
         ),
-        /** Output parity on the golden vectors: |actual − expected| ≤ absolute + relative·|expected|, element by element. */
-        parity: Type.Object({ absolute: Type.Number({ minimum: 0 }), relative: Type.Number({ minimum: 0 }) }, strict),
+        /** Of the outputs to the golden vectors. */
+        parity: Tolerance,
+        /** For providers that compute otherwise (TF32, FP16 kernels), in place of it. */
+        providerParity: Type.Optional(
+          Type.Object(
+            {
+              tensorrt: Type.Optional(Tolerance),
+              cuda: Type.Optional(Tolerance),
+              webgpu: Type.Optional(Tolerance),
+              cpu: Type.Optional(Tolerance),
+            },
+            strict,
+          ),
+        ),
         /** Accuracy on held-out data at publish time, with its number of rows; what the first rollout is judged against. */
         heldOut: Type.Optional(Type.Object({ accuracy: share, rows: Type.Integer({ minimum: 1 }) }, strict)),
       },

@@ -43,6 +43,8 @@ export const ProviderReport = Type.Object({
   requested: Type.Array(text(32), { maxItems: 8 }),
   actual: text(32),
   reason: Type.Optional(text(2000)),
+  /** From the beginning of loading to the first answer, on this provider. Older agents leave it out. */
+  firstInferenceMs: Type.Optional(Type.Number({ minimum: 0 })),
 });
 export type ProviderReport = Static<typeof ProviderReport>;
 

@@ -91,7 +91,10 @@ export class InlineServing implements Serving, ParameterServing, ServedModels {
       signal.throwIfAborted();
       return {
         provider,
-        ...(await selfTest(session, candidate, await readGoldenVectors(candidate), this.#options.hardwareClass)),
+        ...(await selfTest(session, candidate, await readGoldenVectors(candidate), {
+          hardwareClass: this.#options.hardwareClass,
+          provider: provider.actual,
+        })),
       };
     } finally {
       await session.close();

@@ -10,7 +10,10 @@ const finish = (message: FromProbe): void => void process.send?.(message, () => 
 process.once('message', ({ candidate, settings }: ToProbe) => {
   const test = async (): Promise<FromProbe> => {
     const { session, provider } = await openSession(candidate, settings);
-    const result = await selfTest(session, candidate, await readGoldenVectors(candidate), settings.hardwareClass);
+    const result = await selfTest(session, candidate, await readGoldenVectors(candidate), {
+      hardwareClass: settings.hardwareClass,
+      provider: provider.actual,
+    });
     return { kind: 'passed', outcome: { provider, ...result } };
   };
   test().then(finish, (error: unknown) => finish({ kind: 'failed', error: toCodedErrorJson(error) }));

@@ -80,8 +80,8 @@ export class ProcessServing implements Serving, ParameterServing {
 
   private constructor(options: ProcessServingOptions) {
     this.#options = options;
-    const { host, port, socket, sharedMemory, providers, hardwareClass, serverVersion } = options;
-    this.#settings = { host, port, socket, sharedMemory, providers, hardwareClass, serverVersion };
+    const { host, port, socket, sharedMemory, maxBodyBytes, providers, hardwareClass, serverVersion } = options;
+    this.#settings = { host, port, socket, sharedMemory, maxBodyBytes, providers, hardwareClass, serverVersion };
   }
 
   /** Resolves when the first process listens. @throws ServeError PORT_IN_USE, SERVE_ADDRESS_UNUSABLE, INFERENCE_PROCESS_DIED */

@@ -17,9 +17,11 @@ export interface InferenceAddress {
 export interface InferenceSettings extends InferenceAddress {
   /** Whether applications may have it read and write shared memory that they name; off unless given. */
   readonly sharedMemory?: boolean | undefined;
+  /** Of one request, after any decompression; 64 MiB unless given. */
+  readonly maxBodyBytes?: number | undefined;
 }
 
-export interface InferenceServerOptions extends Omit<RestServerOptions, 'memory'>, InferenceSettings {}
+export interface InferenceServerOptions extends Omit<RestServerOptions, 'memory' | 'maxBodyBytes'>, InferenceSettings {}
 
 export interface InferenceServer {
   readonly host: string;
@@ -28,7 +30,8 @@ export interface InferenceServer {
   close(): Promise<void>;
 }
 
-const DEFAULT_MAX_BODY_BYTES = 16 * 1024 * 1024;
+/** A frame of 1080p as three planes of float32 takes 24. */
+const DEFAULT_MAX_BODY_BYTES = 64 * 1024 * 1024;
 const FIRST_BYTES_TIMEOUT_MS = 10_000;
 /** Its owner and its group may ask. */
 const SOCKET_MODE = 0o660;
@@ -42,7 +45,7 @@ const HTTP2_PREFACE = 'PRI ';
  */
 export async function listenInference(options: InferenceServerOptions): Promise<InferenceServer> {
   const memory = new SharedMemory({ isAllowed: options.sharedMemory ?? false });
-  const bounded = { maxBodyBytes: DEFAULT_MAX_BODY_BYTES, ...options, memory };
+  const bounded = { ...options, maxBodyBytes: options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES, memory };
   const rest = createRestServer(bounded);
   const grpc = createGrpcServer(bounded);
   const accept = (socket: Socket): void => {

@@ -1,3 +1,4 @@
+import type { InferenceSession } from 'onnxruntime-node';
 import type { ProviderReport } from '@drover/shared/protocol';
 import type { TensorMap } from '../tensors/tensor.js';
 
@@ -20,8 +21,10 @@ export interface OpenedSession {
 }
 
 export interface SessionOptions {
-  /** Execution providers in the order in which they are tried. */
+  /** Execution providers in the order in which they are tried; of these, the ones that a release requires where it does. */
   readonly providers: readonly string[];
   /** Threads inside one operator; 1 unless told otherwise, so that serving leaves the device its other cores. */
   readonly intraOpThreads?: number;
+  /** In place of the runtime's own, for providers that the machine of a test lacks. */
+  readonly createNative?: (file: string, options: InferenceSession.SessionOptions) => Promise<InferenceSession>;
 }

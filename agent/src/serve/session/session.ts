@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import type { Digest } from '@drover/shared/ids';
-import type { Datatype, TensorSignature } from '@drover/shared/manifest';
+import type { Datatype, GoldenVector, TensorSignature } from '@drover/shared/manifest';
 import * as ort from '../../onnxruntime/index.js';
 import { checkModelFile } from '../../update/model-file.js';
 import type { InstalledModel } from '../../update/ports.js';
 import { ServeError } from '../errors.js';
-import { readGoldenVectors, toTensors } from './golden.js';
+import { checkAnswer, readGoldenVectors, toTensors } from './golden.js';
 import type { ModelSession, OpenedSession, SessionOptions } from './model-session.js';
 import { emptyTensor, type ModelTensor, type TensorData, type TensorMap, viewOf } from '../tensors/tensor.js';
 
@@ -40,20 +40,29 @@ const RUNTIME_TYPES = {
 export async function openSession(model: InstalledModel, options: SessionOptions): Promise<OpenedSession> {
   await checkBytes(model);
   await checkModelFile(model.modelFile, new AbortController().signal);
-  const [vector] = await readGoldenVectors(model);
+  const vectors = await readGoldenVectors(model);
   const fallbacks: string[] = [];
   let last: ServeError | undefined;
-  for (const provider of options.providers) {
+  const { requiredProviders } = model.variant;
+  const allowed = options.providers.filter((each) => requiredProviders?.some((name) => name === each) ?? true);
+  if (requiredProviders && allowed.length === 0)
+    fallbacks.push(`this device is configured with ${options.providers.join(', ')} only`);
+  for (const provider of allowed) {
     try {
-      const session = await create(model, provider, options.intraOpThreads ?? 1);
+      const startedMs = performance.now();
+      const session = await create(model, provider, options);
       try {
-        await session.run(vector ? toTensors(vector.inputs) : zeros(model.variant.signature.inputs));
+        await prove(session, model, { provider, vectors });
       } catch (error) {
         await session.close();
         throw error;
       }
+      const firstInferenceMs = Math.round(performance.now() - startedMs);
       const reason = fallbacks.length === 0 ? {} : { reason: fallbacks.join('; ').slice(0, 2_000) };
-      return { session, provider: { requested: [...options.providers], actual: provider, ...reason } };
+      return {
+        session,
+        provider: { requested: [...options.providers], actual: provider, firstInferenceMs, ...reason },
+      };
     } catch (error) {
       if (!(error instanceof ServeError)) throw error;
       last = error;
@@ -61,21 +70,36 @@ export async function openSession(model: InstalledModel, options: SessionOptions
     }
   }
   // The CPU provider is part of the runtime: where it fails, the model is to blame.
-  if (last && options.providers.at(-1) === 'cpu') throw last;
-  throw new ServeError(
-    'PROVIDER_UNAVAILABLE',
-    `No configured execution provider works here: ${fallbacks.join('; ')}.`,
-    {
-      remedy: 'Add "cpu" to serve.providers, or install the libraries of the GPU provider (docs/operations.md).',
-      cause: last,
-    },
-  );
+  if (last && allowed.at(-1) === 'cpu') throw last;
+  const which = requiredProviders
+    ? `execution provider that the release requires (${requiredProviders.join(', ')})`
+    : 'configured execution provider';
+  throw new ServeError('PROVIDER_UNAVAILABLE', `No ${which} works here: ${fallbacks.join('; ')}.`, {
+    remedy: requiredProviders
+      ? 'Install the libraries of that provider and name it in serve.providers (docs/operations.md), or publish a variant for this hardware class that does not require it.'
+      : 'Add "cpu" to serve.providers, or install the libraries of the GPU provider (docs/operations.md).',
+    cause: last,
+  });
 }
 
-async function create(model: InstalledModel, provider: string, intraOpThreads: number): Promise<ModelSession> {
+/** A library that lies there proves nothing, and neither does a run: the answer has to be the one that was published, within the tolerance for this provider. */
+async function prove(
+  session: ModelSession,
+  model: InstalledModel,
+  { provider, vectors: [vector] }: { readonly provider: string; readonly vectors: readonly GoldenVector[] },
+): Promise<void> {
+  const actual = await session.run(vector ? toTensors(vector.inputs) : zeros(model.variant.signature.inputs));
+  if (vector) checkAnswer({ ...model, provider, vector, index: 0 }, actual);
+}
+
+async function create(
+  model: InstalledModel,
+  provider: string,
+  { intraOpThreads = 1, createNative = (file, options) => ort.InferenceSession.create(file, options) }: SessionOptions,
+): Promise<ModelSession> {
   let native: ort.InferenceSession;
   try {
-    native = await ort.InferenceSession.create(model.modelFile, {
+    native = await createNative(model.modelFile, {
       executionProviders: [provider],
       intraOpNumThreads: intraOpThreads,
       interOpNumThreads: 1,

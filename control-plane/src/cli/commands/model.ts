@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander';
 import type { Digest } from '@drover/shared/ids';
-import { Recipe } from '@drover/shared/manifest';
+import { Provider, Recipe, type Tolerance } from '@drover/shared/manifest';
 import type { AssembledRelease } from '@drover/shared/release';
-import { formatProblems, validate } from '@drover/shared/validation';
+import { formatProblems, validate, type Problem } from '@drover/shared/validation';
 import type { ModelSummary, Release } from '../../registry/index.js';
 import type { Client } from '../client.js';
 import { CliError } from '../errors.js';
@@ -15,7 +15,7 @@ import { modelCheckCommand } from './model-check.js';
 import { uploadAndSign, withSigners, type SignersGiven } from './publishing.js';
 import { withdrawCommand } from './withdraw.js';
 import { formatTable, formatTime } from '../terminal.js';
-import { collectText, parseCount, parseModelOrRelease, parseNumber } from '../units.js';
+import { collectPair, collectText, parseCount, parseModelOrRelease, parseNumber, parseTolerance } from '../units.js';
 
 interface PublishOptions extends SignersGiven {
   readonly signed?: string;
@@ -31,6 +31,9 @@ interface PublishOptions extends SignersGiven {
   readonly recipe?: string;
   readonly revertFloor?: string;
   readonly hardwareClass?: readonly string[];
+  readonly requireProvider?: readonly string[];
+  readonly tolerance: Tolerance;
+  readonly toleranceOn?: Readonly<Record<string, string>>;
   readonly maxLatencyMs?: number;
   readonly maxMemoryMib?: number;
   readonly window: number;
@@ -79,6 +82,22 @@ export const modelCommands = (session: Session): Command => {
     .option('--recipe <file>', 'JSON file: how devices may fine-tune it')
     .option('--revert-floor <version>', 'oldest release that the fleet may be sent back to')
     .option('--hardware-class <name>', 'hardware that it is for; may be repeated (default: any)', collectText)
+    .option(
+      '--require-provider <name>',
+      'refuse it where no such execution provider runs it: tensorrt, cuda or webgpu; may be repeated (default: any will do)',
+      collectText,
+    )
+    .option(
+      '--tolerance <absolute,relative>',
+      'how far answers on devices may be from those of this machine',
+      parseTolerance,
+      { absolute: 1e-3, relative: 1e-3 },
+    )
+    .option(
+      '--tolerance-on <provider=absolute,relative>',
+      'the same for one execution provider that computes otherwise; may be repeated',
+      collectPair,
+    )
     .option('--max-latency-ms <ms>', 'contract: longest inference (with --max-memory-mib)', parseNumber)
     .option('--max-memory-mib <mib>', 'contract: most memory (with --max-latency-ms)', parseNumber)
     .option('--window <rows>', 'rows that a device compares at once with the reference profile', parseCount, 200)
@@ -204,7 +223,8 @@ async function build(
     createdAt: new Date(),
     task: options.task ?? (labels ? 'classification' : 'tensors'),
     hardwareClasses: options.hardwareClass ?? ['*'],
-    parity: { absolute: 1e-3, relative: 1e-3 },
+    ...providersOf(options),
+    parity: options.tolerance,
     drift: {
       windowSize: options.window,
       falseAlarmsPerWindow: options.falseAlarms,
@@ -213,6 +233,20 @@ async function build(
     },
     ...withoutAbsent(given),
   });
+}
+
+/** @throws CliError CLI_USAGE */
+function providersOf({ requireProvider, toleranceOn }: PublishOptions) {
+  const wrong = (problems: readonly Problem[]) =>
+    usage(`There is no such execution provider: ${formatProblems(problems)}.`, 'Name tensorrt, cuda, webgpu or cpu.');
+  const requiredProviders = requireProvider?.map((name) => validate(Provider, name, wrong));
+  const tolerances = Object.entries(toleranceOn ?? {}).map(
+    ([name, text]) => [validate(Provider, name, wrong), parseTolerance(text)] as const,
+  );
+  return {
+    ...(requiredProviders && { requiredProviders }),
+    ...(tolerances.length > 0 && { providerParity: Object.fromEntries(tolerances) }),
+  };
 }
 
 /** Before anything else is done with the file: a model that its signer did not sign is not even loaded. */

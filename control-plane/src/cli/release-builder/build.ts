@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { digestOf, ModelName, Version, type Digest } from '@drover/shared/ids';
-import type { LabelledSamples, Manifest, Recipe } from '@drover/shared/manifest';
+import type { LabelledSamples, Manifest, Recipe, Tolerance, Variant } from '@drover/shared/manifest';
 import { assembleRelease, type AssembledRelease } from '@drover/shared/release';
 import { CliError } from '../errors.js';
 import { ModelSignatureError, type VerifiedModel } from '../model-signing/index.js';
@@ -32,7 +32,9 @@ export interface BuildOptions {
   readonly hardwareClasses: readonly string[];
   readonly maxLatencyMs?: number;
   readonly maxMemoryMiB?: number;
-  readonly parity: Manifest['contract']['parity'];
+  readonly requiredProviders?: Variant['requiredProviders'];
+  readonly parity: Tolerance;
+  readonly providerParity?: Manifest['contract']['providerParity'];
   readonly drift: ReferenceOptions;
   /** Something that was done to the model, for people. */
   readonly onNote?: (line: string) => void;
@@ -91,6 +93,7 @@ async function draftOf(options: BuildOptions, model: LoadedModel) {
         name: 'default',
         hardwareClasses: [...options.hardwareClasses],
         precision: 'fp32' as const,
+        ...(options.requiredProviders && { requiredProviders: options.requiredProviders }),
         signature: model.signature,
         model: model.bytes,
       },
@@ -99,6 +102,7 @@ async function draftOf(options: BuildOptions, model: LoadedModel) {
     contract: {
       perHardwareClass: limitsOf(options),
       parity: options.parity,
+      ...(options.providerParity && { providerParity: options.providerParity }),
       ...(heldOut && labels && scores !== undefined
         ? { heldOut: await accuracyOn(model, heldOut, classesOf(heldOut, labels, heldOutFile ?? ''), scores) }
         : {}),

@@ -120,5 +120,5 @@ function readAll(stream: Readable, maxBytes: number): Promise<Buffer> {
 
 const tooLarge = (maxBytes: number): ServeError =>
   new ServeError('REQUEST_TOO_LARGE', `The request body is larger than ${maxBytes} bytes.`, {
-    remedy: 'Send smaller batches, or raise serve.maxBodyBytes.',
+    remedy: 'Send smaller batches, or raise serve.maxBodyMiB.',
   });

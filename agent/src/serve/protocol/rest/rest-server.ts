@@ -5,8 +5,7 @@ import { ServeError, type ServeCode } from '../../errors.js';
 import { handle, type HandlerOptions, type Reply } from './handlers.js';
 import { METHODS, routeOf } from './routes.js';
 
-export interface RestServerOptions extends Pick<HandlerOptions, 'models' | 'memory' | 'serverVersion'> {
-  readonly maxBodyBytes?: number;
+export interface RestServerOptions extends HandlerOptions {
   /** Requests that may be under way at once; more are answered 503. */
   readonly maxPending?: number;
 }
@@ -34,7 +33,7 @@ const STATUS: Readonly<Partial<Record<string, number>>> = {
 } satisfies Partial<Record<ServeCode, number>>;
 
 /** Open Inference Protocol v2, REST, on plain node:http: this is the data path. */
-export function createRestServer(options: RestServerOptions & { readonly maxBodyBytes: number }): ConnectionServer {
+export function createRestServer(options: RestServerOptions): ConnectionServer {
   const { maxBodyBytes, maxPending = DEFAULT_MAX_PENDING, models, memory, serverVersion } = options;
   const handlers: HandlerOptions = { models, memory, serverVersion, maxBodyBytes };
   const sockets = new Set<Socket>();
