@@ -66,7 +66,7 @@ interface Measure {
 }
 
 async function measureModel({ name, seed, folder, serving, signal, progress, rounds, forMs }: Measure) {
-  const { installed, input, shape } = await installBenchModel(folder, name, seed);
+  const { original, installed, input, shape } = await installBenchModel({ folder, name, seed });
   await serving.activate(installed, signal);
   const [bare, naive, client] = [
     startChild('./bare-child.ts'),
@@ -74,7 +74,7 @@ async function measureModel({ name, seed, folder, serving, signal, progress, rou
     startChild('./load-child.ts'),
   ];
   const common = { input, shape, range: MODELS[name].range, seed, forMs };
-  const { port: naivePort } = await naive.ask<{ port: number }>({ modelFile: installed.modelFile, input, shape });
+  const { port: naivePort } = await naive.ask<{ port: number }>({ modelFile: original, input, shape });
   const ask = (form: Load['form'], connections: number): Promise<Measured> => {
     const port = form === 'naive' ? naivePort : serving.address.port;
     return client.ask({ ...common, url: `http://127.0.0.1:${port}`, model: name, form, connections } satisfies Load);
@@ -84,7 +84,7 @@ async function measureModel({ name, seed, folder, serving, signal, progress, rou
     for (let round = 0; round < rounds; round++) {
       signal.throwIfAborted();
       const note = (key: string, measured: Measured): void => void (seen[key] ??= []).push(measured);
-      note('bare', await bare.ask({ ...common, modelFile: installed.modelFile }));
+      note('bare', await bare.ask({ ...common, modelFile: original }));
       for (const form of ['binary', 'json', 'grpc', 'naive'] as const) note(form, await ask(form, CONNECTIONS));
       note('one', await ask('binary', 1));
       progress(`  round ${round + 1} of ${rounds}`);

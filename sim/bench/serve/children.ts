@@ -26,7 +26,9 @@ export interface Child {
 }
 
 /** A child of this folder that answers one question after the other. */
-export function startChild(file: './bare-child.ts' | './naive-child.ts' | './load-child.ts'): Child {
+export function startChild(
+  file: './bare-child.ts' | './naive-child.ts' | './load-child.ts' | './swap-child.ts',
+): Child {
   const child: ChildProcess = fork(fileURLToPath(new URL(file, import.meta.url)), [], {
     execArgv: ['--import', 'tsx'],
     stdio: ['ignore', 2, 2, 'ipc'],

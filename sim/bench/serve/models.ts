@@ -4,6 +4,7 @@ import { InferenceSession, Tensor } from '@drover/agent/onnxruntime';
 import type { InstalledModel } from '@drover/agent/update';
 import { digestOf, ModelName, Version } from '@drover/shared/ids';
 import { encodeGoldenVectors, type Manifest } from '@drover/shared/manifest';
+import { decodeOnnx, encodeOnnx, servable } from '@drover/shared/onnx';
 import { seededRandom } from '@drover/shared/statistics';
 
 export const DATA = process.env['DROVER_DATA_DIR'] ?? new URL('../../../../shared/data', import.meta.url).pathname;
@@ -18,6 +19,8 @@ export const MODELS = {
 export type BenchModelName = keyof typeof MODELS;
 
 export interface BenchModel {
+  /** As it lies among the data. */
+  readonly original: string;
   readonly installed: InstalledModel;
   readonly input: string;
   readonly shape: readonly number[];
@@ -31,10 +34,20 @@ export function seededInput(elements: number, range: number, seed: number): Floa
   return Float32Array.from({ length: elements }, () => range * random.next());
 }
 
-/** A model file as an installed release, with a golden vector made by the runtime. */
-export async function installBenchModel(folder: string, name: BenchModelName, seed: number): Promise<BenchModel> {
+export interface InstallOptions {
+  readonly folder: string;
+  readonly name: BenchModelName;
+  readonly seed: number;
+  /** Of the release; the model's own name and 1.0.0 unless given. */
+  readonly model?: string;
+  readonly version?: string;
+}
+
+/** A model file as an installed release, as `drover model publish` makes it, with a golden vector made by the runtime. */
+export async function installBenchModel(options: InstallOptions): Promise<BenchModel> {
+  const { folder, name, seed, model = name, version = '1.0.0' } = options;
   const { file, range } = MODELS[name];
-  const bytes = readFileSync(join(DATA, file));
+  const bytes = encodeOnnx(servable(decodeOnnx(readFileSync(join(DATA, file)))).model);
   const session = await InferenceSession.create(bytes, { logSeverityLevel: 3 });
   const describe = (values: readonly InferenceSession.ValueMetadata[]) =>
     values.map((value) => {
@@ -77,8 +90,8 @@ export async function installBenchModel(folder: string, name: BenchModelName, se
   };
   const manifest: Manifest = {
     format: 'drover.release/1',
-    model: ModelName(name),
-    version: Version('1.0.0'),
+    model: ModelName(model),
+    version: Version(version),
     createdAt: '2026-01-01T00:00:00Z',
     task: { type: 'tensors' },
     variants: [variant],
@@ -89,6 +102,7 @@ export async function installBenchModel(folder: string, name: BenchModelName, se
   };
   const digest = digestOf(Buffer.from(JSON.stringify(manifest)));
   return {
+    original: join(DATA, file),
     installed: {
       model: manifest.model,
       release: { version: manifest.version, digest },
