@@ -21,7 +21,13 @@ describe('readAgentConfig', () => {
       dataDir: '/var/lib/drover',
       hardwareClass: 'generic',
       attributes: {},
-      serve: { host: '127.0.0.1', port: 8080, providers: ['tensorrt', 'cuda', 'cpu'] },
+      serve: {
+        host: '127.0.0.1',
+        port: 8080,
+        maxBodyMiB: 64,
+        sharedMemory: false,
+        providers: ['tensorrt', 'cuda', 'cpu'],
+      },
       telemetry: { intervalMs: 60_000, maxSamples: 20_000 },
       proxy: { exceptions: [] },
       tls: {},
@@ -43,7 +49,7 @@ describe('readAgentConfig', () => {
       DROVER_AGENT_TELEMETRY_INTERVAL_MS: '1000',
       DROVER_OTHER: 'is not of the agent',
     });
-    expect(config.serve).toEqual({ port: 9001, host: '0.0.0.0', providers: ['cuda', 'cpu'] });
+    expect(config.serve).toMatchObject({ port: 9001, host: '0.0.0.0', providers: ['cuda', 'cpu'] });
     expect(config).toMatchObject({
       attributes: { site: 'north' },
       learn: { memoryMiB: 256 },
