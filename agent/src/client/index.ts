@@ -1,0 +1,10 @@
+export { CLIENT_CODES, InferenceClientError } from './errors.js';
+export {
+  createInferenceClient,
+  type InferenceClient,
+  type InferenceClientOptions,
+  type InferOptions,
+  type Inference,
+  type ModelMetadata,
+} from './inference-client.js';
+export type { BytesTensor, ModelTensor, NumericTensor, TensorMap } from '../serve/tensors/tensor.js';
