@@ -1,4 +1,4 @@
-import { Agent, request } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { GRPCInferenceService } from '../../../agent/dist/serve/protocol/grpc/generated/inference_pb.js';
@@ -66,26 +66,51 @@ function sender({ url, model, form, input, shape, range, seed, connections }: Lo
     json: Buffer.from(JSON.stringify({ inputs: [{ ...tensor, data: Array.from(values) }] })),
     naive: Buffer.from(JSON.stringify({ data: Array.from(values) })),
   }[form];
-  const headers = {
-    'content-type': form === 'binary' ? 'application/octet-stream' : 'application/json',
-    'content-length': body.length,
-    ...(form === 'binary' ? { 'inference-header-content-length': Buffer.byteLength(head) } : {}),
-  };
   const { hostname, port } = new URL(url);
   const path = form === 'naive' ? '/infer' : `/v2/models/${model}/infer`;
-  const agents = Array.from({ length: connections }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
-  return (index) =>
-    new Promise((resolve, reject) => {
-      const sent = request(
-        { hostname, port, path, method: 'POST', headers, agent: agents[index] ?? false },
-        (response) => {
-          if (response.statusCode !== 200) reject(new Error(`status ${response.statusCode ?? 0}`));
-          response.on('end', resolve).resume();
-        },
-      );
-      sent.on('error', reject);
-      sent.end(body);
-    });
+  const request = Buffer.concat([
+    Buffer.from(
+      [
+        `POST ${path} HTTP/1.1`,
+        `Host: ${hostname}`,
+        `Content-Type: ${form === 'binary' ? 'application/octet-stream' : 'application/json'}`,
+        `Content-Length: ${body.length}`,
+        ...(form === 'binary' ? [`Inference-Header-Content-Length: ${Buffer.byteLength(head)}`] : []),
+        '',
+        '',
+      ].join('\r\n'),
+    ),
+    body,
+  ]);
+  const sockets = Array.from({ length: connections }, () => connect(Number(port), hostname).setNoDelay());
+  return (index) => exchange(sockets[index], request);
+}
+
+/** Sends what was made before and reads one answer, with as little of its own as can be: the server is measured, not a client. */
+function exchange(socket: Socket | undefined, request: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let received: Buffer = Buffer.alloc(0);
+    let end = Infinity;
+    const onData = (chunk: Buffer): void => {
+      received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
+      if (end === Infinity) {
+        const headEnd = received.indexOf('\r\n\r\n');
+        if (headEnd < 0) return;
+        const head = received.toString('latin1', 0, headEnd);
+        if (!head.startsWith('HTTP/1.1 200')) {
+          reject(new Error(head));
+          return;
+        }
+        end = headEnd + 4 + Number(/content-length: (\d+)/i.exec(head)?.[1]);
+      }
+      if (received.length < end) return;
+      socket?.off('data', onData);
+      resolve();
+    };
+    socket?.on('data', onData);
+    socket?.once('error', reject);
+    socket?.write(request, () => socket.off('error', reject));
+  });
 }
 
 process.once('disconnect', () => process.exit(0));

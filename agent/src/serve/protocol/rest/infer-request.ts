@@ -1,3 +1,4 @@
+import { Compile } from 'typebox/compile';
 import { binaryTensor } from '../binary-tensor.js';
 import type { InferCall, PlacedTensor } from '../infer.js';
 import { invalid } from '../invalid.js';
@@ -15,6 +16,10 @@ export interface InferRequest {
   readonly isBinary: (output: string) => boolean;
 }
 
+/** Compiled, since every inference passes it. */
+const compiled = Compile(InferBody);
+const isInferBody = (json: unknown): json is InferBody => compiled.Check(json);
+
 /** @throws ServeError REQUEST_INVALID */
 export function readInferRequest(
   { model, version }: ModelRoute,
@@ -22,7 +27,7 @@ export function readInferRequest(
   find: () => InstalledModel,
 ): InferRequest {
   if (tail && head.length === 0) return rawRequest({ model, version }, tail, find());
-  const { id, inputs, outputs, parameters } = parseHead(head, InferBody);
+  const { id, inputs, outputs, parameters } = parseHead(head, InferBody, isInferBody);
   const binary = new Map(
     outputs?.map(({ name, parameters: given }) => [
       name,

@@ -34,13 +34,18 @@ export async function readJson<Schema extends TSchema>(
 }
 
 /** @throws ServeError REQUEST_INVALID */
-export function parseHead<Schema extends TSchema>(head: Uint8Array, schema: Schema): Static<Schema> {
+export function parseHead<Schema extends TSchema>(
+  head: Uint8Array,
+  schema: Schema,
+  isValid?: (json: unknown) => json is Static<Schema>,
+): Static<Schema> {
   let json: unknown;
   try {
     json = head.length === 0 ? {} : JSON.parse(Buffer.from(head.buffer, head.byteOffset, head.length).toString('utf8'));
   } catch (cause) {
     throw bodyInvalid('is not JSON', cause);
   }
+  if (isValid?.(json)) return json;
   return validate(schema, json, (problems) => bodyInvalid(`is malformed: ${formatProblems(problems)}`));
 }
 
@@ -93,9 +98,16 @@ function readParts(request: IncomingMessage, headBytes: number, tailBytes: numbe
     });
     // node:http sees to it that there are exactly as many bytes as Content-Length says.
     request.on('end', () => resolve({ head, tail }));
-    request.on('close', () => reject(bodyInvalid('ended early')));
-    request.on('error', (cause) => reject(bodyInvalid('could not be read', cause)));
+    rejectBroken(request, reject);
   });
+}
+
+/** An error is made only where there is one: its stack trace costs more than all the rest. */
+function rejectBroken(stream: Readable, reject: (error: ServeError) => void): void {
+  stream.on('close', () => {
+    if (!stream.readableEnded) reject(bodyInvalid('ended early'));
+  });
+  stream.on('error', (cause) => reject(bodyInvalid('could not be read', cause)));
 }
 
 function readAll(stream: Readable, maxBytes: number): Promise<Buffer> {
@@ -113,8 +125,7 @@ function readAll(stream: Readable, maxBytes: number): Promise<Buffer> {
       }
     });
     stream.on('end', () => resolve(Buffer.concat(chunks)));
-    stream.on('close', () => reject(bodyInvalid('ended early')));
-    stream.on('error', (cause) => reject(bodyInvalid('could not be read', cause)));
+    rejectBroken(stream, reject);
   });
 }
 
