@@ -4,7 +4,7 @@ export const CLIENT_CODES = {
   /** Nothing answers there, or not to the end. */
   INFERENCE_UNREACHABLE: { fault: 'environment', retryable: true },
   /** The agent said no; `agentCode` says why. */
-  INFERENCE_REFUSED: { fault: 'caller', retryable: false },
+  INFERENCE_DENIED: { fault: 'caller', retryable: false },
   /** What answered does not speak the Open Inference Protocol. */
   INFERENCE_ANSWER_UNREADABLE: { fault: 'peer', retryable: false },
 } as const satisfies CodeTable;

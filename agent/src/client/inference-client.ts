@@ -211,7 +211,7 @@ function parse<Schema extends TSchema>(schema: Schema, { body, headBytes }: Answ
 function demandOk(answer: Answer, where: string): void {
   if (answer.status < 400) return;
   const { error, code } = parse(Refusal, answer, where);
-  throw new InferenceClientError('INFERENCE_REFUSED', `The agent refused: ${error}`, {
+  throw new InferenceClientError('INFERENCE_DENIED', `The agent refused: ${error}`, {
     where,
     remedy: code === undefined ? 'Correct the request.' : `See ${code} in docs/errors.md.`,
     ...(code === undefined ? {} : { agentCode: code }),

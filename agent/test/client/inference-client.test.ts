@@ -80,7 +80,7 @@ describe('the client for applications', () => {
 
   it('when the agent refuses, says why with the code of the agent', async () => {
     const refused = client.infer('classifier', {});
-    await expect(refused).rejects.toMatchObject({ code: 'INFERENCE_REFUSED', agentCode: 'REQUEST_INVALID' });
+    await expect(refused).rejects.toMatchObject({ code: 'INFERENCE_DENIED', agentCode: 'REQUEST_INVALID' });
     await expect(client.infer('other', features)).rejects.toMatchObject({ agentCode: 'MODEL_NOT_SERVED' });
     await expect(client.feedback('other', 'a', [1])).rejects.toMatchObject({ agentCode: 'MODEL_NOT_SERVED' });
   });
