@@ -1,6 +1,6 @@
 import { createServer, type ServerHttp2Session } from 'node:http2';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
-import type { ConnectionServer } from '../rest/rest-server.js';
+import type { ConnectionServer } from '../connection-server.js';
 import { inferenceService, type InferenceServiceOptions } from './inference-service.js';
 
 export interface GrpcServerOptions extends InferenceServiceOptions {

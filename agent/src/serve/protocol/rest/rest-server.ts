@@ -2,19 +2,13 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { Socket } from 'node:net';
 import { toCodedErrorJson, type CodedErrorJson } from '@drover/shared/coded-error';
 import { ServeError, type ServeCode } from '../../errors.js';
+import type { ConnectionServer } from '../connection-server.js';
 import { handle, type HandlerOptions, type Reply } from './handlers.js';
 import { METHODS, routeOf } from './routes.js';
 
 export interface RestServerOptions extends HandlerOptions {
   /** Requests that may be under way at once; more are answered 503. */
   readonly maxPending?: number;
-}
-
-/** A server that is given its connections. */
-export interface ConnectionServer {
-  take(socket: Socket): void;
-  /** Lets what is under way finish (at most 5 s), then cuts. */
-  close(): Promise<void>;
 }
 
 const DEFAULT_MAX_PENDING = 256;

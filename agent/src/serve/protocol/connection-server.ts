@@ -1,0 +1,8 @@
+import type { Socket } from 'node:net';
+
+/** A server that is given its connections. */
+export interface ConnectionServer {
+  take(socket: Socket): void;
+  /** Lets what is under way finish (at most 5 s), then cuts. */
+  close(): Promise<void>;
+}
