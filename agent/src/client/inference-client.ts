@@ -1,9 +1,8 @@
 import { Agent, request, type IncomingMessage } from 'node:http';
 import { Type, type Static, type TSchema } from 'typebox';
-import { TensorSignature } from '@drover/shared/manifest';
+import { Datatype, TensorSignature } from '@drover/shared/manifest';
 import { formatProblems, parseJsonBytes, validate } from '@drover/shared/validation';
 import { fromBytes, toBytes, type ModelTensor, type TensorMap } from '../serve/tensors/tensor.js';
-import { Datatype } from '@drover/shared/manifest';
 import { InferenceClientError } from './errors.js';
 
 export interface InferenceClientOptions {
