@@ -27,7 +27,7 @@ const CHUNK_BYTES = 256 * 1024;
 export async function openBundle(path: string): Promise<BundleFile> {
   // Without O_NONBLOCK a named pipe would hang here for ever.
   const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((cause: unknown) => {
-    throw unreadable(path, cause);
+    throw bundleUnreadable(path, cause);
   });
   try {
     return await read(handle, path);
@@ -39,13 +39,13 @@ export async function openBundle(path: string): Promise<BundleFile> {
 
 async function read(handle: FileHandle, path: string): Promise<BundleFile> {
   const facts = await handle.stat();
-  if (!facts.isFile()) throw unreadable(path, new Error('it is no regular file'));
+  if (!facts.isFile()) throw bundleUnreadable(path, new Error('it is no regular file'));
   const at = async (offset: number, length: number): Promise<Buffer> => {
     try {
       const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, offset);
       return buffer.subarray(0, bytesRead);
     } catch (cause) {
-      throw unreadable(path, cause);
+      throw bundleUnreadable(path, cause);
     }
   };
   const layout = await readLayout({ bytes: facts.size, read: at });
@@ -83,7 +83,7 @@ async function read(handle: FileHandle, path: string): Promise<BundleFile> {
   };
 }
 
-export const unreadable = (where: string, cause: unknown) =>
+export const bundleUnreadable = (where: string, cause: unknown) =>
   new ImportError('IMPORT_FILE_UNREADABLE', `The bundle cannot be read: ${(cause as Error).message}.`, {
     where,
     remedy: 'Check the name, the permissions and the stick (dmesg); copy the bundle again.',

@@ -11,7 +11,7 @@ import {
   ImportError,
   importFolder,
   openBundle,
-  unreadable,
+  bundleUnreadable,
   type ImportOutcome,
 } from '../bundles/index.js';
 import type { AgentConfig } from '../config/index.js';
@@ -94,7 +94,7 @@ interface Copy {
 
 async function copy({ from, to, dataDir, bytes, say }: Copy): Promise<void> {
   const source = await open(from, 'r').catch((cause: unknown) => {
-    throw unreadable(from, cause);
+    throw bundleUnreadable(from, cause);
   });
   try {
     const target = await open(to, 'wx', 0o600).catch((cause: unknown) => {
@@ -106,7 +106,7 @@ async function copy({ from, to, dataDir, bytes, say }: Copy): Promise<void> {
       let saidAtMs = performance.now();
       for (;;) {
         const { bytesRead } = await source.read(buffer, 0, CHUNK_BYTES).catch((cause: unknown) => {
-          throw unreadable(from, cause);
+          throw bundleUnreadable(from, cause);
         });
         if (bytesRead === 0) break;
         await target.appendFile(buffer.subarray(0, bytesRead)).catch((cause: unknown) => {

@@ -5,6 +5,8 @@ export const CLIENT_CODES = {
   INFERENCE_UNREACHABLE: { fault: 'environment', retryable: true },
   /** The agent said no; `agentCode` says why. */
   INFERENCE_DENIED: { fault: 'caller', retryable: false },
+  /** The agent has more to do than it can, or the request waited too long. */
+  INFERENCE_OVERLOADED: { fault: 'environment', retryable: true },
   /** What answered does not speak the Open Inference Protocol. */
   INFERENCE_ANSWER_UNREADABLE: { fault: 'peer', retryable: false },
 } as const satisfies CodeTable;

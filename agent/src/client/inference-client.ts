@@ -72,7 +72,11 @@ const InferAnswer = Type.Object({
     }),
   ),
 });
-const Refusal = Type.Object({ error: Type.String(), code: Type.Optional(Type.String()) });
+const Refusal = Type.Object({
+  error: Type.String(),
+  code: Type.Optional(Type.String()),
+  remedy: Type.Optional(Type.String()),
+});
 
 interface Answer {
   readonly status: number;
@@ -209,10 +213,11 @@ function parse<Schema extends TSchema>(schema: Schema, { body, headBytes }: Answ
 
 function demandOk(answer: Answer, where: string): void {
   if (answer.status < 400) return;
-  const { error, code } = parse(Refusal, answer, where);
-  throw new InferenceClientError('INFERENCE_DENIED', `The agent refused: ${error}`, {
+  const { error, code, remedy = 'Correct the request.' } = parse(Refusal, answer, where);
+  const kind = answer.status === 503 ? 'INFERENCE_OVERLOADED' : 'INFERENCE_DENIED';
+  throw new InferenceClientError(kind, `The agent refused: ${error}`, {
     where,
-    remedy: code === undefined ? 'Correct the request.' : `See ${code} in docs/errors.md.`,
+    remedy,
     ...(code === undefined ? {} : { agentCode: code }),
   });
 }

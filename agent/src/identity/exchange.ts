@@ -40,7 +40,7 @@ export async function exchange<Schema extends TSchema>(options: Exchange<Schema>
     text = (await readBody(response, MAX_ANSWER_BYTES)).toString('utf8');
   } catch (cause) {
     if (cause instanceof LinkError && cause.code === 'LINK_ANSWER_UNREADABLE')
-      throw invalidAnswer(url, cause.message, cause);
+      throw invalidAnswer(url, reasonOf(cause), cause);
     throw new IdentityError('ENROLMENT_UNREACHABLE', `The control plane does not answer: ${reasonOf(cause)}.`, {
       where: url,
       remedy:

@@ -84,7 +84,7 @@ export const Variant = Type.Object(
     hardwareClasses: Type.Array(text(64), { minItems: 1, maxItems: 64 }),
     precision: Type.Enum(['fp32', 'fp16', 'int8']),
     /** One of these has to run it; a device where none does refuses the release. Without it any will do: the first that works of those that the device is configured with. */
-    requiredProviders: Type.Optional(Type.Array(Provider, { minItems: 1, maxItems: 4, uniqueItems: true })),
+    requiredProviders: Type.Optional(Type.Array(Provider, { minItems: 1, maxItems: 4 })),
     model: FileReference,
     signature: Type.Object(
       {

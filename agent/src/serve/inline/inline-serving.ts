@@ -19,6 +19,7 @@ import type { Recorder } from '../recorder.js';
 import { readGoldenVectors, selfTest } from '../session/golden.js';
 import type { RunRequest } from '../scheduling/run-queue.js';
 import type { TensorMap } from '../tensors/tensor.js';
+import type { OpenedSession } from '../session/model-session.js';
 import { ActiveModel, type PlacedModel } from './active-model.js';
 import { checkInputs } from './check-inputs.js';
 import { featureRows, inferencesIn, observation, predictionsOf } from './observation.js';
@@ -276,8 +277,8 @@ export class InlineServing implements Serving, ParameterServing, ServedModels {
 const isNoFaultOfModel = (error: unknown): boolean => error instanceof ServeError && NEVER_RUN.has(error.code);
 const NEVER_RUN: ReadonlySet<ServeCode> = new Set(['SERVE_OVERLOADED', 'REQUEST_EXPIRED', 'REQUEST_CANCELLED']);
 
-/** Loaded when first needed: the protocol thread of the inference process keeps its sessions elsewhere and does without the runtime. */
-async function openHere(model: InstalledModel, providers: readonly string[]): Promise<PlacedModel> {
+/** In this thread. The runtime is loaded when first needed: where all models have threads of their own, the thread of the protocol does without. */
+export async function openHere(model: InstalledModel, providers: readonly string[]): Promise<OpenedSession> {
   const { openSession } = await import('../session/session.js');
   return openSession(model, { providers });
 }

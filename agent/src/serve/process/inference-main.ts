@@ -1,14 +1,13 @@
 import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { systemClock } from '../../host/clock.js';
-import { InlineServing } from '../inline/inline-serving.js';
+import { InlineServing, openHere } from '../inline/inline-serving.js';
 import { listenInference, type InferenceServer } from '../protocol/inference-server.js';
-import { openSession } from '../session/session.js';
 import { openWorkerSession } from '../session/worker-session.js';
 import { createBatchingRecorder } from './batching-recorder.js';
 import type { FromInference, Started, ToInference } from './messages.js';
 import { placeModel } from './place-model.js';
 
-// The inference process: protocol thread plus one worker thread per model. Told what to serve over IPC; knows nothing of updates.
+// The inference process: the thread of the protocol, and those of the models that need some. Told what to serve over IPC; knows nothing of updates.
 
 const never = new AbortController().signal;
 const send = (message: FromInference, sent?: () => void): void => {
@@ -30,7 +29,7 @@ async function start({ settings, models, parameters }: Extract<ToInference, { ki
     open: (model) =>
       placeModel(model, {
         onIncident: (error) => send({ kind: 'incident', error: toCodedErrorJson(error) }),
-        openHere: (each) => openSession(each, { providers: settings.providers }),
+        openHere: (each) => openHere(each, settings.providers),
         openWorker: (each) =>
           openWorkerSession(each, {
             providers: settings.providers,

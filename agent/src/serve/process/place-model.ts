@@ -29,7 +29,8 @@ export async function placeModel(model: InstalledModel, options: PlaceOptions): 
     const vectors = await readGoldenVectors(model);
     const runMs = await medianRunMs(session, vectors);
     const isBatchable =
-      hasBatchAxis(model.variant.signature) && (await areRowsIndependent(session, model.manifest, vectors));
+      hasBatchAxis(model.variant.signature) &&
+      (await areRowsIndependent(session, { manifest: model.manifest, provider: provider.actual }, vectors));
     const { size: fileBytes } = await stat(model.modelFile);
     const { where, maxSessions, batching } = decidePlacement(
       { runMs, isBatchable, fileBytes, provider: provider.actual },

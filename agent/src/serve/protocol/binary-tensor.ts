@@ -1,5 +1,4 @@
-import { isDatatype } from '../tensors/json.js';
-import { elementsOf, fromBytes, type ModelTensor } from '../tensors/tensor.js';
+import { elementsOf, fromBytes, isDatatype, type ModelTensor } from '../tensors/tensor.js';
 import { invalid } from './invalid.js';
 
 export interface BinaryTensor {

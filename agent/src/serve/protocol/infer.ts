@@ -61,6 +61,7 @@ export async function infer(call: InferCall, { models, memory }: InferTools): Pr
   const wanted: readonly WantedOutput[] = call.outputs ?? variant.signature.outputs.map(({ name }) => ({ name }));
   const unknown = wanted.find(({ name }) => !variant.signature.outputs.some((output) => output.name === name));
   if (unknown !== undefined) throw invalid(`${model} has no output ${JSON.stringify(unknown.name)}`);
+  for (const { place } of wanted) if (place) memory.demand(place);
   const inputs = await byName(call.inputs, memory);
   const version = call.version === undefined ? {} : { version: call.version };
   const { priority, deadlineMs, signal } = call;

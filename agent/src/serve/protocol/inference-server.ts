@@ -1,5 +1,6 @@
-import { chmod, rm } from 'node:fs/promises';
+import { chmod, lstat, rm } from 'node:fs/promises';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { systemCode } from '../../host/errors.js';
 import { ServeError } from '../errors.js';
 import { createGrpcServer } from './grpc/grpc-server.js';
 import { createRestServer, type RestServerOptions } from './rest/rest-server.js';
@@ -48,18 +49,23 @@ export async function listenInference(options: InferenceServerOptions): Promise<
   const bounded = { ...options, maxBodyBytes: options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES, memory };
   const rest = createRestServer(bounded);
   const grpc = createGrpcServer(bounded);
+  /** Have not said yet what they speak. */
+  const undecided = new Set<Socket>();
   const accept = (socket: Socket): void => {
+    undecided.add(socket);
+    socket.once('close', () => undecided.delete(socket));
     const giveUp = (): void => void socket.destroy();
     socket.setTimeout(FIRST_BYTES_TIMEOUT_MS, giveUp);
     socket.once('error', giveUp);
     let begun = Buffer.alloc(0);
     const look = (): void => {
-      begun = Buffer.concat([begun, (socket.read() as Buffer | null) ?? begun.subarray(0, 0)]);
+      begun = Buffer.concat([begun, (socket.read() as Buffer | null) ?? Buffer.alloc(0)]);
       const start = begun.toString('latin1', 0, HTTP2_PREFACE.length);
       if (start.length < HTTP2_PREFACE.length && HTTP2_PREFACE.startsWith(start)) {
         socket.once('readable', look);
         return;
       }
+      undecided.delete(socket);
       socket.setTimeout(0);
       socket.off('timeout', giveUp);
       socket.off('error', giveUp);
@@ -77,8 +83,7 @@ export async function listenInference(options: InferenceServerOptions): Promise<
   const servers = [tcp];
   if (socket !== undefined) {
     try {
-      // One that was killed leaves its socket behind.
-      await rm(socket, { force: true });
+      await removeLeftover(socket);
       const local = createServer(accept);
       await listen(local, { path: socket }, socket);
       await chmod(socket, SOCKET_MODE);
@@ -93,15 +98,26 @@ export async function listenInference(options: InferenceServerOptions): Promise<
     port: (tcp.address() as AddressInfo).port,
     async close() {
       const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
+      for (const silent of undecided) silent.destroy();
       await Promise.all([...closed, rest.close(), grpc.close()]);
       await memory.close();
     },
   };
 }
 
+/** One that was killed leaves its socket behind. What is no socket is somebody else's. */
+async function removeLeftover(socket: string): Promise<void> {
+  const found = await lstat(socket).catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (found?.isSocket()) await rm(socket, { force: true });
+}
+
 function listen(server: Server, at: { host: string; port: number } | { path: string }, where: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
+    // Not once: it may also fail to take a connection later, which is lost and no reason to end.
+    server.on('error', (cause: NodeJS.ErrnoException) => {
       reject(
         cause.code === 'EADDRINUSE'
           ? new ServeError('PORT_IN_USE', `Another program listens on ${where}.`, {

@@ -84,6 +84,11 @@ export class SharedMemory {
     return [...this.#regions.values()].map(({ region }) => region);
   }
 
+  /** So that nothing is run for an output that has no place. @throws ServeError REQUEST_INVALID, SHARED_MEMORY_OFF */
+  demand(place: Place): void {
+    this.#within(place);
+  }
+
   /** Into a buffer of its own. @throws ServeError REQUEST_INVALID */
   async read(place: Place): Promise<Uint8Array<ArrayBuffer>> {
     const { file, position } = this.#within(place);

@@ -92,10 +92,26 @@ export class RunQueue {
       }
       const { priority = DEFAULT_PRIORITY, inputs, signal } = request;
       const rows = this.#batching && rowsOf(inputs);
-      const waiting: Waiting = { ...request, priority, rows, sinceMs: performance.now(), resolve, reject };
+      const dropGone = (): void => this.#dropGone();
+      // A stream asks many times with one signal.
+      const settled = (): void => signal?.removeEventListener('abort', dropGone);
+      const waiting: Waiting = {
+        ...request,
+        priority,
+        rows,
+        sinceMs: performance.now(),
+        resolve: (outputs) => {
+          settled();
+          resolve(outputs);
+        },
+        reject: (error) => {
+          settled();
+          reject(error as Error);
+        },
+      };
       const place = this.#waiting.findLastIndex((other) => other.priority <= priority);
       this.#waiting.splice(place + 1, 0, waiting);
-      signal?.addEventListener('abort', () => this.#dropGone(), { once: true });
+      signal?.addEventListener('abort', dropGone);
       this.#advance();
     });
   }

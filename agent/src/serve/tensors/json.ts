@@ -1,7 +1,6 @@
-import { Datatype } from '@drover/shared/manifest';
 import { ServeError } from '../errors.js';
 import { fromFloat16, toFloat16 } from './float16.js';
-import { allocate, type ModelTensor, type NumericDatatype, type TensorData } from './tensor.js';
+import { allocate, DATATYPES, isDatatype, type ModelTensor, type NumericDatatype, type TensorData } from './tensor.js';
 
 const INTEGER_BOUNDS: Partial<Record<NumericDatatype, readonly [number, number]>> = {
   UINT8: [0, 2 ** 8 - 1],
@@ -36,9 +35,6 @@ export function readTensor(name: string, datatype: string, shape: readonly numbe
   if (datatype === 'BYTES') return { datatype, shape, data: asStrings(name, flat) };
   return { datatype, shape, data: convert(name, datatype, flat) };
 }
-
-const DATATYPES: readonly string[] = Datatype.enum;
-export const isDatatype = (text: string): text is Datatype => DATATYPES.includes(text);
 
 function asStrings(name: string, values: readonly unknown[]): string[] {
   return values.map((value, index) => {

@@ -1,4 +1,4 @@
-import { bytesToStrings, stringsToBytes, type Datatype } from '@drover/shared/manifest';
+import { bytesToStrings, Datatype, stringsToBytes } from '@drover/shared/manifest';
 
 /** How numbers lie in memory here. FP16 has no array of its own before Node 24: its bits are kept, and read by `float16.ts`. */
 const ARRAYS = {
@@ -37,6 +37,13 @@ export interface BytesTensor {
 export type ModelTensor = NumericTensor | BytesTensor;
 
 export type TensorMap = Readonly<Record<string, ModelTensor>>;
+
+export const DATATYPES: readonly string[] = Datatype.enum;
+
+export const isDatatype = (text: string): text is Datatype => DATATYPES.includes(text);
+
+/** Axes of a tensor at most, as in a manifest. */
+export const MAX_RANK = 16;
 
 export const isNumeric = (tensor: ModelTensor): tensor is NumericTensor => tensor.datatype !== 'BYTES';
 

@@ -1,21 +1,27 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { Datatype } from '@drover/shared/manifest';
-import { MAX_PRIORITY } from '../../scheduling/run-queue.js';
-import { isDatatype } from '../../tensors/json.js';
-import { allocate, elementsOf, toBytes, type ModelTensor, type NumericDatatype } from '../../tensors/tensor.js';
+import {
+  allocate,
+  elementsOf,
+  isDatatype,
+  MAX_RANK,
+  toBytes,
+  type ModelTensor,
+  type NumericDatatype,
+} from '../../tensors/tensor.js';
 import { binaryTensor } from '../binary-tensor.js';
 import type { InferAnswer, InferCall } from '../infer.js';
 import { invalid } from '../invalid.js';
-import type { Place } from '../shared-memory.js';
-import type { InferTensorContentsSchema } from './generated/inference_pb.js';
+import { PlaceParameters, placeOf, placeParameters, ScheduleParameters, scheduleOf } from '../parameters.js';
 import {
   ModelInferResponseSchema,
-  type InferParameter,
+  type InferTensorContentsSchema,
   type InferTensorContents,
   type ModelInferRequest,
   type ModelInferRequest_InferInputTensor,
   type ModelInferResponse,
 } from './generated/inference_pb.js';
+import { readParameters, writeParameters } from './infer-parameters.js';
 
 type Contents = Exclude<keyof InferTensorContents, '$typeName' | '$unknown'>;
 
@@ -34,13 +40,12 @@ const CONTENTS: Readonly<Record<Exclude<Datatype, 'FP16'>, Contents>> = {
   FP64: 'fp64Contents',
   BYTES: 'bytesContents',
 };
-const MAX_RANK = 16;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 /** @throws ServeError REQUEST_INVALID */
 export function toCall(request: ModelInferRequest): InferCall {
   const { modelName, modelVersion, id, parameters, inputs, outputs, rawInputContents: raw } = request;
-  const places = inputs.map(({ name, parameters }) => placeIn(name, parameters));
+  const places = inputs.map(placeIn);
   const inBody = places.filter((place) => place === undefined).length;
   if (raw.length > 0 && raw.length !== inBody)
     throw invalid(`there are ${raw.length} raw_input_contents for ${inBody} inputs`);
@@ -49,43 +54,19 @@ export function toCall(request: ModelInferRequest): InferCall {
     model: modelName,
     version: modelVersion === '' ? undefined : modelVersion,
     id: id === '' ? undefined : id,
-    ...schedule(parameters),
+    ...scheduleOf(readParameters(ScheduleParameters, parameters)),
     inputs: inputs.map((input, index) => {
       const place = places[index];
       if (place) return [input.name, { datatype: input.datatype, shape: shapeOf(input), place }];
       return [input.name, toTensor(input, raw[next++])];
     }),
     outputs:
-      outputs.length === 0
-        ? undefined
-        : outputs.map(({ name, parameters }) => ({ name, place: placeIn(name, parameters) })),
+      outputs.length === 0 ? undefined : outputs.map((output) => ({ name: output.name, place: placeIn(output) })),
   };
 }
 
-type Parameters = Readonly<Record<string, InferParameter>>;
-
-/** Triton's schedule-policy extension; 0 stands for the default of each. */
-function schedule({ priority, timeout }: Parameters) {
-  const level = Number(priority?.parameterChoice.value ?? 0);
-  const microseconds = Number(timeout?.parameterChoice.value ?? 0);
-  if (!isSize(level) || !isSize(microseconds) || level > MAX_PRIORITY)
-    throw invalid(`priority has to be from 1 to ${MAX_PRIORITY}, and timeout in microseconds`);
-  return {
-    priority: level || undefined,
-    deadlineMs: microseconds ? performance.now() + microseconds / 1_000 : undefined,
-  };
-}
-
-/** Triton's shared-memory extension: region and size go together. */
-function placeIn(name: string, parameters: Parameters): Place | undefined {
-  const region = parameters['shared_memory_region']?.parameterChoice;
-  const bytes = parameters['shared_memory_byte_size']?.parameterChoice;
-  if (region === undefined && bytes === undefined) return undefined;
-  const offset = parameters['shared_memory_offset']?.parameterChoice;
-  const place = { region: region?.value, byteSize: Number(bytes?.value), offset: Number(offset?.value ?? 0) };
-  if (typeof place.region === 'string' && isSize(place.byteSize) && isSize(place.offset)) return place as Place;
-  throw invalid(`${JSON.stringify(name)} needs both shared_memory_region and shared_memory_byte_size`);
-}
+const placeIn = ({ name, parameters }: Pick<ModelInferRequest_InferInputTensor, 'name' | 'parameters'>) =>
+  placeOf(name, readParameters(PlaceParameters, parameters));
 
 const isSize = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
 
@@ -140,27 +121,20 @@ export function toResponse(answer: InferAnswer, { rawInputContents }: ModelInfer
     modelName: model,
     modelVersion: version,
     id,
-    parameters: Object.fromEntries(
-      Object.entries<string>(parameters ?? {}).map(([name, value]) => [
-        name,
-        { parameterChoice: { case: 'stringParam' as const, value } },
-      ]),
-    ),
+    parameters: writeParameters(parameters ?? {}),
     outputs: outputs.map(({ name, tensor, place }) => ({
       name,
       datatype: tensor.datatype,
       shape: tensor.shape.map(BigInt),
-      ...(place ? { parameters: placed(place) } : isRaw ? {} : { contents: toContents(tensor) }),
+      ...(place
+        ? { parameters: writeParameters(placeParameters(place)) }
+        : isRaw
+          ? {}
+          : { contents: toContents(tensor) }),
     })),
     rawOutputContents: isRaw ? outputs.filter(({ place }) => !place).map(({ tensor }) => toBytes(tensor)) : [],
   });
 }
-
-const placed = ({ region, byteSize, offset }: Place) => ({
-  shared_memory_region: { parameterChoice: { case: 'stringParam' as const, value: region } },
-  shared_memory_byte_size: { parameterChoice: { case: 'int64Param' as const, value: BigInt(byteSize) } },
-  shared_memory_offset: { parameterChoice: { case: 'int64Param' as const, value: BigInt(offset) } },
-});
 
 function toContents({ datatype, data }: ModelTensor): MessageInitShape<typeof InferTensorContentsSchema> {
   if (datatype === 'BYTES') return { bytesContents: data.map((each) => Buffer.from(each, 'utf8')) };

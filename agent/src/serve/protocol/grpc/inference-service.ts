@@ -26,8 +26,8 @@ export const inferenceService =
   (router: ConnectRouter): void => {
     const modelInfer = async (request: ModelInferRequest, context: HandlerContext): Promise<ModelInferResponse> => {
       const call = toCall(request);
-      const grpcMs = context.timeoutMs();
-      const deadlineMs = grpcMs === undefined ? call.deadlineMs : performance.now() + grpcMs;
+      const byGrpcMs = performance.now() + (context.timeoutMs() ?? Infinity);
+      const deadlineMs = Math.min(call.deadlineMs ?? Infinity, byGrpcMs);
       return toResponse(await infer({ ...call, deadlineMs, signal: context.signal }, { models, memory }), request);
     };
     const isServed = (name: string, version: string): boolean => {
@@ -89,7 +89,13 @@ async function coded<Value>(act: () => Promise<Value>): Promise<Value> {
   try {
     return await act();
   } catch (cause) {
-    const { code, what } = toCodedErrorJson(cause);
-    throw new ConnectError(what, STATUS[code] ?? Code.Internal, { 'drover-code': code }, undefined, cause);
+    const { code, what, remedy } = toCodedErrorJson(cause);
+    throw new ConnectError(
+      `${what} ${remedy}`,
+      STATUS[code] ?? Code.Internal,
+      { 'drover-code': code },
+      undefined,
+      cause,
+    );
   }
 }

@@ -1,20 +1,13 @@
 import { Type, type Static } from 'typebox';
-import { MAX_PRIORITY } from '../../scheduling/run-queue.js';
 import { DIGEST_PATTERN, type Digest } from '@drover/shared/ids';
+import { MAX_RANK } from '../../tensors/tensor.js';
+import { PlaceParameters, ScheduleParameters } from '../parameters.js';
 
 const MAX_NAME_LENGTH = 200;
 const name = Type.String({ minLength: 1, maxLength: MAX_NAME_LENGTH });
 const id = Type.String({ maxLength: 200 });
-const shape = Type.Array(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 }), { maxItems: 16 });
+const shape = Type.Array(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 }), { maxItems: MAX_RANK });
 const byteSize = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
-
-/** Of an input or output that lies in shared memory (Triton's shared-memory extension). */
-const place = {
-  shared_memory_region: Type.Optional(name),
-  shared_memory_byte_size: Type.Optional(byteSize),
-  shared_memory_offset: Type.Optional(byteSize),
-};
-export type PlaceParameters = Static<Type.TObject<typeof place>>;
 
 /** `system_shared_memory_register_request`. */
 export const RegionBody = Type.Object({
@@ -29,19 +22,16 @@ export const RegionBody = Type.Object({
 export const InferBody = Type.Object({
   id: Type.Optional(id),
   parameters: Type.Optional(
-    Type.Object({
-      binary_data_output: Type.Optional(Type.Boolean()),
-      // Triton's schedule-policy extension; 0 stands for the default of each.
-      priority: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_PRIORITY })),
-      timeout: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
-    }),
+    Type.Object({ ...ScheduleParameters.properties, binary_data_output: Type.Optional(Type.Boolean()) }),
   ),
   inputs: Type.Array(
     Type.Object({
       name,
       shape,
       datatype: Type.String({ maxLength: 32 }),
-      parameters: Type.Optional(Type.Object({ ...place, binary_data_size: Type.Optional(byteSize) })),
+      parameters: Type.Optional(
+        Type.Object({ ...PlaceParameters.properties, binary_data_size: Type.Optional(byteSize) }),
+      ),
       data: Type.Optional(Type.Unknown()),
     }),
     { minItems: 1, maxItems: 64 },
@@ -50,7 +40,9 @@ export const InferBody = Type.Object({
     Type.Array(
       Type.Object({
         name,
-        parameters: Type.Optional(Type.Object({ ...place, binary_data: Type.Optional(Type.Boolean()) })),
+        parameters: Type.Optional(
+          Type.Object({ ...PlaceParameters.properties, binary_data: Type.Optional(Type.Boolean()) }),
+        ),
       }),
       { maxItems: 64 },
     ),

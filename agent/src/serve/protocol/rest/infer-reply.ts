@@ -1,7 +1,7 @@
 import { dataToJson } from '../../tensors/json.js';
 import { toBytes } from '../../tensors/tensor.js';
 import type { AnsweredOutput, InferAnswer } from '../infer.js';
-import type { Place } from '../shared-memory.js';
+import { placeParameters } from '../parameters.js';
 
 /** `inference_response`: JSON, and after it the outputs that were asked for as bytes, in their order (Triton's binary tensor extension). */
 export interface InferReply {
@@ -16,7 +16,7 @@ export function inferReply(
   const binary: Uint8Array[] = [];
   const toJson = ({ name, tensor, place }: AnsweredOutput): string => {
     const head = { name, datatype: tensor.datatype, shape: tensor.shape };
-    if (place) return JSON.stringify({ ...head, parameters: placed(place) });
+    if (place) return JSON.stringify({ ...head, parameters: placeParameters(place) });
     if (!isBinary(name)) return `${JSON.stringify(head).slice(0, -1)},"data":${dataToJson(tensor)}}`;
     const bytes = toBytes(tensor);
     binary.push(bytes);
@@ -25,9 +25,3 @@ export function inferReply(
   const head = JSON.stringify({ model_name: model, model_version: version, id, ...(parameters && { parameters }) });
   return { json: `${head.slice(0, -1)},"outputs":[${outputs.map(toJson).join(',')}]}`, binary };
 }
-
-const placed = ({ region, byteSize, offset }: Place) => ({
-  shared_memory_region: region,
-  shared_memory_byte_size: byteSize,
-  shared_memory_offset: offset,
-});

@@ -5,8 +5,8 @@ import { invalid } from '../invalid.js';
 import { readTensor } from '../../tensors/json.js';
 import { bytesPerElement, elementsOf, type ModelTensor } from '../../tensors/tensor.js';
 import type { InstalledModel } from '../../../update/ports.js';
-import type { Place } from '../shared-memory.js';
-import { InferBody, type PlaceParameters } from './bodies.js';
+import { placeOf, scheduleOf } from '../parameters.js';
+import { InferBody } from './bodies.js';
 import { parseHead, type RequestBody } from './request-body.js';
 import type { ModelRoute } from './routes.js';
 
@@ -28,16 +28,11 @@ export function readInferRequest(
 ): InferRequest {
   if (tail && head.length === 0) return rawRequest({ model, version }, tail, find());
   const { id, inputs, outputs, parameters } = parseHead(head, InferBody, isInferBody);
-  const binary = new Map(
-    outputs?.map(({ name, parameters: given }) => [
-      name,
-      given?.binary_data ?? parameters?.binary_data_output ?? false,
-    ]),
-  );
+  const binary = new Map(outputs?.map(({ name, parameters: given }) => [name, given?.binary_data]));
   const parts = tailReader(tail);
   const tensors = inputs.map(
     ({ name, shape, datatype, data, parameters: given }): [string, ModelTensor | PlacedTensor] => {
-      const place = placeIn(name, given);
+      const place = placeOf(name, given);
       if (place && (data !== undefined || given?.binary_data_size !== undefined))
         throw invalid(`the input ${JSON.stringify(name)} lies in shared memory and in the body`);
       if (place) return [name, { datatype, shape, place }];
@@ -55,20 +50,15 @@ export function readInferRequest(
       // Triton's clients send an empty one where the application gives none.
       id: id === '' ? undefined : id,
       inputs: tensors,
+      ...scheduleOf(parameters),
       // None asked for by name: all.
-      ...schedule(parameters),
       outputs: outputs?.length
-        ? outputs.map(({ name, parameters: given }) => ({ name, place: placeIn(name, given) }))
+        ? outputs.map(({ name, parameters: given }) => ({ name, place: placeOf(name, given) }))
         : undefined,
     },
     isBinary: (output) => binary.get(output) ?? parameters?.binary_data_output ?? false,
   };
 }
-
-const schedule = ({ priority = 0, timeout = 0 }: NonNullable<InferBody['parameters']> = {}) => ({
-  priority: priority || undefined,
-  deadlineMs: timeout === 0 ? undefined : performance.now() + timeout / 1_000,
-});
 
 /** "Raw binary request": no JSON at all, for a model of one input whose shape follows from the number of bytes. */
 function rawRequest(
@@ -93,18 +83,6 @@ function rawShape({ name, datatype, shape }: InstalledModel['variant']['signatur
   if (open > 1) throw invalid(`the shape of ${JSON.stringify(name)} does not follow from a number of bytes`);
   const rest = elementsOf(concrete.filter((axis) => axis !== -1));
   return concrete.map((axis) => (axis === -1 ? bytes / (rest * bytesPerElement(datatype)) : axis));
-}
-
-/** Triton's shared-memory extension: region and size go together. */
-function placeIn(name: string, given: PlaceParameters | undefined): Place | undefined {
-  const {
-    shared_memory_region: region,
-    shared_memory_byte_size: byteSize,
-    shared_memory_offset: offset = 0,
-  } = given ?? {};
-  if (region === undefined && byteSize === undefined) return undefined;
-  if (region !== undefined && byteSize !== undefined) return { region, byteSize, offset };
-  throw invalid(`${JSON.stringify(name)} needs both shared_memory_region and shared_memory_byte_size`);
 }
 
 /** Hands out the binary part, tensor after tensor. */

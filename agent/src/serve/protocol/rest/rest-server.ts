@@ -116,40 +116,35 @@ function refuse(
   const retry = error.code === 'SERVE_OVERLOADED' ? { 'retry-after': '1' } : {};
   write(response, {
     status,
-    json: JSON.stringify({ error: error.what, code: error.code }),
+    json: JSON.stringify({ error: error.what, code: error.code, remedy: error.remedy }),
     headers: { ...retry, ...headers },
   });
 }
 
 function write(response: ServerResponse, { status, json, binary = [], headers }: Reply): void {
   if (response.destroyed) return;
+  const jsonBytes = Buffer.byteLength(json);
+  const bytes = binary.reduce((sum, part) => sum + part.length, jsonBytes);
+  const content =
+    binary.length === 0
+      ? { 'content-type': 'application/json' }
+      : { 'content-type': 'application/octet-stream', 'inference-header-content-length': jsonBytes };
   // RFC 9110, section 15.4.5: 304 says nothing about a body that it has not got.
-  response.writeHead(status, { ...(status === 304 ? {} : describe(json, binary)), ...headers });
+  response.writeHead(status, { ...(status === 304 ? {} : { ...content, 'content-length': bytes }), ...headers });
   if (binary.length === 0) {
     response.end(json);
     return;
   }
-  const size = binary.reduce((bytes, part) => bytes + part.length, 0);
-  if (size <= SMALL_BYTES) {
+  if (bytes <= SMALL_BYTES) {
     response.end(Buffer.concat([Buffer.from(json), ...binary]));
     return;
   }
   // No copy of what is large.
   response.cork();
   response.write(json);
-  for (const bytes of binary) response.write(bytes);
+  for (const part of binary) response.write(part);
   response.end();
   response.uncork();
-}
-
-function describe(json: string, binary: readonly Uint8Array[]): Record<string, string | number> {
-  const jsonBytes = Buffer.byteLength(json);
-  if (binary.length === 0) return { 'content-type': 'application/json', 'content-length': jsonBytes };
-  return {
-    'content-type': 'application/octet-stream',
-    'inference-header-content-length': jsonBytes,
-    'content-length': binary.reduce((bytes, part) => bytes + part.length, jsonBytes),
-  };
 }
 
 const wrongPath = (what: string): CodedErrorJson =>
