@@ -1,11 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock } from '@drover/agent/host';
-import { createStoreRecorder, openTelemetryThread } from '@drover/agent/monitor';
-import { ProcessServing } from '@drover/agent/serve';
+import type { ProcessServing } from '@drover/agent/serve';
 import { startChild, type Load, type Measured } from './serve/children.js';
 import { installBenchModel, isAtHand, MODELS, type BenchModelName } from './serve/models.js';
+import { openBenchServing } from './serve/serving.js';
 
 interface Bench {
   readonly seed: number;
@@ -23,22 +22,8 @@ export default async function serve({ seed, quick, signal, progress }: Bench) {
   const names = (['mnist', 'rfb320', 'squeezenet'] as const).filter(isAtHand);
   if (names.length === 0) throw new Error('This benchmark needs the models of ../shared/data (or DROVER_DATA_DIR).');
   const folder = await mkdtemp(join(tmpdir(), 'drover-bench-serve-'));
-  const telemetry = await openTelemetryThread({
-    file: join(folder, 'telemetry.db'),
-    maxSamples: 20_000,
-    onIncident: (error) => progress(String(error)),
-  });
-  const recorder = createStoreRecorder({ store: telemetry, onIncident: (error) => progress(String(error)) });
-  const serving = await ProcessServing.open({
-    host: '127.0.0.1',
-    port: 0,
-    providers: ['cpu'],
-    hardwareClass: 'generic',
-    serverVersion: 'bench',
-    clock: systemClock,
-    recorder,
-    onIncident: (error) => progress(String(error)),
-  });
+  const opened = await openBenchServing(folder, progress);
+  const { serving } = opened;
   try {
     const models: Record<string, object> = {};
     for (const name of names) {
@@ -47,9 +32,7 @@ export default async function serve({ seed, quick, signal, progress }: Bench) {
     }
     return { models, raw: { connections: CONNECTIONS, loadAverage: loadavg() } };
   } finally {
-    await serving.close();
-    await recorder.settled();
-    await telemetry.close();
+    await opened.close();
     await rm(folder, { recursive: true, force: true });
   }
 }
@@ -85,6 +68,7 @@ async function measureModel({ name, seed, folder, serving, signal, progress, rou
       signal.throwIfAborted();
       const note = (key: string, measured: Measured): void => void (seen[key] ??= []).push(measured);
       note('bare', await bare.ask({ ...common, modelFile: original }));
+      note('bareMended', await bare.ask({ ...common, modelFile: installed.modelFile }));
       for (const form of ['binary', 'json', 'grpc', 'naive'] as const) note(form, await ask(form, CONNECTIONS));
       note('one', await ask('binary', 1));
       progress(`  round ${round + 1} of ${rounds}`);
@@ -97,12 +81,15 @@ async function measureModel({ name, seed, folder, serving, signal, progress, rou
   const p50 = (key: string): number => median((seen[key] ?? []).map(({ p50Ms }) => p50Ms));
   return {
     bareRps: rps('bare'),
+    /** For the record: the file as publishing mends it, which is what the agent serves. */
+    bareMendedRps: rps('bareMended'),
     httpBinaryRps: rps('binary'),
     httpJsonRps: rps('json'),
     grpcRps: rps('grpc'),
     naiveRps: rps('naive'),
     ratio: rps('binary') / rps('bare'),
     p50BareMs: p50('bare'),
+    p50BareMendedMs: p50('bareMended'),
     p50HttpMs: p50('one'),
     seen,
   };

@@ -3,11 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { systemClock } from '@drover/agent/host';
-import { createStoreRecorder, openTelemetryThread } from '@drover/agent/monitor';
-import { ProcessServing } from '@drover/agent/serve';
 import { startChild } from './serve/children.js';
 import { installBenchModel, isAtHand } from './serve/models.js';
+import { openBenchServing } from './serve/serving.js';
 import type { SwapLoad, SwapSeen } from './serve/swap-child.js';
 
 interface Bench {
@@ -28,23 +26,8 @@ export default async function swap({ seed, quick, signal, progress }: Bench) {
     throw new Error('This benchmark needs the models of ../shared/data (or DROVER_DATA_DIR).');
   const size = quick ? QUICK : FULL;
   const folder = await mkdtemp(join(tmpdir(), 'drover-bench-swap-'));
-  const tell = (error: unknown): void => progress(String(error));
-  const telemetry = await openTelemetryThread({
-    file: join(folder, 'telemetry.db'),
-    maxSamples: 20_000,
-    onIncident: tell,
-  });
-  const recorder = createStoreRecorder({ store: telemetry, onIncident: tell });
-  const serving = await ProcessServing.open({
-    host: '127.0.0.1',
-    port: 0,
-    providers: ['cpu'],
-    hardwareClass: 'generic',
-    serverVersion: 'bench',
-    clock: systemClock,
-    recorder,
-    onIncident: tell,
-  });
+  const opened = await openBenchServing(folder, progress);
+  const { serving } = opened;
   const client = startChild('./swap-child.ts');
   try {
     const rfb = await installBenchModel({ folder, name: 'rfb320', seed, model: 'faces', version: '1.0.0' });
@@ -94,9 +77,7 @@ export default async function swap({ seed, quick, signal, progress }: Bench) {
     };
   } finally {
     await client.stop();
-    await serving.close();
-    await recorder.settled();
-    await telemetry.close();
+    await opened.close();
     await rm(folder, { recursive: true, force: true });
   }
 }

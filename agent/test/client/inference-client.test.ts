@@ -6,25 +6,17 @@ import { join } from 'node:path';
 import { ModelName } from '@drover/shared/ids';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createInferenceClient, type InferenceClient, type TensorMap } from '../../src/client/index.js';
-import { systemClock } from '../../src/host/clock.js';
-import { InlineServing, listenInference, type InferenceServer } from '../../src/serve/inline/index.js';
+import { listenInference, type InferenceServer } from '../../src/serve/inline/index.js';
 import { installClassifier } from '../serve/installed-classifier.js';
 import { DATATYPES, inputOf, installIdentity, outputOf } from '../serve/installed-identity.js';
 import { memoryRecorder } from '../serve/memory-recorder.js';
 import { readTensor } from '../../src/serve/tensors/json.js';
+import { testServing } from '../serve/test-serving.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'drover-client-'));
 const socket = join(directory, 'inference.sock');
 const recorder = memoryRecorder();
-const serving = new InlineServing({
-  providers: ['cpu'],
-  hardwareClass: 'generic',
-  clock: systemClock,
-  recorder,
-  onIncident: (error) => {
-    throw error;
-  },
-});
+const serving = testServing(recorder);
 let server: InferenceServer;
 let client: InferenceClient;
 const features: TensorMap = {

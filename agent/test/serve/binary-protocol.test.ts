@@ -4,28 +4,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Datatype } from '@drover/shared/manifest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/host/clock.js';
-import { InlineServing, listenInference, type InferenceServer } from '../../src/serve/inline/index.js';
+import { listenInference, type InferenceServer } from '../../src/serve/inline/index.js';
 import { readTensor } from '../../src/serve/tensors/json.js';
 import { toBytes } from '../../src/serve/tensors/tensor.js';
 import { installClassifier } from './installed-classifier.js';
 import { DATATYPES, inputOf, installIdentity, outputOf } from './installed-identity.js';
-import { memoryRecorder } from './memory-recorder.js';
+import { testServing } from './test-serving.js';
 
 const ANY = '/v2/models/classifier/infer';
 const directory = mkdtempSync(join(tmpdir(), 'drover-binary-'));
-const open = (): InlineServing =>
-  new InlineServing({
-    providers: ['cpu'],
-    hardwareClass: 'generic',
-    clock: systemClock,
-    recorder: memoryRecorder(),
-    onIncident: (error) => {
-      throw error;
-    },
-  });
-const identity = open();
-const classifier = open();
+const identity = testServing();
+const classifier = testServing();
 const servers: InferenceServer[] = [];
 
 beforeAll(async () => {

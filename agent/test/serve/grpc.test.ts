@@ -1,20 +1,16 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
+import type { Datatype } from '@drover/shared/manifest';
 import { Code, ConnectError, createClient, type Client } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/host/clock.js';
 import { ServeError } from '../../src/serve/errors.js';
-import {
-  InlineServing,
-  listenInference,
-  type InferenceServer,
-  type ServedModels,
-} from '../../src/serve/inline/index.js';
+import { listenInference, type InferenceServer, type ServedModels } from '../../src/serve/inline/index.js';
 import {
   GRPCInferenceService,
   ModelInferRequestSchema,
@@ -24,33 +20,23 @@ import { readTensor } from '../../src/serve/tensors/json.js';
 import { toBytes } from '../../src/serve/tensors/tensor.js';
 import { installClassifier } from './installed-classifier.js';
 import { DATATYPES, inputOf, installIdentity, outputOf } from './installed-identity.js';
-import { memoryRecorder } from './memory-recorder.js';
+import { testServing } from './test-serving.js';
 
 const MAX_BODY_BYTES = 100_000;
 const directory = mkdtempSync(join(tmpdir(), 'drover-grpc-'));
 const socket = join(directory, 'inference.sock');
-const serving = new InlineServing({
-  providers: ['cpu'],
-  hardwareClass: 'generic',
-  clock: systemClock,
-  recorder: memoryRecorder(),
-  onIncident: (error) => {
-    throw error;
-  },
-});
-const identity = new InlineServing({
-  providers: ['cpu'],
-  hardwareClass: 'generic',
-  clock: systemClock,
-  recorder: memoryRecorder(),
-  onIncident: (error) => {
-    throw error;
-  },
-});
+const serving = testServing();
+const identity = testServing();
 let server: InferenceServer;
 let identityServer: InferenceServer;
 let client: Client<typeof GRPCInferenceService>;
 let identityClient: Client<typeof GRPCInferenceService>;
+
+/** All lists of elements, bytes as text, so that they compare whatever holds them. */
+const elements = (contents: object | undefined): unknown[] =>
+  Object.values(contents ?? {})
+    .filter(Array.isArray)
+    .map((list: unknown[]) => list.map((each) => (each instanceof Uint8Array ? Buffer.from(each).toString() : each)));
 
 const clientOf = (port: number) =>
   createClient(GRPCInferenceService, createGrpcTransport({ baseUrl: `http://127.0.0.1:${port}` }));
@@ -120,27 +106,62 @@ describe('the protocol over gRPC', () => {
     expect(grpc.outputs.map(({ contents }) => contents?.fp32Contents)).toEqual(outputs.map(({ data }) => data));
   });
 
-  it.each(DATATYPES)(
-    'when %s comes raw or element by element, it goes the same way, and is what it was',
-    async (only) => {
-      const values = only === 'BOOL' ? [true, false] : only === 'BYTES' ? ['', 'grün 🐑'] : only.startsWith('U') ? [0, 250] : [-100, 7]; // prettier-ignore
-      const of = (datatype: (typeof DATATYPES)[number]) =>
-      datatype === only ? readTensor('x', datatype, [1, 2], values) : readTensor('x', datatype, [1, 1], [datatype === 'BOOL' ? false : datatype === 'BYTES' ? '' : 0]); // prettier-ignore
-      const inputs = DATATYPES.map((datatype) => ({
-        name: inputOf(datatype),
-        datatype,
-        shape: of(datatype).shape.map(BigInt),
-      }));
-      const raw = await identityClient.modelInfer({
-        modelName: 'classifier',
-        inputs,
-        rawInputContents: DATATYPES.map((datatype) => toBytes(of(datatype))),
-        outputs: [{ name: outputOf(only) }],
-      });
-      expect(raw.outputs).toMatchObject([{ name: outputOf(only), datatype: only, shape: [1n, 2n] }]);
-      expect(raw.rawOutputContents.map((bytes) => Buffer.from(bytes))).toEqual([Buffer.from(toBytes(of(only)))]);
-    },
-  );
+  const valuesOf = (datatype: Datatype): unknown[] => {
+    if (datatype === 'BOOL') return [true, false];
+    if (datatype === 'BYTES') return ['', 'grün 🐑'];
+    return datatype.startsWith('U') ? [0, 250] : [-100, 7];
+  };
+  const identityInputs = (datatypes: readonly Datatype[]) =>
+    datatypes.map((datatype) => ({ name: inputOf(datatype), datatype, shape: [1n, 2n] }));
+
+  it('when every datatype comes raw, it goes raw, and each is what it was', async () => {
+    const bytes = DATATYPES.map((datatype) => toBytes(readTensor('x', datatype, [1, 2], valuesOf(datatype))));
+    const answer = await identityClient.modelInfer({
+      modelName: 'classifier',
+      inputs: identityInputs(DATATYPES),
+      rawInputContents: bytes,
+    });
+    expect(answer.outputs.map(({ name, contents }) => [name, contents])).toEqual(
+      DATATYPES.map((datatype) => [outputOf(datatype), undefined]),
+    );
+    expect(answer.rawOutputContents.map((each) => Buffer.from(each))).toEqual(bytes.map((each) => Buffer.from(each)));
+  });
+
+  it('when every datatype but FP16 comes element by element, it goes the same way, and each is what it was', async () => {
+    // An output of FP16 would make the whole answer raw.
+    const contents = {
+      BOOL: { boolContents: [true, false] },
+      UINT8: { uintContents: [0, 250] },
+      UINT16: { uintContents: [0, 65_535] },
+      UINT32: { uintContents: [0, 2 ** 32 - 1] },
+      UINT64: { uint64Contents: [0n, 2n ** 64n - 1n] },
+      INT8: { intContents: [-128, 127] },
+      INT16: { intContents: [-(2 ** 15), 2 ** 15 - 1] },
+      INT32: { intContents: [-(2 ** 31), 2 ** 31 - 1] },
+      INT64: { int64Contents: [-(2n ** 63n), 2n ** 63n - 1n] },
+      FP32: { fp32Contents: [-0.25, 1.5] },
+      FP64: { fp64Contents: [-0.1, 1e300] },
+      BYTES: { bytesContents: [Buffer.from(''), Buffer.from('grün 🐑')] },
+    } as const;
+    const datatypes = Object.keys(contents) as (keyof typeof contents)[];
+    const typed = testServing();
+    await typed.activate(installIdentity(join(directory, 'typed'), datatypes), new AbortController().signal);
+    const own = await listenInference({ host: '127.0.0.1', port: 0, serverVersion: '0', models: typed });
+    const request = create(ModelInferRequestSchema, {
+      modelName: 'classifier',
+      inputs: identityInputs(datatypes).map((input, index) => {
+        const datatype = datatypes[index];
+        return { ...input, ...(datatype && { contents: contents[datatype] as object }) };
+      }),
+    });
+    const { outputs, rawOutputContents } = await clientOf(own.port).modelInfer(request);
+    await own.close();
+    await typed.close();
+    expect(rawOutputContents).toEqual([]);
+    expect(outputs.map(({ name }) => name)).toEqual(datatypes.map(outputOf));
+    for (const [index, output] of outputs.entries())
+      expect(elements(output.contents)).toEqual(elements(request.inputs[index]?.contents));
+  });
 
   it.each([
     [Code.NotFound, 'MODEL_NOT_SERVED', features({ modelName: 'other' })],
@@ -214,6 +235,36 @@ describe('one port and one socket for both forms', () => {
       slow.on('connect', next);
     });
     expect(answer).toMatch(/^HTTP\/1\.1 404/);
+  });
+
+  it('when a client says nothing, closing does not wait for it', async () => {
+    const own = await listenInference({ host: '127.0.0.1', port: 0, models: serving, serverVersion: '0' });
+    const silent = connect(own.port, '127.0.0.1');
+    await new Promise((resolve) => silent.once('connect', resolve));
+    const gone = new Promise((resolve) => silent.once('close', resolve));
+    silent.on('error', () => undefined).resume();
+    const startedMs = performance.now();
+    await own.close();
+    await gone;
+    // Left alone it would have been waited for ten seconds.
+    expect(performance.now() - startedMs).toBeLessThan(5_000);
+  });
+
+  it('when the path of the socket is somebody else’s file, it is left alone', async () => {
+    const file = join(directory, 'precious');
+    writeFileSync(file, 'mine');
+    const options = { host: '127.0.0.1', port: 0, models: serving, serverVersion: '0', socket: file };
+    await expect(listenInference(options)).rejects.toMatchObject({ where: file });
+    expect(readFileSync(file, 'utf8')).toBe('mine');
+  });
+
+  it('when a socket was left behind by one that was killed, it is taken over', async () => {
+    const left = join(directory, 'left.sock');
+    const script = `require('net').createServer().listen(${JSON.stringify(left)}, () => process.kill(process.pid, 'SIGKILL'))`;
+    expect(spawnSync(process.execPath, ['-e', script]).signal).toBe('SIGKILL');
+    expect(existsSync(left)).toBe(true);
+    const options = { host: '127.0.0.1', port: 0, models: serving, serverVersion: '0', socket: left };
+    await (await listenInference(options)).close();
   });
 
   it('when a client connects and leaves without a word, nothing stays behind', async () => {

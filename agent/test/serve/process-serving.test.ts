@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createInferenceClient } from '../../src/client/index.js';
 import { systemClock } from '../../src/host/clock.js';
 import { ProcessServing, type ProcessServingOptions } from '../../src/serve/index.js';
 import type { InstalledModel } from '../../src/update/ports.js';
@@ -175,6 +176,26 @@ describe('serving from a process of its own', () => {
     const testing = serving.selfTest(first, abort.signal);
     abort.abort(new Error('superseded'));
     await expect(testing).rejects.toThrow('superseded');
+  });
+
+  it('when it is told of a socket, of shared memory and of a bound, its process heeds them, also in its next life', async () => {
+    const socket = join(directory, 'inference.sock');
+    const serving = await open({ socket, sharedMemory: true, maxBodyBytes: 200_000 });
+    await serving.activate(first, signal);
+    const client = createInferenceClient({ socketPath: socket });
+    const ask = (rows: number) =>
+      client.infer('classifier', {
+        features: { datatype: 'FP32', shape: [rows, 4], data: new Float32Array(4 * rows) },
+      });
+    expect((await ask(1)).version).toBe('1.0.0');
+    await expect(ask(20_000)).rejects.toMatchObject({ agentCode: 'REQUEST_TOO_LARGE' });
+    const { extensions } = (await (await fetch(`http://127.0.0.1:${serving.address.port}/v2`)).json()) as {
+      extensions: string[];
+    };
+    expect(extensions).toContain('system_shared_memory');
+    process.kill(serving.pid ?? 0, 'SIGKILL');
+    await until(() => ask(1).then(({ version }) => version === '1.0.0', () => undefined)); // prettier-ignore
+    client.close();
   });
 });
 

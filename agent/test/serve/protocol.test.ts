@@ -5,29 +5,16 @@ import { join } from 'node:path';
 import { deflateSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/host/clock.js';
-import {
-  InlineServing,
-  listenInference,
-  type InferenceServer,
-  type ServedModels,
-} from '../../src/serve/inline/index.js';
+import { listenInference, type InferenceServer, type ServedModels } from '../../src/serve/inline/index.js';
 import { dataToJson, readTensor } from '../../src/serve/tensors/json.js';
 import { CLASSES, installClassifier } from './installed-classifier.js';
 import { memoryRecorder } from './memory-recorder.js';
+import { testServing } from './test-serving.js';
 
 const MAX_BODY_BYTES = 100_000;
 const directory = mkdtempSync(join(tmpdir(), 'drover-protocol-'));
 const recorder = memoryRecorder();
-const serving = new InlineServing({
-  providers: ['cpu'],
-  hardwareClass: 'generic',
-  clock: systemClock,
-  recorder,
-  onIncident: (error) => {
-    throw error;
-  },
-});
+const serving = testServing(recorder);
 let server: InferenceServer;
 let url: string;
 

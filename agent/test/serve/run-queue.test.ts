@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ModelSession } from '../../src/serve/session/model-session.js';
@@ -168,6 +169,17 @@ describe('the queue of a model', () => {
     const queue = new RunQueue({ session, growth, maxWaiting: 100 });
     await Promise.all(Array.from({ length: 10 }, (_, row) => queue.run({ inputs: rowsInput([row]) })));
     expect(tries).toBe(1);
+  });
+
+  it('when many requests share a signal, as in a stream, none of them stays with it', async () => {
+    const session: ModelSession = {
+      run: (inputs) => Promise.resolve(doubled(inputs)),
+      close: () => Promise.resolve(),
+    };
+    const queue = new RunQueue({ session, maxWaiting: 10 });
+    const { signal } = new AbortController();
+    for (let row = 0; row < 20; row++) await queue.run({ inputs: rowsInput([row]), signal });
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
   it('when a joint run fails, each is run alone, so that one bad request fails by itself', async () => {

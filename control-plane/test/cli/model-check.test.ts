@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { decodeOnnx, encodeOnnx, floatTensor, graph, model, node, valueInfo } from '@drover/shared/onnx';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runDrover } from '../../src/cli/program.js';
+import { buildRelease } from '../../src/cli/release-builder/build.js';
 import { examineModel } from '../../src/cli/release-builder/examine.js';
 import { loadModel } from '../../src/cli/release-builder/model-run.js';
 
@@ -55,6 +56,31 @@ describe('a model that ends in a ZipMap', () => {
     const again = await loadModel(loaded.bytes);
     expect(again.bytes).toBe(loaded.bytes);
     await again.close();
+  });
+
+  it('when it is published without a task, is a classifier of these classes; with another task, it is not', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'drover-zipmap-'));
+    const modelFile = join(folder, 'a.onnx');
+    writeFileSync(modelFile, exported());
+    const notes: string[] = [];
+    const build = async (task?: 'tensors') => {
+      const { manifest } = await buildRelease({
+        modelFile,
+        model: 'm',
+        version: '1.0.0',
+        createdAt: new Date(0),
+        hardwareClasses: ['*'],
+        parity: { absolute: 1e-3, relative: 1e-3 },
+        drift: { windowSize: 200, falseAlarmsPerWindow: 0.001, confirmWindows: 2, seed: 1 },
+        onNote: (line) => void notes.push(line),
+        ...(task && { task }),
+      });
+      return manifest.task;
+    };
+    expect(await build()).toEqual({ type: 'classification', scores: 'output_probability', labels: CLASSES });
+    expect(notes).toEqual([expect.stringContaining('Removed the ZipMap')]);
+    expect(await build('tensors')).toEqual({ type: 'tensors' });
+    rmSync(folder, { recursive: true });
   });
 
   it('when somebody signed it, is refused as it is', async () => {

@@ -6,12 +6,11 @@ import { toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { ModelName } from '@drover/shared/ids';
 import { expect, it } from 'vitest';
-import { systemClock } from '../../../src/host/clock.js';
-import { InlineServing, listenInference } from '../../../src/serve/inline/index.js';
+import { listenInference } from '../../../src/serve/inline/index.js';
 import { file_inference } from '../../../src/serve/protocol/grpc/generated/inference_pb.js';
 import { installClassifier } from '../installed-classifier.js';
 import { DATATYPES, installIdentity } from '../installed-identity.js';
-import { memoryRecorder } from '../memory-recorder.js';
+import { testServing } from '../test-serving.js';
 
 /** A Python that has tritonclient; .ci/run makes one. */
 const python = process.env['DROVER_PYTHON'] ?? 'python3';
@@ -21,15 +20,7 @@ it.skipIf(!hasClient)(
   "when Triton's own clients ask, over HTTP and gRPC, they are served unchanged (set DROVER_PYTHON to a Python that has tritonclient; skipped without)",
   async () => {
     const directory = mkdtempSync(join(tmpdir(), 'drover-triton-'));
-    const serving = new InlineServing({
-      providers: ['cpu'],
-      hardwareClass: 'generic',
-      clock: systemClock,
-      recorder: memoryRecorder(),
-      onIncident: (error) => {
-        throw error;
-      },
-    });
+    const serving = testServing();
     const { signal } = new AbortController();
     await serving.activate(await installClassifier({ directory: join(directory, 'classifier') }), signal);
     const identity = installIdentity(join(directory, 'identity'), DATATYPES);

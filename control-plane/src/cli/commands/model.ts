@@ -84,7 +84,7 @@ export const modelCommands = (session: Session): Command => {
     .option('--hardware-class <name>', 'hardware that it is for; may be repeated (default: any)', collectText)
     .option(
       '--require-provider <name>',
-      'refuse it where no such execution provider runs it: tensorrt, cuda or webgpu; may be repeated (default: any will do)',
+      'refuse it where no such execution provider runs it: tensorrt, cuda, webgpu or cpu; may be repeated (default: any will do)',
       collectText,
     )
     .option(
@@ -203,6 +203,7 @@ async function build(
   // Loaded only when a release is built: it brings the ONNX reader and, on the first run, ONNX Runtime.
   const { buildRelease } = await import('../release-builder/build.js');
   const given = {
+    task: options.task,
     labels,
     scores: options.scores,
     description: options.description,
@@ -221,7 +222,6 @@ async function build(
     model,
     version,
     createdAt: new Date(),
-    task: options.task ?? (labels ? 'classification' : 'tensors'),
     hardwareClasses: options.hardwareClass ?? ['*'],
     ...providersOf(options),
     parity: options.tolerance,

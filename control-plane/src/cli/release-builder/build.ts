@@ -15,7 +15,8 @@ export interface BuildOptions {
   readonly model: string;
   readonly version: string;
   readonly createdAt: Date;
-  readonly task: Manifest['task']['type'];
+  /** Classification with labels, else tensors, unless given. */
+  readonly task?: Manifest['task']['type'];
   readonly labels?: readonly string[];
   /** Name of the output with class scores; guessed where there is one candidate. */
   readonly scores?: string;
@@ -63,12 +64,12 @@ const notesOn = ({ zipMaps, initializerInputs }: LoadedModel['repairs']): string
     : []),
 ];
 
-/** A ZipMap knows the classes; whoever names none means these. */
+/** A ZipMap knows the classes; who names neither a task nor classes means these. */
 function withClassesOf({ repairs }: LoadedModel, options: BuildOptions): BuildOptions {
   const [classes, ...others] = repairs.zipMaps;
-  if (!classes || others.length > 0 || options.labels || options.task === 'regression') return options;
-  if (classes.labels.length < 2) return options;
-  return { ...options, task: 'classification', labels: classes.labels, scores: classes.output };
+  if (!classes || others.length > 0 || classes.labels.length < 2 || options.labels) return options;
+  if (options.task !== undefined && options.task !== 'classification') return options;
+  return { ...options, labels: classes.labels, scores: classes.output };
 }
 
 async function draftOf(options: BuildOptions, model: LoadedModel) {
@@ -84,7 +85,7 @@ async function draftOf(options: BuildOptions, model: LoadedModel) {
     createdAt: options.createdAt,
     description: options.description,
     task: {
-      type: options.task,
+      type: options.task ?? (labels ? 'classification' : 'tensors'),
       ...(scores === undefined ? {} : { scores }),
       ...(labels ? { labels: [...labels] } : {}),
     },

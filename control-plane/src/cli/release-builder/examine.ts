@@ -1,7 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { toCodedErrorJson, type CodedErrorJson } from '@drover/shared/coded-error';
 import {
-  checkOnnx,
   decodeOnnx,
   describeModel,
   encodeOnnx,
@@ -25,7 +24,7 @@ export interface Examination extends Repairs {
   >;
   /** Requests of several applications may be run together. */
   readonly hasBatchAxis: boolean;
-  /** On the CPU of this machine, in one thread; absent where the model could not be run. */
+  /** On the CPU of this machine, in one thread as on devices; absent where the model could not be run. */
   readonly run?: { readonly medianMs: number; readonly memoryMiB: number };
   /** Why it cannot be published. */
   readonly problem?: CodedErrorJson;
@@ -61,7 +60,6 @@ export async function examineModel(file: Uint8Array): Promise<Examination> {
     ...(fixed && { fixed }),
   };
   try {
-    checkOnnx(mended);
     return { ...facts, run: await tryIt(fixed ?? file) };
   } catch (error) {
     return { ...facts, problem: toCodedErrorJson(error) };

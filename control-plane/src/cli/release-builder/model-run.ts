@@ -93,7 +93,13 @@ async function importRuntime(): Promise<Runtime> {
 
 async function openSession(runtime: Runtime, bytes: Uint8Array): Promise<InferenceSession> {
   try {
-    return await runtime.InferenceSession.create(bytes, { executionProviders: ['cpu'], logSeverityLevel: 3 });
+    return await runtime.InferenceSession.create(bytes, {
+      executionProviders: ['cpu'],
+      // As on devices: sums over more threads come out otherwise.
+      intraOpNumThreads: 1,
+      interOpNumThreads: 1,
+      logSeverityLevel: 3,
+    });
   } catch (cause) {
     throw modelFailed('load', cause);
   }
