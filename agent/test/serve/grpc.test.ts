@@ -151,7 +151,7 @@ describe('the protocol over gRPC', () => {
       modelName: 'classifier',
       inputs: identityInputs(datatypes).map((input, index) => {
         const datatype = datatypes[index];
-        return { ...input, ...(datatype && { contents: contents[datatype] as object }) };
+        return { ...input, ...(datatype && { contents: contents[datatype] }) };
       }),
     });
     const { outputs, rawOutputContents } = await clientOf(own.port).modelInfer(request);

@@ -138,7 +138,7 @@ describe('with real models', () => {
           await session.close();
         },
       };
-      return { session: runMs === 0 ? { ...session, close: slowed.close } : slowed, provider };
+      return { session: runMs === 0 ? { ...session, close: () => slowed.close() } : slowed, provider };
     };
     const place = (runMs: number) =>
       placeModel(first, {

@@ -106,7 +106,7 @@ export class RunQueue {
         },
         reject: (error) => {
           settled();
-          reject(error as Error);
+          reject(error);
         },
       };
       const place = this.#waiting.findLastIndex((other) => other.priority <= priority);
