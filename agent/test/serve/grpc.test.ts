@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { Datatype } from '@drover/shared/manifest';
 import { Code, ConnectError, createClient, type Client } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
@@ -14,6 +14,7 @@ import { listenInference, type InferenceServer, type ServedModels } from '../../
 import {
   GRPCInferenceService,
   ModelInferRequestSchema,
+  type InferTensorContentsSchema,
   type ModelInferRequest,
 } from '../../src/serve/protocol/grpc/generated/inference_pb.js';
 import { readTensor } from '../../src/serve/tensors/json.js';
@@ -129,7 +130,7 @@ describe('the protocol over gRPC', () => {
 
   it('when every datatype but FP16 comes element by element, it goes the same way, and each is what it was', async () => {
     // An output of FP16 would make the whole answer raw.
-    const contents = {
+    const contents: Readonly<Record<Exclude<Datatype, 'FP16'>, MessageInitShape<typeof InferTensorContentsSchema>>> = {
       BOOL: { boolContents: [true, false] },
       UINT8: { uintContents: [0, 250] },
       UINT16: { uintContents: [0, 65_535] },
@@ -142,7 +143,7 @@ describe('the protocol over gRPC', () => {
       FP32: { fp32Contents: [-0.25, 1.5] },
       FP64: { fp64Contents: [-0.1, 1e300] },
       BYTES: { bytesContents: [Buffer.from(''), Buffer.from('grün 🐑')] },
-    } as const;
+    };
     const datatypes = Object.keys(contents) as (keyof typeof contents)[];
     const typed = testServing();
     await typed.activate(installIdentity(join(directory, 'typed'), datatypes), new AbortController().signal);

@@ -85,7 +85,7 @@ export class RunQueue {
 
   /** @throws ServeError SERVE_OVERLOADED, REQUEST_EXPIRED, REQUEST_CANCELLED; what the session throws */
   run(request: RunRequest): Promise<TensorMap> {
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve, reject: (error: unknown) => void) => {
       if (this.#waiting.length >= this.#maxWaiting) {
         reject(overloaded(this.#maxWaiting));
         return;
