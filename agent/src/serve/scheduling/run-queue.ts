@@ -84,36 +84,25 @@ export class RunQueue {
   }
 
   /** @throws ServeError SERVE_OVERLOADED, REQUEST_EXPIRED, REQUEST_CANCELLED; what the session throws */
-  run(request: RunRequest): Promise<TensorMap> {
-    return new Promise((resolve, reject: (error: unknown) => void) => {
-      if (this.#waiting.length >= this.#maxWaiting) {
-        reject(overloaded(this.#maxWaiting));
-        return;
-      }
-      const { priority = DEFAULT_PRIORITY, inputs, signal } = request;
-      const rows = this.#batching && rowsOf(inputs);
-      const dropGone = (): void => this.#dropGone();
+  async run(request: RunRequest): Promise<TensorMap> {
+    if (this.#waiting.length >= this.#maxWaiting) throw overloaded(this.#maxWaiting);
+    const { signal } = request;
+    const dropGone = (): void => this.#dropGone();
+    signal?.addEventListener('abort', dropGone);
+    try {
+      return await new Promise((resolve, reject) => this.#enter(request, { resolve, reject }));
+    } finally {
       // A stream asks many times with one signal.
-      const settled = (): void => signal?.removeEventListener('abort', dropGone);
-      const waiting: Waiting = {
-        ...request,
-        priority,
-        rows,
-        sinceMs: performance.now(),
-        resolve: (outputs) => {
-          settled();
-          resolve(outputs);
-        },
-        reject: (error) => {
-          settled();
-          reject(error);
-        },
-      };
-      const place = this.#waiting.findLastIndex((other) => other.priority <= priority);
-      this.#waiting.splice(place + 1, 0, waiting);
-      signal?.addEventListener('abort', dropGone);
-      this.#advance();
-    });
+      signal?.removeEventListener('abort', dropGone);
+    }
+  }
+
+  #enter(request: RunRequest, settle: Pick<Waiting, 'resolve' | 'reject'>): void {
+    const { priority = DEFAULT_PRIORITY, inputs } = request;
+    const rows = this.#batching && rowsOf(inputs);
+    const place = this.#waiting.findLastIndex((other) => other.priority <= priority);
+    this.#waiting.splice(place + 1, 0, { ...request, ...settle, priority, rows, sinceMs: performance.now() });
+    this.#advance();
   }
 
   #dropGone(): void {
