@@ -12,8 +12,10 @@ const ENTRIES = {
   main: 'main.js',
   'inference-main': 'serve/process/inference-main.js',
   'probe-main': 'serve/process/probe-main.js',
+  'observe-main': 'attach/observe/observe-main.js',
   'trainer-main': 'learn/trainer-main.js',
   'telemetry-worker': 'monitor/telemetry-worker.js',
+  'lane-worker': 'serve/lanes/lane-worker.js',
   'session-worker': 'serve/session/session-worker.js',
 };
 /** What systemd starts: one file of its own that shares nothing with the agents that it starts (docs/adr/0010-agent-releases.md). */

@@ -24,9 +24,11 @@ import { loadDirectorKey, replaceDirectorKey } from './director-key.js';
 import { openPacks, packRoutes } from './packs/index.js';
 import { ensureAdministrator } from './first-administrator.js';
 import { audit } from './governance/index.js';
+import { labelMetrics, labelRoutes, pruneLabels, startLabelDelivery } from './labels/index.js';
 import { beginRecovery, isLostTime, openRecovery, recoveryRoutes } from './recovery/index.js';
 import { openOnlineKeys, releaseRepository, repositoryMetrics, startKeeper } from './release-repository/index.js';
 import { rolloutMetrics, rolloutRoutes, startEngine } from './rollouts/index.js';
+import { createTrials, trialMetrics, trialRoutes } from './trials/index.js';
 import { openBroker } from './open-broker.js';
 import { StartError, toListenError } from './start-errors.js';
 import { createIngest, deviceViews, telemetryMetrics, telemetryRoutes } from './telemetry/index.js';
@@ -175,12 +177,17 @@ async function open(
     now,
     log,
     // Devices cannot subscribe before they connect, and by then the director below exists.
-    onSubscribed: (device) => director.welcome(device),
+    onSubscribed: async (device) => {
+      await director.welcome(device);
+      await labelDelivery.welcome(device);
+    },
     onError: reportError,
   });
   opened.push(() => opening.close());
   const { broker, embedded } = opening;
   const director = createDirector({ db, signer: bulkSigner(directorKey), publisher: broker, now, recovery });
+  const labelDelivery = startLabelDelivery({ db, director, now, onError: reportError });
+  opened.push(() => labelDelivery.close());
   const engine = startEngine({ db, director, recovery, now, onError: reportError });
   opened.push(() => engine.close());
   const ingest = createIngest({
@@ -200,6 +207,7 @@ async function open(
   const prune = async (): Promise<void> => {
     await ingest.prune();
     await pruneCertificates(db, now());
+    await pruneLabels(db, now());
   };
   const pruning = setInterval(() => void prune().catch(reportError), PRUNE_EVERY_MS);
   opened.push(() => {
@@ -239,8 +247,10 @@ async function open(
     routes: [
       packRoutes({ packs }),
       rolloutRoutes({ db, engine }),
+      trialRoutes({ db, now, trials: createTrials({ db, director, now, onError: reportError }) }),
       bundleRoutes({ db, director, recovery }),
       telemetryRoutes({ db }),
+      labelRoutes({ db, now, delivery: labelDelivery, onError: reportError }),
       authorityRoutes({
         db,
         authorities,
@@ -263,7 +273,14 @@ async function open(
         },
       }),
     ],
-    metrics: [rolloutMetrics(db), telemetryMetrics(db), repositoryMetrics(db, now), brokerMetrics(broker)],
+    metrics: [
+      rolloutMetrics(db),
+      trialMetrics(db, now),
+      telemetryMetrics(db),
+      labelMetrics(db, now),
+      repositoryMetrics(db, now),
+      brokerMetrics(broker),
+    ],
   });
   opened.push(() => app.close());
   const address = `${http.host}:${http.port}`;

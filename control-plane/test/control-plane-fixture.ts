@@ -39,6 +39,7 @@ import {
 } from '../src/devices/index.js';
 import { createDirector } from '../src/director/index.js';
 import { tokens, type Role } from '../src/governance/index.js';
+import { labelMetrics, labelRoutes, startLabelDelivery } from '../src/labels/index.js';
 import { isLostTime, openRecovery, recoveryRoutes } from '../src/recovery/index.js';
 import {
   metadataFiles,
@@ -120,6 +121,8 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     onError: (error) => errors.push(error),
     intervalMs: 60_000,
   });
+  const onError = (error: unknown): void => void errors.push(error);
+  const delivery = startLabelDelivery({ db, director: orders, now, onError });
   const repository = releaseRepository({ db, files: blobs, keys: openOnlineKeys(join(directory, 'online-keys')), now });
   const app = createApp({
     db,
@@ -148,9 +151,10 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
       bundleRoutes({ db, director: orders, recovery }),
       rolloutRoutes({ db, engine }),
       telemetryRoutes({ db }),
+      labelRoutes({ db, now, delivery, onError }),
       recoveryRoutes({ recovery, onInstalled: () => Promise.resolve() }),
     ],
-    metrics: [rolloutMetrics(db), telemetryMetrics(db), repositoryMetrics(db, now)],
+    metrics: [rolloutMetrics(db), telemetryMetrics(db), labelMetrics(db, now), repositoryMetrics(db, now)],
   });
   const declared: RouteOptions[] = [];
   app.addHook('onRoute', (route) => {
@@ -182,6 +186,7 @@ export async function startFixture(): Promise<ControlPlaneFixture> {
     async close() {
       await app.close();
       await engine.close();
+      await delivery.close();
       await broker.close();
       await packs.close();
       await db.destroy();

@@ -1,4 +1,6 @@
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { ControlPlaneProcess } from '../src/fleet/control-plane-process.js';
@@ -24,3 +26,26 @@ export const administratorOf = ({ httpUrl, adminToken }: ControlPlaneProcess): R
   DROVER_URL: httpUrl,
   DROVER_TOKEN: adminToken,
 });
+
+export interface RepositoryOptions {
+  /** Where the root is exported to, as `root.json`. */
+  readonly folder: string;
+  /** File of the one key that signs everything; made here. */
+  readonly key: string;
+  /** Models, and whatever else is delegated by name. */
+  readonly families: readonly string[];
+}
+
+/** The ceremony of a repository with one unencrypted key. @returns the root that devices are to pin */
+export async function openRepository(
+  drover: (...args: string[]) => Promise<unknown>,
+  { folder, key, families }: RepositoryOptions,
+): Promise<Buffer> {
+  const signed = ['--key', key, '--publish'];
+  const root = join(folder, 'root.json');
+  await drover('keys', 'create', '--out', key, '--development');
+  await drover('keys', 'init', '--root-key', key, '--targets-key', key, ...signed);
+  for (const family of families) await drover('keys', 'delegate', family, '--model-key', key, ...signed);
+  await drover('keys', 'export', root);
+  return readFileSync(root);
+}

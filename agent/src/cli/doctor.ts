@@ -17,6 +17,7 @@ import { BUILD_FLOOR_MS } from '../host/index.js';
 import type { AgentConfig } from '../config/index.js';
 import type { AgentStatus } from '../supervisor/agent.js';
 import { readStatus } from '../supervisor/status-socket.js';
+import { observeSocketOf, SEARCH_PATH } from './open-serving.js';
 import { provenProvider } from './proven-provider.js';
 import type { Terminal } from './terminal.js';
 
@@ -25,6 +26,8 @@ interface Check {
   readonly ok: boolean;
   /** What was found, and for a failed check what to do. */
   readonly detail: string;
+  /** Of a failed check that has one in docs/errors.md. */
+  readonly code?: string;
 }
 
 const MIN_FREE_MIB = 200;
@@ -50,6 +53,7 @@ export async function examine(config: AgentConfig, asJson: boolean, terminal: Te
     await checkAgent(config),
     ...(enrolled ? [await checkRepository(config)] : []),
     await checkProvider(config),
+    ...(await checkAttached(config, terminal)),
     checkSystemd(),
   ];
   if (asJson) terminal.stdout(`${JSON.stringify({ ok: checks.every((check) => check.ok), checks })}\n`);
@@ -229,6 +233,23 @@ async function checkProvider(config: AgentConfig): Promise<Check> {
   } finally {
     if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** Where applications run models themselves: all that has to be there for it. */
+async function checkAttached(config: AgentConfig, { environment }: Terminal): Promise<Check[]> {
+  const { models } = config.attach;
+  if (Object.keys(models).length === 0) return [];
+  const { examineAttached } = await import('../attach/examination/index.js');
+  const isAgentRunning = await readStatus(config.dataDir).then(
+    () => true,
+    () => false,
+  );
+  const searchPath = environment['PATH'] ?? SEARCH_PATH;
+  const examined = await examineAttached({ models, socket: observeSocketOf(config), searchPath, isAgentRunning });
+  return examined.map(({ name, found }) => {
+    if (typeof found === 'string') return ok(name, found);
+    return { ...failed(name, `${found.code}: ${found.what} ${found.remedy}`), code: found.code };
+  });
 }
 
 function checkSystemd(): Check {

@@ -28,20 +28,26 @@ export async function runCommand(terminal: Terminal): Promise<number> {
     return { ...config, dataDir: resolve(config.dataDir) };
   };
 
-  configured(program.command('run'))
-    .description('Run the agent until it is stopped (systemd does this).')
-    .option('--json-ready', 'print one JSON line on standard output when ready')
-    .addHelpText('after', '\nExample: drover-agent run --config /etc/drover/agent.json')
-    .action(async (options: CommonOptions & { jsonReady?: true }) => {
-      const { run } = await import('./run.js');
-      await run(await read(options), terminal, {
-        announceReady: options.jsonReady === true,
-        configArguments: [
-          ...(options.config === undefined ? [] : ['--config', options.config]),
-          ...(options.dataDir === undefined ? [] : ['--data-dir', options.dataDir]),
-        ],
+  const start = (command: Command, mode: 'serve' | 'attach') =>
+    configured(command)
+      .option('--json-ready', 'print one JSON line on standard output when ready')
+      .action(async (options: CommonOptions & { jsonReady?: true }) => {
+        const { run } = await import('./run.js');
+        await run(await read(options), terminal, {
+          mode,
+          announceReady: options.jsonReady === true,
+          configArguments: [
+            ...(options.config === undefined ? [] : ['--config', options.config]),
+            ...(options.dataDir === undefined ? [] : ['--data-dir', options.dataDir]),
+          ],
+        });
       });
-    });
+  start(program.command('run'), 'serve')
+    .description('Run the agent until it is stopped (systemd does this).')
+    .addHelpText('after', '\nExample: drover-agent run --config /etc/drover/agent.json');
+  start(program.command('attach'), 'attach')
+    .description('Run the agent for applications that run models themselves (attach.models in the configuration).')
+    .addHelpText('after', '\nExample: drover-agent attach --config /etc/drover/agent.json');
   configured(program.command('enrol'))
     .description('Make this device known to a control plane.')
     .requiredOption('--control-plane <url>', 'address of the control plane')
@@ -74,6 +80,26 @@ export async function runCommand(terminal: Terminal): Promise<number> {
     .action(async (file: string, options: CommonOptions & { json?: true }) => {
       const { importBundle } = await import('./import.js');
       status = await importBundle(await read(options), resolve(file), options.json === true, terminal);
+    });
+  const labels = program.command('labels').description('What this device would like labelled (agent.json, labels).');
+  configured(labels.command('list'))
+    .description('Requests for labels that wait, oldest first.')
+    .argument('<model>')
+    .option('--json', 'print them with all features as JSON')
+    .addHelpText('after', '\nExample: drover-agent labels list gas-classifier')
+    .action(async (model: string, options: CommonOptions & { json?: true }) => {
+      const { listLabels } = await import('./labels.js');
+      await listLabels(await read(options), model, options.json === true, terminal);
+    });
+  configured(labels.command('answer'))
+    .description('Say what a sample really is; without a label, that nobody can tell.')
+    .argument('<model>')
+    .argument('<id>', 'of the request, as "labels list" shows it')
+    .argument('[label]', 'name or index of the class')
+    .addHelpText('after', '\nExample: drover-agent labels answer gas-classifier ID methane')
+    .action(async (model: string, id: string, label: string | undefined, options: CommonOptions) => {
+      const { answerLabel } = await import('./labels.js');
+      await answerLabel(await read(options), { model, id, label }, terminal);
     });
   configured(program.command('doctor'))
     .description('Check this device: each line is OK, or says what to do.')

@@ -7,24 +7,26 @@ import { loadDeviceKey, loadIdentity } from '../identity/index.js';
 import { createStoreRecorder } from '../monitor/store-recorder.js';
 import type { TelemetryStore } from '../monitor/telemetry-store.js';
 import { openTelemetryThread } from '../monitor/telemetry-thread.js';
-import { ProcessServing } from '../serve/index.js';
+import type { LabelDesk } from '../serve/index.js';
 import type { Agent } from '../supervisor/agent.js';
 import { createClosers } from '../supervisor/closers.js';
 import { jsonLog } from '../supervisor/log.js';
 import { openStatusSocket } from '../supervisor/status-socket.js';
 import { serviceNotifier } from '../supervisor/systemd.js';
 import { prepareDataDir } from './data-dir.js';
+import { openServing, type ServingMode } from './open-serving.js';
 import { AgentSlots } from '../update/agent/agent-slots.js';
 import { LaunchedAgent } from '../update/agent/launched-agent.js';
 import type { Terminal } from './terminal.js';
 
 export interface RunOptions {
+  readonly mode: ServingMode;
   readonly announceReady: boolean;
   /** Those of this command line that say where configuration and data are. */
   readonly configArguments: readonly string[];
 }
 
-/** The supervisor of a real device: inference, probe and trainer are processes, telemetry.db is on a thread. */
+/** The supervisor of a real device: inference (or observation), probe and trainer are processes, telemetry.db is on a thread. */
 export async function run(config: AgentConfig, terminal: Terminal, options: RunOptions): Promise<void> {
   const log = jsonLog(config.log.level, terminal.stderr);
   const notifier = serviceNotifier({
@@ -63,20 +65,15 @@ export async function run(config: AgentConfig, terminal: Terminal, options: RunO
       onIncident,
     });
     const recorder = createStoreRecorder({ store: storeOnceOpen(telemetryOpening), onIncident });
-    const servingOpening = ProcessServing.open({
-      host: config.serve.host,
-      port: config.serve.port,
-      socket: config.serve.socket,
-      sharedMemory: config.serve.sharedMemory,
-      maxBodyBytes: config.serve.maxBodyMiB * 1024 ** 2,
-      providers: config.serve.providers,
+    const servingOpening = openServing(options.mode, {
+      config,
       hardwareClass: identity.hardwareClass,
-      serverVersion: agentVersion(),
-      clock: systemClock,
+      searchPath: terminal.environment['PATH'],
       recorder,
+      labelDesk: deskOnceOpen(telemetryOpening),
       onIncident,
     });
-    // The rest of the supervisor (MQTT, updates) is loaded while the telemetry thread and the inference process start.
+    // The rest of the supervisor (MQTT, updates) is loaded while the telemetry thread and the process that applications talk to start.
     const opening = [telemetryOpening, servingOpening, import('../supervisor/agent.js')] as const;
     const [telemetryOpened, servingOpened] = await Promise.allSettled(opening);
     // What did open is closed even where something else did not; serving closes first, because its last records go to telemetry.
@@ -89,8 +86,9 @@ export async function run(config: AgentConfig, terminal: Terminal, options: RunO
       agentVersion: agentVersion(),
       identity,
       deviceKey,
-      serving,
-      parameters: serving,
+      serving: serving.serving,
+      parameters: serving.parameters,
+      trials: serving.trials,
       telemetry,
       host: createHostProbe({ diskPath: config.dataDir }),
       clock: systemClock,
@@ -100,13 +98,11 @@ export async function run(config: AgentConfig, terminal: Terminal, options: RunO
     const started = agent;
     closers.add(() => started.close());
     for (const error of early.splice(0)) agent.incident(error);
-    const { host, port } = serving.address;
-    log.info('ready', { serving: `http://${host}:${port}`, controlPlane: identity.controlPlaneUrl });
-    notifier.ready(`serving on ${host}:${port}`);
+    log.info('ready', { ...serving.where, controlPlane: identity.controlPlaneUrl });
+    notifier.ready(serving.summary);
     launcher?.say('up');
     launched?.settle();
-    if (options.announceReady)
-      terminal.stdout(`${JSON.stringify({ event: 'ready', servingUrl: `http://${host}:${port}` })}\n`);
+    if (options.announceReady) terminal.stdout(`${JSON.stringify({ event: 'ready', ...serving.where })}\n`);
     if (notifier.watchdogIntervalMs !== undefined) {
       const timer = setInterval(() => notifier.alive(), notifier.watchdogIntervalMs);
       closers.add(() => clearInterval(timer));
@@ -150,8 +146,17 @@ function signalled(): { readonly signal: Promise<void>; readonly give: () => voi
   return { signal, give };
 }
 
+const deskOnceOpen = (opening: Promise<TelemetryStore>): LabelDesk => ({
+  labelRequests: async (model) => (await opening).labelRequests(model),
+  answerLabel: async (answer) => (await opening).answerLabel(answer),
+});
+
 /** The recorder is made before its store is open; what it is handed until then waits. */
-const storeOnceOpen = (opening: Promise<TelemetryStore>): Pick<TelemetryStore, 'record' | 'label'> => ({
+const storeOnceOpen = (
+  opening: Promise<TelemetryStore>,
+): Pick<TelemetryStore, 'record' | 'compare' | 'label' | 'inputs'> => ({
   record: async (records) => (await opening).record(records),
+  compare: async (comparisons) => (await opening).compare(comparisons),
   label: async (labels) => (await opening).label(labels),
+  inputs: async (counts) => (await opening).inputs(counts),
 });

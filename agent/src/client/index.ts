@@ -1,8 +1,10 @@
 export { CLIENT_CODES, InferenceClientError } from './errors.js';
 export {
   createInferenceClient,
+  type FeedbackOutcome,
   type InferenceClient,
   type InferenceClientOptions,
+  type LabelRequest,
   type InferOptions,
   type Inference,
   type ModelMetadata,

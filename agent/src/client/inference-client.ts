@@ -24,6 +24,8 @@ export interface InferOptions {
   readonly priority?: number;
   /** After which the agent drops the request, if it still waits. */
   readonly timeoutMs?: number;
+  /** For a recurrent model, whose state the agent keeps from request to request of a sequence; numbers from 1 on, or texts. */
+  readonly sequence?: { readonly id: number | string; readonly isStart?: boolean; readonly isEnd?: boolean };
   readonly signal?: AbortSignal;
 }
 
@@ -45,6 +47,38 @@ const Metadata = Type.Object({
 });
 export type ModelMetadata = Static<typeof Metadata>;
 
+const FeedbackOutcome = Type.Object({
+  joined: Type.Integer({ minimum: 0 }),
+  /** Had this label already. */
+  repeated: Type.Integer({ minimum: 0 }),
+  /** Had another label, which stays. */
+  conflicting: Type.Integer({ minimum: 0 }),
+  /** Are no longer kept by the device. */
+  gone: Type.Integer({ minimum: 0 }),
+});
+/** What became of ground truth, in rows. */
+export type FeedbackOutcome = Static<typeof FeedbackOutcome>;
+
+const LabelRequest = Type.Object({
+  id: Type.String(),
+  version: Type.String(),
+  request_id: Type.String(),
+  row: Type.Integer({ minimum: 0 }),
+  /** Drawn evenly, or because the model was unsure. */
+  reason: Type.Enum(['random', 'targeted']),
+  requested_at: Type.String(),
+  served_at: Type.String(),
+  prediction: Type.Object({ index: Type.Integer(), label: Type.Optional(Type.String()) }),
+  /** Null where the answer was no number. */
+  confidence: Type.Union([Type.Number(), Type.Null()]),
+  /** Of the row as the model got it; missing where inputs are not kept. What is not finite is null. */
+  features: Type.Optional(Type.Array(Type.Union([Type.Number(), Type.Null()]))),
+});
+export type LabelRequest = Static<typeof LabelRequest>;
+const LabelRequests = Type.Object({ requests: Type.Array(LabelRequest) });
+const AnswerOutcome = Type.Object({ became: Type.Enum(['joined', 'repeated', 'declined']) });
+type AnswerOutcome = Static<typeof AnswerOutcome>;
+
 /** All reject with InferenceClientError. */
 export interface InferenceClient {
   /** Whether the model (in this version) is served now. */
@@ -52,8 +86,16 @@ export interface InferenceClient {
   metadata(model: string, version?: string): Promise<ModelMetadata>;
   /** Tensors travel as bytes; the buffers stay the caller's. */
   infer(model: string, inputs: TensorMap, options?: InferOptions): Promise<Inference>;
-  /** Ground truth for the rows of an earlier request to a classifier: class indices. */
-  feedback(model: string, id: string, labels: readonly number[]): Promise<void>;
+  /**
+   * Ground truth for the rows of an earlier request to a classifier: the index or the name of each row's class, null where it is not known yet
+   * (a later call fills it in). The first label of a row counts. Rejects with the agent's code FEEDBACK_SAMPLE_GONE when nothing of the
+   * request is kept, and FEEDBACK_CONFLICTS when all its rows have other labels.
+   */
+  feedback(model: string, id: string, labels: readonly (number | string | null)[]): Promise<FeedbackOutcome>;
+  /** What the agent would like labelled (agent.json, `labels`), oldest first, at most 100. */
+  labelRequests(model: string): Promise<readonly LabelRequest[]>;
+  /** The truth that was asked for: index or name of the class, null where nobody can tell. */
+  answerLabel(model: string, id: string, label: number | string | null): Promise<AnswerOutcome['became']>;
   /** What is in force for the release that serves; undefined where nothing is. */
   parameters(model: string): Promise<unknown>;
   close(): void;
@@ -140,7 +182,7 @@ export function createInferenceClient(options: InferenceClientOptions = {}): Inf
     async metadata(model, version) {
       return readAnswer(Metadata, await send('GET', pathOf(model, version)), where);
     },
-    async infer(model, inputs, { version, id, outputs, priority = 0, timeoutMs = 0, signal } = {}) {
+    async infer(model, inputs, { version, id, outputs, priority = 0, timeoutMs = 0, sequence, signal } = {}) {
       const tensors = Object.entries(inputs).map(([name, tensor]) => ({ name, tensor, bytes: toBytes(tensor) }));
       const head = Buffer.from(
         JSON.stringify({
@@ -152,7 +194,14 @@ export function createInferenceClient(options: InferenceClientOptions = {}): Inf
             parameters: { binary_data_size: bytes.length },
           })),
           outputs: outputs?.map((name) => ({ name })),
-          parameters: { binary_data_output: true, priority, timeout: Math.ceil(timeoutMs * 1_000) },
+          parameters: {
+            binary_data_output: true,
+            priority,
+            timeout: Math.ceil(timeoutMs * 1_000),
+            sequence_id: sequence?.id,
+            sequence_start: sequence?.isStart,
+            sequence_end: sequence?.isEnd,
+          },
         }),
       );
       const headers = { 'content-type': 'application/octet-stream', 'inference-header-content-length': head.length };
@@ -168,7 +217,13 @@ export function createInferenceClient(options: InferenceClientOptions = {}): Inf
       };
     },
     async feedback(model, id, labels) {
-      demandOk(await postJson(`${pathOf(model)}/feedback`, { id, labels }), where);
+      return readAnswer(FeedbackOutcome, await postJson(`${pathOf(model)}/feedback`, { id, labels }), where);
+    },
+    async labelRequests(model) {
+      return readAnswer(LabelRequests, await send('GET', `${pathOf(model)}/labels`), where).requests;
+    },
+    async answerLabel(model, id, label) {
+      return readAnswer(AnswerOutcome, await postJson(`${pathOf(model)}/labels/answers`, { id, label }), where).became;
     },
     async parameters(model) {
       const answer = await send('GET', `${pathOf(model)}/parameters`);

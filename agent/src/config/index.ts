@@ -4,6 +4,9 @@ import { Type, type Static } from 'typebox';
 import { ConfigurationError, readConfiguration } from '@drover/shared/configuration';
 import { DeviceId, NAME_PATTERN } from '@drover/shared/ids';
 import { Provider } from '@drover/shared/manifest';
+import { AttachedModel } from './attached-model.js';
+
+export type { AttachedModel } from './attached-model.js';
 
 const strict = { additionalProperties: false } as const;
 const port = (value: number) => Type.Integer({ minimum: 0, maximum: 65_535, default: value });
@@ -11,7 +14,7 @@ const port = (value: number) => Type.Integer({ minimum: 0, maximum: 65_535, defa
 /** Every key of agent.json; `DROVER_AGENT_SERVE_PORT` sets `serve.port`, and the environment wins over the file. */
 export const AgentConfig = Type.Object(
   {
-    /** Identity, journal, releases and telemetry live here; the only folder that the agent writes. */
+    /** Identity, journal, releases and telemetry live here; the only folder that the agent writes, but for the paths of attached models. */
     dataDir: Type.String({ minLength: 1, default: '/var/lib/drover' }),
     /** Chosen at enrolment; defaults to the host name made fit for a topic. */
     deviceId: Type.Optional(Type.String({ pattern: NAME_PATTERN })),
@@ -30,10 +33,30 @@ export const AgentConfig = Type.Object(
         sharedMemory: Type.Boolean({ default: false }),
         /** Path of a Unix socket beside the port; none unless given. */
         socket: Type.Optional(Type.String({ pattern: '^/', maxLength: 100 })),
+        /** How long a request may wait for others that are run with it, while nothing else keeps it waiting. */
+        maxBatchDelayMs: Type.Integer({ minimum: 0, maximum: 10_000, default: 0 }),
+        /** Threads that speak the protocol, and run what is done at once; two unless given, where there are two cores. */
+        protocolThreads: Type.Optional(Type.Integer({ minimum: 1, maximum: 8 })),
+        /** Resident memory of the inference process above which another takes its place; half of the device's unless given. */
+        maxResidentMiB: Type.Optional(Type.Integer({ minimum: 64, maximum: 16_777_216 })),
         /** Tried in this order; the first that a run proves is used. */
         providers: Type.Array(Provider, {
           minItems: 1,
           default: ['tensorrt', 'cuda', 'cpu'],
+        }),
+      },
+      { ...strict, default: {} },
+    ),
+    /** For `drover-agent attach`. */
+    attach: Type.Object(
+      {
+        /** Path of the Unix socket that applications observe through; `observe.sock` in the data folder unless given. */
+        socket: Type.Optional(Type.String({ pattern: '^/', maxLength: 100 })),
+        /** Observed inferences that are taken each second, from all applications together; what is beyond is not counted. */
+        maxObservationsPerSecond: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 2_000 }),
+        models: Type.Record(Type.String({ pattern: NAME_PATTERN }), AttachedModel, {
+          additionalProperties: false,
+          default: {},
         }),
       },
       { ...strict, default: {} },
@@ -43,6 +66,23 @@ export const AgentConfig = Type.Object(
         intervalMs: Type.Integer({ minimum: 200, maximum: 86_400_000, default: 60_000 }),
         /** Samples kept per model, oldest dropped first. */
         maxSamples: Type.Integer({ minimum: 100, maximum: 10_000_000, default: 20_000 }),
+      },
+      { ...strict, default: {} },
+    ),
+    /** Requests for labels of served samples; none unless asked for. */
+    labels: Type.Object(
+      {
+        /** In any 24 hours, over all models; 0 asks for none. */
+        perDay: Type.Integer({ minimum: 0, maximum: 1_000, default: 0 }),
+        /** That wait for an answer at once. */
+        maxOpen: Type.Integer({ minimum: 1, maximum: 1_000, default: 50 }),
+        /** So many times as many while a drift alarm stands. */
+        driftFactor: Type.Integer({ minimum: 1, maximum: 20, default: 3 }),
+        /** Drawn evenly from what is served; the others are those that the model is least sure of. */
+        randomShare: Type.Number({ minimum: 0, maximum: 1, default: 0.5 }),
+        expireAfterDays: Type.Integer({ minimum: 1, maximum: 365, default: 14 }),
+        /** Whether the control plane is told the features of what is asked for, too. */
+        sendFeatures: Type.Boolean({ default: false }),
       },
       { ...strict, default: {} },
     ),

@@ -8,6 +8,7 @@ export {
   writeDurably,
   writeDurablySync,
 } from './durable-file.js';
+export { digestOfFile } from './file-digest.js';
 export { HOST_CODES, HostError, systemCode, toWriteError } from './errors.js';
 export { backoffMs, type BackoffBounds } from './backoff.js';
 export { raceAbort } from './race-abort.js';

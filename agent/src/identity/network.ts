@@ -57,3 +57,9 @@ export function identityChannel({ network, identity, deviceKey, notBeforeMs }: I
     }),
   });
 }
+
+/** The broker's own address, and then the WebSocket on the control plane's, which passes where only its port does. */
+export function brokerUrls({ controlPlaneUrl, grant: { brokerUrl, websocketPath } }: Identity): string[] {
+  if (websocketPath === undefined) return [brokerUrl];
+  return [...new Set([brokerUrl, `${controlPlaneUrl.replace(/^http/, 'ws')}${websocketPath}`])];
+}

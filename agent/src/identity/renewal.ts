@@ -16,23 +16,30 @@ export interface RenewalOptions {
   readonly fetch: HttpFetch;
 }
 
+/** A reason to renew: this certificate lets the device in nowhere. */
+export const REASON_REFUSED = 'certificate refused';
+
 const Status = Type.Object({ renewalDue: Type.Boolean(), authorities: Type.Array(Type.String(), { maxItems: 100 }) });
 const Renewed = Type.Object({ deviceId: Type.String(), ...DeviceCertificate.properties });
 
 /**
- * Whether this device needs another certificate, by the control plane's word, since its clock is the better one (docs/protocol.md, section 7). A
- * certificate that it does not take any more needs to be replaced too.
+ * Why this device needs another certificate, by the control plane's word, since its clock is the better one (docs/protocol.md, section 7); undefined where it does not. A
+ * certificate that it does not take any more needs to be replaced too. The same text again is the same reason.
  *
  * @throws IdentityError ENROLMENT_UNREACHABLE, ENROLMENT_ANSWER_INVALID
  */
-export async function isRenewalDue({ identity, fetch }: Pick<RenewalOptions, 'identity' | 'fetch'>): Promise<boolean> {
+export async function renewalReason({
+  identity,
+  fetch,
+}: Pick<RenewalOptions, 'identity' | 'fetch'>): Promise<string | undefined> {
   const url = `${identity.controlPlaneUrl}/api/v1/device/certificate`;
   try {
     const { renewalDue, authorities } = await exchange({ url, answer: Status, fetch });
     const known = identity.grant.identity.authorities;
-    return renewalDue || authorities.length !== known.length || authorities.some((each) => !known.includes(each));
+    const areOthers = authorities.length !== known.length || authorities.some((each) => !known.includes(each));
+    return renewalDue || areOthers ? JSON.stringify({ renewalDue, authorities }) : undefined;
   } catch (error) {
-    if (error instanceof IdentityError && error.code === 'ENROLMENT_REFUSED') return true;
+    if (error instanceof IdentityError && error.code === 'ENROLMENT_REFUSED') return REASON_REFUSED;
     throw error;
   }
 }

@@ -58,10 +58,13 @@ function readArguments(argv: readonly string[]): Settings {
   }
 }
 
-/** Watches `run`; passes any other command on to the committed version as it is. */
+/** Commands that do not end by themselves. */
+const WATCHED: readonly (string | undefined)[] = ['run', 'attach'];
+
+/** Watches an agent that runs; passes any other command on to the committed version as it is. */
 async function main(): Promise<number> {
   const settings = readArguments(process.argv.slice(2));
-  if (settings.args[0] !== 'run') return pass(settings);
+  if (!WATCHED.includes(settings.args[0])) return pass(settings);
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort());
   const notifier = serviceNotifier({

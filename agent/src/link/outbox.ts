@@ -1,10 +1,11 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { toCodedErrorJson } from '@drover/shared/coded-error';
 import type { DeviceId } from '@drover/shared/ids';
 import { signReport, type Report, type ReportBody, type ReportKind } from '@drover/shared/protocol';
 import type { Signer } from '@drover/shared/trust';
 import { openSqlite, toDatabaseError, type DatabaseError } from '../database/index.js';
-import type { Clock } from '../host/index.js';
+import { BUILD_FLOOR_MS, type Clock } from '../host/index.js';
 import { LinkError } from './errors.js';
 import { openSequenceNumbers } from './sequence.js';
 import { OUTBOX_MIGRATIONS } from './outbox-schema.js';
@@ -55,6 +56,7 @@ const MAX_REPORT_BYTES = 1024 * 1024;
 export function openOutbox(options: OutboxOptions): Outbox {
   const { dataDir, deviceId, signer, clock, maxReports = 5_000, maxBytes = 16 * 1024 ** 2 } = options;
   const file = join(dataDir, 'outbox.db');
+  const isFirstStart = !existsSync(file);
   let rebuilt: DatabaseError | undefined;
   const database = openSqlite({
     file,
@@ -95,8 +97,9 @@ export function openOutbox(options: OutboxOptions): Outbox {
   const waiting = { reports: stored?.reports ?? 0, bytes: stored?.bytes ?? 0 };
   const sequences = openSequenceNumbers({
     file: join(dataDir, 'outbox-sequence'),
+    isFirstStart,
     above: stored?.highest ?? 0,
-    nowMs: Math.trunc(clock.now()),
+    nowMs: Math.trunc(Math.max(clock.now(), BUILD_FLOOR_MS)),
   });
   const listeners = new Set<() => void>();
 

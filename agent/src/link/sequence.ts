@@ -17,17 +17,19 @@ export interface SequenceNumbers {
 
 export interface SequenceOptions {
   readonly file: string;
+  /** Nothing was ever numbered here: then there is no file yet, and else it was lost. */
+  readonly isFirstStart: boolean;
   /** The highest number that is known to be used, where the file is missing or damaged. */
   readonly above: number;
-  /** Above all numbers that a damaged file may have held: no device makes a report each millisecond. */
+  /** Above all numbers that a lost file may have held: no device makes a report each millisecond. */
   readonly nowMs: number;
 }
 
-export function openSequenceNumbers({ file, above, nowMs }: SequenceOptions): SequenceNumbers {
-  const read = readReserved(file);
+export function openSequenceNumbers({ file, isFirstStart, above, nowMs }: SequenceOptions): SequenceNumbers {
+  const reserved = readReserved(file) ?? (isFirstStart ? 1 : 'lost');
   // A file that is older than the reports beside it (restored, or the folder was not synced) would give out numbers that are there already.
-  const reserved = typeof read === 'number' && read <= above ? 'damaged' : read;
-  let next = reserved === 'damaged' ? Math.max(above + BLOCK, nowMs) : (reserved ?? (above === 0 ? 1 : above + BLOCK));
+  const isBelieved = reserved !== 'lost' && reserved > above;
+  let next = isBelieved ? reserved : Math.max(above + BLOCK, nowMs);
   let reservedBelow = next;
   const persist = (below: number) => writeDurablySync(file, `${below} ${below}\n`);
   return {
@@ -46,7 +48,7 @@ export function openSequenceNumbers({ file, above, nowMs }: SequenceOptions): Se
 }
 
 /** The number stands twice, so that a file which was cut short is not taken for a smaller number. */
-function readReserved(file: string): number | 'damaged' | undefined {
+function readReserved(file: string): number | 'lost' | undefined {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
@@ -55,5 +57,5 @@ function readReserved(file: string): number | 'damaged' | undefined {
     throw error;
   }
   const reserved = Number(/^([1-9]\d{0,15}) \1\n$/.exec(text)?.[1]);
-  return Number.isSafeInteger(reserved) ? reserved : 'damaged';
+  return Number.isSafeInteger(reserved) ? reserved : 'lost';
 }

@@ -13,3 +13,5 @@ export { createStoreRecorder, type StoreRecorder, type StoreRecorderOptions } fr
 export { DriftWatch, type DriftWatchOptions } from './drift-watch.js';
 export { createReporter, type Reporter, type ReporterOptions } from './reporter.js';
 export { MONITOR_CODES, MonitorError, type MonitorCode } from './errors.js';
+export type { ListingTerms } from './labelling/label-listing.js';
+export type { LabelLook } from './labelling/label-requests.js';

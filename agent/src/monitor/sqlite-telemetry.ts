@@ -1,10 +1,28 @@
 import type { ModelName } from '@drover/shared/ids';
-import type { ServingCounts } from '@drover/shared/protocol';
+import type { ComparisonCounts, InputHour, LabelListing, ServingCounts } from '@drover/shared/protocol';
 import type { DriftDecision } from '@drover/shared/statistics';
 import { openSqlite, toDatabaseError, type DatabaseError, type SqliteDatabase } from '../database/index.js';
-import type { InferenceRecord, LabelRecord, ServedBy } from '../serve/recorder.js';
+import type {
+  Comparison,
+  InferenceRecord,
+  InputCounts,
+  LabelOutcome,
+  LabelRecord,
+  ServedBy,
+} from '../serve/recorder.js';
+import { ComparisonTotals } from './comparison-counts.js';
+import { InputHours } from './input-hours.js';
+import type { AnswerOutcome, LabelAnswer, LabelRequest } from '../serve/label-desk.js';
 import { joinFeatures, rowBytes } from './feature-bytes.js';
-import { telemetryStatements, type ServingRow, type TelemetryStatements } from './telemetry-statements.js';
+import { GroundTruth, type CountsOf } from './labelling/ground-truth.js';
+import { LabelListings, type ListingTerms } from './labelling/label-listing.js';
+import { LabelRequests, type LabelLook } from './labelling/label-requests.js';
+import {
+  telemetryStatements,
+  type ComparisonKey,
+  type ServingRow,
+  type TelemetryStatements,
+} from './telemetry-statements.js';
 import { TELEMETRY_MIGRATIONS } from './telemetry-schema.js';
 import type {
   DriftVerdict,
@@ -23,6 +41,8 @@ export interface TelemetryOptions {
   /** Verdicts kept per model. */
   readonly maxVerdicts?: number;
   readonly nowMs: () => number;
+  /** Uniform in [0, 1): draws what labels are asked for. */
+  readonly random?: () => number;
   /** A damaged file was kept aside and a new one begun. */
   readonly onRebuilt: (error: DatabaseError) => void;
 }
@@ -47,6 +67,10 @@ class SqliteTelemetry implements SynchronousTelemetry {
   readonly #database: SqliteDatabase;
   readonly #options: TelemetryOptions;
   readonly #sql: TelemetryStatements;
+  readonly #inputHours: InputHours;
+  readonly #truth: GroundTruth;
+  readonly #requests: LabelRequests;
+  readonly #listings: LabelListings;
   /** Upper bounds: exact when counted, then every inserted row is added. */
   readonly #sampleCounts = new Map<ModelName, number>();
 
@@ -54,36 +78,43 @@ class SqliteTelemetry implements SynchronousTelemetry {
     this.#database = database;
     this.#options = options;
     this.#sql = telemetryStatements(database);
+    this.#inputHours = new InputHours(database);
+    this.#truth = new GroundTruth(database);
+    this.#requests = new LabelRequests(database, this.#truth, options.random ?? Math.random);
+    this.#listings = new LabelListings(database);
   }
 
   record(records: readonly InferenceRecord[]): void {
-    this.#atomically(() => {
-      const counts = new Map<number, WindowCounts>();
+    this.#counting((countsOf) => {
       for (const record of records) {
         const serving = this.#servingOf(record);
-        this.#countsIn(counts, serving).addRecord(record);
+        countsOf(serving).addRecord(record);
         this.#insertRows(serving, record);
         const counted = this.#sampleCounts.get(record.model);
         if (counted !== undefined) this.#sampleCounts.set(record.model, counted + record.inferences);
       }
-      for (const [serving, each] of counts) this.#sql.saveCounts.run({ serving, ...each.toRow() });
       for (const model of new Set(records.map((record) => record.model))) this.#trim(model);
     });
   }
 
-  label(labels: readonly LabelRecord[]): void {
-    this.#atomically(() => {
-      const counts = new Map<number, WindowCounts>();
-      for (const { model, requestId, atMs, labels: classes } of labels) {
-        classes.forEach((label, row) => {
-          const sample = this.#sql.findUnlabelled.get({ model, requestId, row });
-          if (!sample) return;
-          this.#sql.setLabel.run({ id: sample.id, label, atMs });
-          if (sample.prediction !== null) this.#countsIn(counts, sample.serving).addLabel(sample.prediction === label);
-        });
-      }
-      for (const [serving, each] of counts) this.#sql.saveCounts.run({ serving, ...each.toRow() });
-    });
+  label(labels: readonly LabelRecord[]): LabelOutcome[] {
+    return this.#counting((countsOf) => labels.map((label) => this.#truth.join(label, countsOf)));
+  }
+
+  requestLabels(look: LabelLook): number {
+    return this.#atomically(() => this.#requests.look(look));
+  }
+
+  labelRequests(model: ModelName): LabelRequest[] {
+    return this.#guarded(() => this.#requests.listOpen(model));
+  }
+
+  takeLabelListing(terms: ListingTerms): LabelListing | undefined {
+    return this.#atomically(() => this.#listings.take(terms));
+  }
+
+  answerLabel(answer: LabelAnswer): AnswerOutcome {
+    return this.#counting((countsOf) => this.#requests.answer(answer, countsOf));
   }
 
   window({ model, release, adaptation, size, afterId }: WindowQuery): SampleWindow | undefined {
@@ -118,6 +149,55 @@ class SqliteTelemetry implements SynchronousTelemetry {
       for (const { serving } of rows) this.#sql.deleteCounts.run({ serving });
       return rows.map((row) => ({ ...toServedBy(row), ...new WindowCounts(row).toReport() }));
     });
+  }
+
+  inputs(counts: readonly InputCounts[]): void {
+    this.#atomically(() => {
+      for (const each of counts) this.#inputHours.add(this.#servingOf(each), each);
+      this.#inputHours.trim();
+    });
+  }
+
+  takeInputHours(limit: number): InputHour[] {
+    return this.#atomically(() => this.#inputHours.take(limit, this.#options.nowMs()));
+  }
+
+  compare(comparisons: readonly Comparison[]): void {
+    this.#atomically(() => {
+      const pairs = new Map<string, { readonly key: ComparisonKey; readonly totals: ComparisonTotals }>();
+      for (const comparison of comparisons) {
+        const { active, candidate, mode } = comparison;
+        const key = {
+          active: this.#servingOf(active),
+          candidate: this.#servingOf({ model: active.model, release: candidate }),
+          mode,
+        };
+        const name = Object.values(key).join(' ');
+        const pair = pairs.get(name) ?? {
+          key,
+          totals: new ComparisonTotals(this.#sql.comparisonOf.get(key)?.totals),
+        };
+        pairs.set(name, pair);
+        pair.totals.add(comparison);
+      }
+      for (const { key, totals } of pairs.values())
+        this.#sql.saveComparison.run({ ...key, totals: JSON.stringify(totals) });
+    });
+  }
+
+  takeComparisons(limit: number): ComparisonCounts[] {
+    return this.#atomically(() =>
+      this.#sql.comparisons.all({ limit }).flatMap(({ totals, ...key }) => {
+        this.#sql.deleteComparison.run(key);
+        const [active, candidate] = [key.active, key.candidate].map((id) => this.#sql.servingOf.get({ id }));
+        if (!active || !candidate) return [];
+        const { model, ...served } = toServedBy(active);
+        const { release } = toServedBy(candidate);
+        return [
+          { model, active: served, candidate: release, mode: key.mode, ...new ComparisonTotals(totals).toReport() },
+        ];
+      }),
+    );
   }
 
   lastSampleId(): number {
@@ -185,10 +265,18 @@ class SqliteTelemetry implements SynchronousTelemetry {
     return found?.id ?? Number(this.#sql.insertServing.run(key).lastInsertRowid);
   }
 
-  #countsIn(counts: Map<number, WindowCounts>, serving: number): WindowCounts {
-    const found = counts.get(serving) ?? new WindowCounts(this.#sql.countsOf.get({ serving }));
-    counts.set(serving, found);
-    return found;
+  /** Atomically; counts that were asked for are stored at the end. */
+  #counting<Result>(work: (countsOf: CountsOf) => Result): Result {
+    return this.#atomically(() => {
+      const counts = new Map<number, WindowCounts>();
+      const result = work((serving) => {
+        const found = counts.get(serving) ?? new WindowCounts(this.#sql.countsOf.get({ serving }));
+        counts.set(serving, found);
+        return found;
+      });
+      for (const [serving, each] of counts) this.#sql.saveCounts.run({ serving, ...each.toRow() });
+      return result;
+    });
   }
 
   #atomically<Result>(work: () => Result): Result {

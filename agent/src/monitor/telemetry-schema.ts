@@ -55,4 +55,70 @@ export const TELEMETRY_MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX verdicts_by_serving ON verdicts (serving, id);
   `,
+  // Labels that were refused because their row had another.
+  'ALTER TABLE counts ADD COLUMN conflicting INTEGER NOT NULL DEFAULT 0;',
+  // Hours are counted since 1970, by the clock of the device.
+  `
+  CREATE TABLE input_hours (
+    id INTEGER PRIMARY KEY,
+    serving INTEGER NOT NULL REFERENCES servings (id),
+    hour INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    refused_requests INTEGER NOT NULL,
+    has_changed INTEGER NOT NULL,
+    reported_at_ms INTEGER NOT NULL,
+    UNIQUE (serving, hour)
+  ) STRICT;
+  CREATE INDEX input_hours_changed ON input_hours (reported_at_ms) WHERE has_changed = 1;
+
+  CREATE TABLE input_violations (
+    input_hour INTEGER NOT NULL REFERENCES input_hours (id) ON DELETE CASCADE,
+    rule INTEGER NOT NULL,
+    input TEXT NOT NULL,
+    feature TEXT NOT NULL,
+    says TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    windows INTEGER NOT NULL,
+    windows_below INTEGER NOT NULL,
+    share REAL,
+    is_below INTEGER,
+    PRIMARY KEY (input_hour, rule)
+  ) STRICT, WITHOUT ROWID;
+  `,
+  // A targeted label was asked for because the model was unsure, and counts apart from the others. Budgets: monitor/labelling/budget.ts.
+  `
+  ALTER TABLE counts ADD COLUMN targeted INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE counts ADD COLUMN targeted_correct INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE samples ADD COLUMN targeted INTEGER NOT NULL DEFAULT 0;
+
+  CREATE TABLE label_requests (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    sample INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    row INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    requested_at_ms INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    closed_at_ms INTEGER
+  ) STRICT;
+  CREATE INDEX label_requests_open ON label_requests (sample) WHERE state = 'open';
+
+  CREATE TABLE label_budgets (
+    reason TEXT PRIMARY KEY,
+    credit INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL
+  ) STRICT;
+  `,
+  // What releases on trial were compared on since the last report, for each pair of releases.
+  `
+  CREATE TABLE comparisons (
+    active INTEGER NOT NULL REFERENCES servings (id),
+    candidate INTEGER NOT NULL REFERENCES servings (id),
+    mode TEXT NOT NULL,
+    totals TEXT NOT NULL,
+    PRIMARY KEY (active, candidate, mode)
+  ) STRICT;
+  `,
 ];

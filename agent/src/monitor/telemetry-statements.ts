@@ -1,5 +1,6 @@
 import type { Statement } from 'better-sqlite3';
 import type { Digest, ModelName, Version } from '@drover/shared/ids';
+import type { TrialMode } from '@drover/shared/protocol';
 import type { SqliteDatabase } from '../database/index.js';
 import type { CountsRow } from './window-counts.js';
 
@@ -45,17 +46,24 @@ interface VerdictInsert {
 /** One prepared statement: its parameters and the rows that it gives. */
 type Sql<Parameters, Row = never> = Statement<[Parameters], Row>;
 
+/** A pair of releases, and how one was tried beside the other. */
+export interface ComparisonKey {
+  readonly active: number;
+  readonly candidate: number;
+  readonly mode: TrialMode;
+}
+
+interface ComparisonRow extends ComparisonKey {
+  /** JSON of ComparisonTotals. */
+  readonly totals: string;
+}
+
 export interface TelemetryStatements {
   readonly findServing: Sql<ServingRow, { id: number }>;
   readonly insertServing: Sql<ServingRow>;
   readonly insertSample: Sql<SampleInsert>;
   readonly countSamples: Sql<{ model: ModelName }, { samples: number }>;
   readonly dropOldest: Sql<{ model: ModelName; surplus: number }>;
-  readonly findUnlabelled: Sql<
-    { model: ModelName; requestId: string; row: number },
-    { id: number; serving: number; prediction: number | null }
-  >;
-  readonly setLabel: Sql<{ id: number; label: number; atMs: number }>;
   readonly window: Sql<
     { model: ModelName; release: Digest; adaptation: Digest | ''; size: number; afterId: number },
     { id: number; at_ms: number; features: Buffer }
@@ -69,13 +77,22 @@ export interface TelemetryStatements {
   readonly saveCounts: Sql<CountsRow & { serving: number }>;
   readonly counts: Sql<{ limit: number }, CountsRow & ServingRow & { serving: number }>;
   readonly deleteCounts: Sql<{ serving: number }>;
+  readonly servingOf: Sql<{ id: number }, ServingRow>;
+  readonly comparisonOf: Sql<ComparisonKey, { totals: string }>;
+  readonly saveComparison: Sql<ComparisonRow>;
+  readonly comparisons: Sql<{ limit: number }, ComparisonRow>;
+  readonly deleteComparison: Sql<ComparisonKey>;
   readonly saveVerdict: Sql<VerdictInsert>;
   readonly trimVerdicts: Sql<{ model: ModelName; keep: number }>;
   readonly verdicts: Sql<{ model: ModelName; limit: number }, VerdictRow>;
 }
 
 const OF_MODEL = 'serving IN (SELECT id FROM servings WHERE model = :model)';
+/** What somebody was asked to label is kept beyond the bound, until that is over. */
+const IS_FREE = "id NOT IN (SELECT sample FROM label_requests WHERE state = 'open')";
 const OF_SERVING = `serving = (SELECT id FROM servings WHERE model = :model AND release = :release AND adaptation = :adaptation)`;
+
+const OF_PAIR = 'active = :active AND candidate = :candidate AND mode = :mode';
 
 export function telemetryStatements(database: SqliteDatabase): TelemetryStatements {
   const prepare = (sql: string): never => database.prepare(sql) as never;
@@ -90,16 +107,10 @@ export function telemetryStatements(database: SqliteDatabase): TelemetryStatemen
       `INSERT INTO samples (serving, request_id, row, at_ms, features, prediction, confidence)
        VALUES (:serving, :requestId, :row, :atMs, :features, :prediction, :confidence)`,
     ),
-    countSamples: prepare(`SELECT count(*) AS samples FROM samples WHERE ${OF_MODEL}`),
+    countSamples: prepare(`SELECT count(*) AS samples FROM samples WHERE ${OF_MODEL} AND ${IS_FREE}`),
     dropOldest: prepare(
-      `DELETE FROM samples WHERE id IN (SELECT id FROM samples WHERE ${OF_MODEL} ORDER BY id LIMIT :surplus)`,
+      `DELETE FROM samples WHERE id IN (SELECT id FROM samples WHERE ${OF_MODEL} AND ${IS_FREE} ORDER BY id LIMIT :surplus)`,
     ),
-    // Clients may use an id twice; the newest request of that id is meant.
-    findUnlabelled: prepare(
-      `SELECT id, serving, prediction FROM samples
-       WHERE id = (SELECT max(id) FROM samples WHERE request_id = :requestId AND row = :row AND ${OF_MODEL}) AND label IS NULL`,
-    ),
-    setLabel: prepare('UPDATE samples SET label = :label, labelled_at_ms = :atMs WHERE id = :id'),
     // Rows of another width than the first (a variable axis) would shift every feature.
     window: prepare(
       `SELECT id, at_ms, features FROM samples
@@ -114,18 +125,27 @@ export function telemetryStatements(database: SqliteDatabase): TelemetryStatemen
     // Of the sequence, not of the table: ids of samples that were dropped already must not come back as "after".
     lastSampleId: prepare("SELECT seq AS id FROM sqlite_sequence WHERE name = 'samples'"),
     countsOf: prepare(
-      `SELECT requests, failures, inferences, labelled, correct, confidence_count, confidence_sum, latencies, predictions
+      `SELECT requests, failures, inferences, labelled, correct, conflicting, targeted, targeted_correct, confidence_count, confidence_sum, latencies, predictions
        FROM counts WHERE serving = :serving`,
     ),
     saveCounts: prepare(
       `INSERT OR REPLACE INTO counts
-       (serving, requests, failures, inferences, labelled, correct, confidence_count, confidence_sum, latencies, predictions)
-       VALUES (:serving, :requests, :failures, :inferences, :labelled, :correct, :confidence_count, :confidence_sum, :latencies, :predictions)`,
+       (serving, requests, failures, inferences, labelled, correct, conflicting, targeted, targeted_correct, confidence_count, confidence_sum, latencies, predictions)
+       VALUES (:serving, :requests, :failures, :inferences, :labelled, :correct, :conflicting, :targeted, :targeted_correct, :confidence_count, :confidence_sum, :latencies, :predictions)`,
     ),
     counts: prepare(
       'SELECT servings.*, counts.* FROM counts JOIN servings ON servings.id = counts.serving ORDER BY servings.id DESC LIMIT :limit',
     ),
     deleteCounts: prepare('DELETE FROM counts WHERE serving = :serving'),
+    servingOf: prepare('SELECT model, version, release, adaptation FROM servings WHERE id = :id'),
+    comparisonOf: prepare(`SELECT totals FROM comparisons WHERE ${OF_PAIR}`),
+    saveComparison: prepare(
+      'INSERT OR REPLACE INTO comparisons (active, candidate, mode, totals) VALUES (:active, :candidate, :mode, :totals)',
+    ),
+    comparisons: prepare(
+      'SELECT active, candidate, mode, totals FROM comparisons ORDER BY candidate DESC, active, mode LIMIT :limit',
+    ),
+    deleteComparison: prepare(`DELETE FROM comparisons WHERE ${OF_PAIR}`),
     saveVerdict: prepare(
       `INSERT INTO verdicts (serving, after_id, last_id, decided_at_ms, window_end_at_ms, alarm, in_a_row, decision)
        VALUES (:serving, :afterId, :lastId, :decidedAtMs, :windowEndAtMs, :alarm, :inARow, :decision)`,

@@ -9,6 +9,9 @@ export interface CountsRow {
   inferences: number;
   labelled: number;
   correct: number;
+  conflicting: number;
+  targeted: number;
+  targeted_correct: number;
   confidence_count: number;
   confidence_sum: number;
   /** JSON of a LatencyHistogram. */
@@ -30,6 +33,9 @@ export class WindowCounts {
       inferences: 0,
       labelled: 0,
       correct: 0,
+      conflicting: 0,
+      targeted: 0,
+      targeted_correct: 0,
       confidence_count: 0,
       confidence_sum: 0,
       latencies: '{}',
@@ -50,14 +56,26 @@ export class WindowCounts {
     this.#latencies.add(latencyUs);
     predictions?.classes.forEach((index, row) => {
       this.#predictions[index] = (this.#predictions[index] ?? 0) + 1;
+      const confidence = predictions.confidences[row] ?? NaN;
+      // A model may answer with what is no number; SQLite has no place for it.
+      if (!Number.isFinite(confidence)) return;
       this.#row.confidence_count += 1;
-      this.#row.confidence_sum += predictions.confidences[row] ?? 0;
+      this.#row.confidence_sum += confidence;
     });
   }
 
   addLabel(isCorrect: boolean): void {
     this.#row.labelled += 1;
     if (isCorrect) this.#row.correct += 1;
+  }
+
+  addTargeted(isCorrect: boolean): void {
+    this.#row.targeted += 1;
+    if (isCorrect) this.#row.targeted_correct += 1;
+  }
+
+  addConflict(): void {
+    this.#row.conflicting += 1;
   }
 
   toRow(): CountsRow {
@@ -71,6 +89,9 @@ export class WindowCounts {
       inferences,
       labelled,
       correct,
+      conflicting,
+      targeted,
+      targeted_correct: targetedCorrect,
       confidence_count: count,
       confidence_sum: sum,
     } = this.#row;
@@ -79,7 +100,8 @@ export class WindowCounts {
       requests,
       failures,
       inferences,
-      labelled: { count: labelled, correct },
+      labelled: { count: labelled, correct, ...(conflicting === 0 ? {} : { conflicting }) },
+      ...(targeted === 0 ? {} : { targeted: { count: targeted, correct: targetedCorrect } }),
       ...(p50 === undefined || p99 === undefined ? {} : { latencyUs: { p50, p99, max: this.#latencies.maxUs } }),
       ...(count === 0 ? {} : { confidence: { count, mean: sum / count }, predictions: this.#predictions }),
     };

@@ -2,4 +2,15 @@
 export { ProcessServing, type ProcessServingOptions } from './process/process-serving.js';
 export { LatencyHistogram } from './latency-histogram.js';
 export { SERVE_CODES, ServeError, type ServeCode } from './errors.js';
-export type { FeatureRows, InferenceRecord, LabelRecord, Predictions, Recorder, ServedBy } from './recorder.js';
+export type {
+  Comparison,
+  FeatureRows,
+  InferenceRecord,
+  InputCounts,
+  LabelOutcome,
+  LabelRecord,
+  Predictions,
+  Recorder,
+  ServedBy,
+} from './recorder.js';
+export type { AnswerOutcome, LabelAnswer, LabelDesk, LabelReason, LabelRequest } from './label-desk.js';

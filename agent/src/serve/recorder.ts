@@ -1,4 +1,6 @@
 import type { Digest, ModelName, Version } from '@drover/shared/ids';
+import type { TrialMode } from '@drover/shared/protocol';
+import type { Agreement } from '@drover/shared/task';
 
 /** What was loaded when an inference was made. */
 export interface ServedBy {
@@ -32,16 +34,86 @@ export interface InferenceRecord extends ServedBy {
   readonly predictions?: Predictions;
 }
 
-/** Ground truth for the rows of an earlier request, in their order. */
+/** The request still counts; no profile is made of it. */
+export function withoutRows({ features: _features, ...counted }: InferenceRecord): InferenceRecord {
+  return counted;
+}
+
+/** Bytes of the rows that it keeps. */
+export const rowBytes = ({ features }: InferenceRecord): number => features?.values.byteLength ?? 0;
+
+/** Ground truth for the rows of an earlier request, in their order; null where it is not known (yet). */
 export interface LabelRecord {
   readonly model: ModelName;
   readonly requestId: string;
   readonly atMs: number;
-  readonly labels: readonly number[];
+  readonly labels: readonly (number | null)[];
+}
+
+/** What became of ground truth, in rows. */
+export interface LabelOutcome {
+  /** Rows that the request had, as far as anything of it is kept; 0 where nothing is. With fewer than there are labels, nothing was joined. */
+  readonly rows: number;
+  readonly joined: number;
+  /** Had this label already. */
+  readonly repeated: number;
+  /** Had another label, which stays. */
+  readonly conflicting: number;
+  /** Their samples are no longer kept. */
+  readonly gone: number;
+}
+
+/** What happened to one rule of the contract of the inputs. */
+export interface RuleViolations {
+  /** Its place among all rules of the contract. */
+  readonly rule: number;
+  readonly input: string;
+  /** Name or index of the column; empty for every value of the input. */
+  readonly feature: string;
+  /** What the rule asks, in words. */
+  readonly says: string;
+  /** Rows that broke it. */
+  readonly rows: number;
+  /** Windows that were filled, and those of them in which too few rows held; of a rule about a share of the rows. */
+  readonly windows: number;
+  readonly windowsBelow: number;
+  /** Of the newest of these windows: the share of its rows that held, and whether that is too small. */
+  readonly share?: number;
+  readonly isBelow?: boolean;
+}
+
+/** Inputs that were held against the contract of a release, apart from what became of them. */
+export interface InputCounts extends ServedBy {
+  readonly atMs: number;
+  /** Rows that were looked at, those of refused requests included. */
+  readonly rows: number;
+  readonly refusedRequests: number;
+  /** Of the rules that something happened to. */
+  readonly violations: readonly RuleViolations[];
+}
+
+/** One request that met a release on trial. */
+export interface Comparison {
+  readonly active: ServedBy;
+  readonly candidate: ServedBy['release'];
+  readonly mode: TrialMode;
+  /**
+   * `compared`: the candidate ran on it as well; `answered`: the candidate answered; `left`: the release that serves answered, of a split; `failed`: the candidate
+   * could not be run; `dropped`: too much waited for the candidate.
+   */
+  readonly outcome: 'compared' | 'answered' | 'left' | 'failed' | 'dropped';
+  readonly activeLatencyUs?: number;
+  readonly candidateLatencyUs?: number;
+  readonly agreement?: Agreement;
+  /** Of a classification: the class of each row by either release. */
+  readonly classes?: { readonly active: Int32Array; readonly candidate: Int32Array };
 }
 
 /** Takes what was served. Called on the data path: must return at once and never throw. */
 export interface Recorder {
   record(record: InferenceRecord): void;
-  label(label: LabelRecord): void;
+  compare(comparison: Comparison): void;
+  /** Resolves when it was joined with what was recorded before it. Rejects with a coded error when the store cannot be written. */
+  label(label: LabelRecord): Promise<LabelOutcome>;
+  inputs(counts: InputCounts): void;
 }

@@ -1,16 +1,23 @@
 import type { KeyPair } from '@drover/shared/trust';
-import { bulkSigner } from '@drover/shared/trust';
+import { bulkSigner, payloadTypeOf } from '@drover/shared/trust';
 import type { CodedErrorJson } from '@drover/shared/coded-error';
-import type { DriftBody, ReportBody, ReportKind, StateBody } from '@drover/shared/protocol';
+import {
+  LABEL_ANSWERS_TAKEN,
+  LABEL_ANSWERS_TYPE,
+  type DriftBody,
+  type ReportBody,
+  type ReportKind,
+  type StateBody,
+} from '@drover/shared/protocol';
 import type { ModelName } from '@drover/shared/ids';
 import type { AgentConfig } from '../config/index.js';
 import { openImports } from '../bundles/index.js';
 import type { MirrorStatus } from '../sources/index.js';
 import { BUILD_FLOOR_MS, type Clock, type HostProbe } from '../host/index.js';
-import { identityChannel, networkOf, type Identity } from '../identity/index.js';
+import { brokerUrls, identityChannel, networkOf, type Identity } from '../identity/index.js';
 import { openLink, openOutbox, type Link, type LinkError, type Outbox } from '../link/index.js';
 import { createReporter, DriftWatch, type TelemetryStore } from '../monitor/index.js';
-import type { Platform } from '@drover/shared/manifest';
+import { MANIFEST_PARTS, type Platform } from '@drover/shared/manifest';
 import {
   createUpdater,
   httpReleaseSource,
@@ -18,12 +25,14 @@ import {
   type KillPoint,
   type ParameterServing,
   type Serving,
+  type TrialServing,
   type Updater,
 } from '../update/index.js';
 import { toReportableError } from '../update/reportable.js';
 import { keepCertificate } from './certificate-keeper.js';
 import { createClosers, type Closers } from './closers.js';
 import { every } from './every.js';
+import { createLabelling } from './labelling.js';
 import type { Log } from './log.js';
 import { createProblems } from './problems.js';
 import { createRepositoryWatch, type RepositoryReport } from './repository-watch.js';
@@ -40,6 +49,8 @@ export interface AgentOptions {
   readonly serving: Serving;
   /** Who gives applications the parameters of models, where somebody does. */
   readonly parameters?: ParameterServing | undefined;
+  /** Who tries releases beside those that serve, where somebody does. */
+  readonly trials?: TrialServing | undefined;
   readonly telemetry: TelemetryStore;
   readonly host: HostProbe;
   readonly clock: Clock;
@@ -77,6 +88,8 @@ export interface Agent {
 const DRIFT_INTERVAL_MS = 500;
 /** How often it is asked whether there are labelled samples enough, which reads them all. */
 const TUNING_INTERVAL_MS = 2_000;
+/** How often the agent may ask for one more label. */
+const LABELLING_INTERVAL_MS = 10_000;
 /** How often the control plane is asked about the certificate; also at each connection. */
 const CERTIFICATE_INTERVAL_MS = 12 * 3_600_000;
 /** What the link says when the broker does not take the certificate (any more). */
@@ -218,6 +231,7 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     bandwidth: config.download,
     serving,
     parameters: options.parameters,
+    trials: options.trials,
     clock,
     onTransition: (transition) => {
       log.info('update', transition);
@@ -249,7 +263,7 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
       agentVersion,
       hardwareClass,
       attributes,
-      takes: updater.kindsTaken(),
+      takes: [...updater.kindsTaken(), ...MANIFEST_PARTS, LABEL_ANSWERS_TAKEN],
       repository: repositoryWatch.standing(),
       models: updater.state(),
     };
@@ -277,8 +291,19 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     onProblem: incident,
   });
 
+  const labelling = createLabelling({
+    settings: config.labels,
+    deviceId: grant.deviceId,
+    telemetry,
+    director: () => updater.director(),
+    active: (model) => updater.active(model),
+    isDrifting: () => drifted.size > 0,
+    clock,
+    log,
+    onIncident: incident,
+  });
   const telemetryReports = createTelemetryReports(
-    createReporter({ store: telemetry, host: options.host, clock }),
+    createReporter({ store: telemetry, host: options.host, clock, ...labelling.reported }),
     (body) => report('telemetry', body),
   );
   closers.add(() => telemetryReports.flush());
@@ -307,12 +332,16 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     clock,
     keepaliveS: config.link.keepaliveS,
     onOrder: async (envelope) => {
-      await updater.receive(envelope);
+      if (payloadTypeOf(envelope) !== LABEL_ANSWERS_TYPE) await updater.receive(envelope);
+      // At once: whoever labels sees what became of it, whatever the interval.
+      else if (await labelling.receive(envelope)) await telemetryReports.next().catch(incident);
     },
     onConnected: (broker) => {
       linkProblem = undefined;
       options.agentReleases?.runner.connected();
       log.info('connected', { broker });
+      // Telemetry is what is dropped first: a listing of labels may have been among it.
+      if (outbox.pending().dropped > 0) labelling.listAfresh();
       reportState();
       certificates.check().catch(incident);
     },
@@ -338,6 +367,9 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
   closers.add(() => repositoryWatch.stop());
   loop(IMPORT_INTERVAL_MS, () => imports.look());
   closers.add(() => imports.stop());
+  // Where it was turned off, what was still asked for is closed once.
+  if (config.labels.perDay > 0) loop(LABELLING_INTERVAL_MS, () => labelling.ask());
+  else await labelling.ask().catch(incident);
   loop(DRIFT_INTERVAL_MS, async () => {
     await driftWatch.check();
     await serving.watchRest();
@@ -363,10 +395,4 @@ async function compose(options: AgentOptions, closers: Closers): Promise<Agent> 
     incident,
     close: () => closers.close(),
   };
-}
-
-/** The broker's own address, and then the WebSocket on the control plane's, which passes where only its port does. */
-function brokerUrls({ controlPlaneUrl, grant: { brokerUrl, websocketPath } }: Identity): string[] {
-  if (websocketPath === undefined) return [brokerUrl];
-  return [...new Set([brokerUrl, `${controlPlaneUrl.replace(/^http/, 'ws')}${websocketPath}`])];
 }

@@ -2,7 +2,7 @@ import { CodedError } from '@drover/shared/coded-error';
 import type { KeyPair } from '@drover/shared/trust';
 import { backoffMs, type Clock } from '../host/index.js';
 import type { HttpFetch } from '../link/index.js';
-import { isRenewalDue, renewCertificate, type Identity } from '../identity/index.js';
+import { REASON_REFUSED, renewalReason, renewCertificate, type Identity } from '../identity/index.js';
 import { isSecure } from '../link/index.js';
 import type { Log } from './log.js';
 
@@ -31,25 +31,27 @@ export interface CertificateKeeper {
 }
 
 const SUSPECT_PAUSE_MS = 10 * 60_000;
-/** Between two renewals that did not help: one that was revoked asks for ever, and its control plane answers thousands. */
+/** Between two renewals for one reason, of which the first did not help: one that was revoked asks for ever, and its control plane answers thousands. */
 const RENEWAL_PAUSE = { firstMs: 60_000, maxMs: 3_600_000 };
 
 export function keepCertificate(options: CertificateKeeperOptions): CertificateKeeper {
   const { clock, log, fetch } = options;
   let { identity } = options;
   let underWay: Promise<void> | undefined;
+  /** After it. */
+  let next: Promise<void> | undefined;
   const isUsed = [identity.controlPlaneUrl, identity.grant.brokerUrl].some(isSecure);
 
-  /** Renewals since the certificate was last found good, and when the next one may be. */
+  /** Why it was renewed since it was last found good, how often, and when it may be again. */
+  let lastReason: string | undefined;
   let renewals = 0;
   let notBeforeMs = -Infinity;
 
   async function keep(wasRefused: boolean): Promise<void> {
-    if (!wasRefused && !(await isRenewalDue({ identity, fetch }))) {
-      [renewals, notBeforeMs] = [0, -Infinity];
-      return;
-    }
-    if (clock.monotonic() < notBeforeMs) return;
+    const reason = wasRefused ? REASON_REFUSED : await renewalReason({ identity, fetch });
+    // The authorities may change again before a device has asked whether its new certificate is good.
+    if (reason !== lastReason) [lastReason, renewals, notBeforeMs] = [reason, 0, -Infinity];
+    if (reason === undefined || clock.monotonic() < notBeforeMs) return;
     notBeforeMs = clock.monotonic() + backoffMs(RENEWAL_PAUSE, renewals);
     renewals += 1;
     const { dataDir, deviceKey, agentVersion } = options;
@@ -61,7 +63,16 @@ export function keepCertificate(options: CertificateKeeperOptions): CertificateK
   function act(wasRefused: boolean): Promise<void> {
     // Without TLS it opens no connection, but a control plane that has forgotten this device knows it again by it.
     if (!isUsed && !wasRefused) return Promise.resolve();
-    underWay ??= keep(wasRefused)
+    // What is under way may have been answered before whatever happened now.
+    if (underWay) {
+      const before = underWay;
+      next ??= before.then(() => {
+        next = undefined;
+        return act(wasRefused);
+      });
+      return next;
+    }
+    underWay = keep(wasRefused)
       .catch((error: unknown) => {
         if (!(error instanceof CodedError)) throw error;
         log.warn('certificate not renewed', error.toJSON());

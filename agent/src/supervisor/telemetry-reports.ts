@@ -12,13 +12,20 @@ export function createTelemetryReports(
   store: (body: TelemetryBody) => boolean,
 ): { next(): Promise<void>; flush(): void } {
   let unsent: TelemetryBody | undefined;
+  let turn: Promise<void> = Promise.resolve();
   const flush = (): void => {
     if (unsent && store(unsent)) unsent = undefined;
   };
+  const take = async (): Promise<void> => {
+    unsent ??= await reporter.telemetryBody();
+    flush();
+  };
   return {
-    async next() {
-      unsent ??= await reporter.telemetryBody();
-      flush();
+    /** One after the other: of two that took counts at once, one would be forgotten. */
+    next() {
+      const taken = turn.then(take);
+      turn = taken.catch(() => undefined);
+      return taken;
     },
     flush,
   };

@@ -1,5 +1,5 @@
 import { compareVersions, type DeviceId, type Digest, type Version } from '@drover/shared/ids';
-import { kindOf } from '@drover/shared/manifest';
+import { kindOf, orderKindOf, releaseLineOf } from '@drover/shared/manifest';
 import type { Deployment } from '@drover/shared/protocol';
 import { UpdateError } from './errors.js';
 
@@ -35,10 +35,11 @@ export interface AcceptanceFacts {
  * Decides whether a deployment whose signature holds may be carried out; throws the reason if not (docs/protocol.md, section 4, steps 3 to 7).
  * The checks against replay come before expiry, because the counter holds even where the clock does not.
  *
- * @throws UpdateError DEPLOYMENT_WRONG_DEVICE, _WRONG_HARDWARE, _WRONG_SITE, _EPOCH_UNPROVEN, _REPLAYED, _EXPIRED, _ROLLBACK_REFUSED, _BELOW_REVERT_FLOOR
+ * @throws UpdateError DEPLOYMENT_WRONG_DEVICE, _WRONG_HARDWARE, _WRONG_SITE, _WRONG_TERMS, _EPOCH_UNPROVEN, _REPLAYED, _EXPIRED, _ROLLBACK_REFUSED, _BELOW_REVERT_FLOOR
  */
 export function verifyDeployment(order: Deployment, facts: AcceptanceFacts): void {
   verifyAddressee(order, facts);
+  verifyTerms(order);
   verifyFreshness(order, facts);
   verifyDirection(order, facts);
 }
@@ -69,6 +70,20 @@ function verifyAddressee(order: Deployment, { deviceId, hardwareClass, site }: A
       { remedy: 'Enrol the device again with a claim token for its site, and order the parameters again.' },
     );
   }
+}
+
+/** Section 4, step 4: what the name of an order says and what else stands in it have to agree. */
+function verifyTerms({ model, trial, downgrade }: Deployment): void {
+  const isTrial = orderKindOf(model) === 'trial';
+  const wrong = (why: string) =>
+    new UpdateError('DEPLOYMENT_WRONG_TERMS', `The order for ${model} ${why}.`, {
+      remedy: 'Update the control plane; if it is up to date, look for who has the key of the director.',
+    });
+  if (!isTrial && trial) throw wrong('says how to try a release, and is no trial');
+  if (!isTrial) return;
+  if (!trial) throw wrong('is a trial, and does not say of what kind and how long');
+  if (downgrade) throw wrong('is a trial, which changes no release, and grants a way back');
+  if (kindOf(releaseLineOf(model)) !== 'model') throw wrong('would try what is no model');
 }
 
 const siteName = (site: string | undefined): string => (site === undefined ? 'no site' : `the site "${site}"`);

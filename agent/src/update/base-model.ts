@@ -65,6 +65,10 @@ export class BaseModel {
   async activate(signal: AbortSignal): Promise<string> {
     const { restore } = kindFor(this.#model);
     if (restore.by === 'giving-up') return restore.giveUp(this.#environment);
+    if (restore.by === 'ending') {
+      await restore.end(this.#model, this.#environment);
+      return 'it has ended';
+    }
     const { committed, previous, adaptation } = this.#record;
     const choices: { release: ReleaseRef; adaptation?: Digest }[] = [];
     if (committed && adaptation) choices.push({ release: committed, adaptation: adaptation.digest });
@@ -126,7 +130,7 @@ export class BaseModel {
   async #activateInstalled(target: Installed, parent: AbortSignal): Promise<string> {
     const { activationDeadlineMs } = this.#environment;
     const { restore } = kindFor(this.#model);
-    if (restore.by === 'giving-up') throw notPossible(`${this.#model} is not activated again from here.`);
+    if (restore.by !== 'activating') throw notPossible(`${this.#model} is not activated again from here.`);
     const what = `Activating ${target.model} ${target.release.version}`;
     const reason = await withDeadline({ what, deadlineMs: activationDeadlineMs, signal: parent }, (signal) =>
       restore.activate(target, this.#environment, signal),

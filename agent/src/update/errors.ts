@@ -4,6 +4,7 @@ export const UPDATE_CODES = {
   DEPLOYMENT_WRONG_DEVICE: { fault: 'peer', retryable: false },
   DEPLOYMENT_WRONG_HARDWARE: { fault: 'peer', retryable: false },
   DEPLOYMENT_WRONG_SITE: { fault: 'peer', retryable: false },
+  DEPLOYMENT_WRONG_TERMS: { fault: 'peer', retryable: false },
   DEPLOYMENT_REPLAYED: { fault: 'peer', retryable: false },
   DEPLOYMENT_EPOCH_UNPROVEN: { fault: 'peer', retryable: false },
   RECOVERY_REPLAYED: { fault: 'peer', retryable: false },
@@ -47,6 +48,9 @@ export const UPDATE_CODES = {
   PARAMETERS_INCOMPATIBLE: { fault: 'caller', retryable: false },
   PARAMETERS_DORMANT: { fault: 'caller', retryable: false },
   PARAMETERS_REJECTED: { fault: 'peer', retryable: false },
+  TRIAL_NOT_POSSIBLE: { fault: 'caller', retryable: false },
+  TRIAL_INCOMPATIBLE: { fault: 'caller', retryable: false },
+  TRIAL_CRASHED: { fault: 'peer', retryable: false },
   ADAPTATION_NOT_POSSIBLE: { fault: 'caller', retryable: true },
   ADAPTATION_DAMAGED: { fault: 'environment', retryable: false },
 } as const satisfies CodeTable;

@@ -46,6 +46,7 @@ export function createExecutors({ model, base, journal, runners, collectGarbage 
     'fail-with': ({ error }) => Promise.resolve(failed(error)),
     'recognize-running': () =>
       Promise.resolve({ event: 'already-running', reason: 'the ordered release already serves' }),
+    'recognize-over': () => Promise.resolve({ event: 'already-running', reason: 'its time is over' }),
     'start-fetching': () => {
       const unable = kindFor(model).unable(runners);
       if (unable) throw unable;
@@ -103,6 +104,16 @@ const wasCommitted = ({ committed, previous }: ModelRecord, { deployment: { rele
 async function commit(model: ModelName, context: StepContext): Promise<StepResult> {
   const { deployment, store } = context;
   const { deploymentId, release } = deployment;
+  const lastOutcome: LastOutcome = { deploymentId, release, outcome: 'committed' };
+  const { restore } = kindFor(model);
+  if (restore.by === 'ending') {
+    await restore.end(model, context);
+    return {
+      event: 'done',
+      reason: `${release.version} has ended`,
+      toRecord: (current) => ({ ...current, lastOutcome }),
+    };
+  }
   const candidate = await store.load(expectationOf(deployment, context));
   const { revertFloor } = candidate.manifest;
   // Before the journal says so: cut in between, the same step does it again.
@@ -115,7 +126,7 @@ async function commit(model: ModelName, context: StepContext): Promise<StepResul
       committed: release,
       ...(older && { previous: older }),
       ...(revertFloor !== undefined && { revertFloor }),
-      lastOutcome: { deploymentId, release, outcome: 'committed' },
+      lastOutcome,
     };
   };
   return { event: 'done', reason: `${release.version} is committed`, toRecord };

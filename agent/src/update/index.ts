@@ -3,8 +3,12 @@ export type {
   InstalledModel,
   ParameterServing,
   ServedParameters,
+  SelfTested,
   Serving,
   ServingHealth,
+  Trial,
+  TrialServing,
+  TrialStanding,
 } from './ports.js';
 export { AgentSlots } from './agent/agent-slots.js';
 export { LaunchedAgent } from './agent/launched-agent.js';

@@ -1,6 +1,6 @@
 import type { Digest, ModelName } from '@drover/shared/ids';
 import type { StateBody } from '@drover/shared/protocol';
-import { backoffMs } from '../host/index.js';
+import { backoffMs, timeToJudgeBy } from '../host/index.js';
 import { BaseModel, notPossible } from './base-model.js';
 import { withDeadline } from './deadline.js';
 import type { UpdateEnvironment } from './environment.js';
@@ -153,6 +153,11 @@ export class ModelUpdate {
     }
   }
 
+  #nowMs(): number {
+    const { clock, journal } = this.#environment;
+    return timeToJudgeBy(clock.now(), journal.timeFloorMs());
+  }
+
   /** The agent stops, or the power was cut: nothing more may be done. */
   #isOver(): boolean {
     return this.#closing.signal.aborted || this.#environment.gate.cause() !== undefined;
@@ -161,7 +166,9 @@ export class ModelUpdate {
   #facts() {
     const { committed, adaptation, pending } = this.#journal.record;
     const running = kindFor(this.model).running(this.model, this.#environment)?.release.digest;
-    return { update: this.#journal.update, pending, committed, isAdapted: adaptation !== undefined, running };
+    const { update } = this.#journal;
+    const isOver = update !== undefined && kindFor(this.model).isOver(update.deployment, this.#nowMs());
+    return { update, pending, committed, isAdapted: adaptation !== undefined, isOver, running };
   }
 
   /** A step's own failure is a result; a failure to keep the journal is thrown, for then nothing may go on. */
@@ -183,7 +190,7 @@ export class ModelUpdate {
 
   async #execute(step: Exclude<Step, { kind: 'rest' }>, signal: AbortSignal): Promise<StepResult> {
     const deployment = step.kind === 'begin' ? step.order : this.#journal.inProgress().deployment;
-    const context: StepContext = { ...this.#environment, deployment, signal };
+    const context: StepContext = { ...this.#environment, deployment, nowMs: () => this.#nowMs(), signal };
     const execute = this.#executors[step.kind] as (args: object, context: StepContext) => Promise<StepResult>;
     return execute(step, context);
   }
@@ -192,7 +199,8 @@ export class ModelUpdate {
   async #reactivateCandidate({ deployment }: UpdateRecord): Promise<void> {
     const signal = this.#closing.signal;
     try {
-      await ensureCandidateServes(this.base, { ...this.#environment, deployment, signal });
+      const nowMs = () => this.#nowMs();
+      await ensureCandidateServes(this.base, { ...this.#environment, deployment, nowMs, signal });
     } catch (error) {
       if (this.#isOver()) throw error;
       this.#advance(failed(error));

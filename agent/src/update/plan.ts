@@ -12,6 +12,8 @@ export interface PlanFacts {
   readonly pending?: Deployment | undefined;
   readonly committed?: ReleaseRef | undefined;
   readonly isAdapted: boolean;
+  /** What is in progress has come to its end by the terms of its order. */
+  readonly isOver: boolean;
   /** Digest of the release that serves. */
   readonly running?: Digest | undefined;
 }
@@ -22,6 +24,7 @@ export interface StepArguments {
   begin: { readonly order: Deployment };
   'fail-with': { readonly error: UpdateError };
   'recognize-running': object;
+  'recognize-over': object;
   'start-fetching': object;
   fetch: object;
   verify: object;
@@ -62,7 +65,7 @@ export function isSupersedable({ state, deployment }: Pick<UpdateRecord, 'state'
 }
 
 /** The next step for one model. */
-export function planStep({ update, pending, committed, isAdapted, running }: PlanFacts): Step {
+export function planStep({ update, pending, committed, isAdapted, isOver, running }: PlanFacts): Step {
   if (!update) return pending ? { kind: 'begin', order: pending } : { kind: 'rest' };
   const { state, deployment } = update;
   if (state === 'falling-back') return { kind: 'fall-back', wasActivated: update.activated };
@@ -71,6 +74,7 @@ export function planStep({ update, pending, committed, isAdapted, running }: Pla
   }
   if (pending && isSupersedable(update)) return { kind: 'fail-with', error: superseded(pending) };
   if (state !== 'received') return { kind: STEP_OF_STATE[state] };
+  if (isOver) return { kind: 'recognize-over' };
   const { digest } = deployment.release;
   const runsAsOrdered = committed?.digest === digest && running === digest && !isAdapted;
   return { kind: runsAsOrdered ? 'recognize-running' : 'start-fetching' };

@@ -37,7 +37,7 @@ export function judgeProbation(
   if (crashes >= bounds.maxCrashes) {
     return unhealthy(
       'PROBATION_CRASHED',
-      `The inference process crashed ${crashes} times (bound: ${bounds.maxCrashes}).`,
+      `What runs the model crashed ${crashes} times (bound: ${bounds.maxCrashes}).`,
     );
   }
   const judged = Math.max(1, isOverdue ? requests : Math.max(requests, bounds.minRequests));

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { toCodedErrorJson, type CodedErrorJson } from '@drover/shared/coded-error';
 import { openRecoveryStatement, RECOVERY_TYPE } from '@drover/shared/protocol';
-import { decodeEnvelope, type KeySet } from '@drover/shared/trust';
+import { payloadTypeOf, type KeySet } from '@drover/shared/trust';
 import { UpdateError } from './errors.js';
 import type { Journal, RecoveryFact } from './journal.js';
 
@@ -31,13 +31,7 @@ export function refusalOf(
 }
 
 /** Reads only the frame. What is no envelope is left to the reader of orders, which says what is wrong with it. */
-export function isRecoveryStatement(bytes: Uint8Array): boolean {
-  try {
-    return decodeEnvelope(bytes).payloadType === RECOVERY_TYPE;
-  } catch {
-    return false;
-  }
-}
+export const isRecoveryStatement = (bytes: Uint8Array): boolean => payloadTypeOf(bytes) === RECOVERY_TYPE;
 
 /**
  * Takes in a recovery statement (docs/protocol.md, section 11): signatures of the root role first, then that its epoch is above all before. The

@@ -1,5 +1,5 @@
 import { digestOf, type Digest, type ModelName } from '@drover/shared/ids';
-import { parseRelease, type FileReference, type ReleaseManifest } from '@drover/shared/manifest';
+import { parseRelease, releaseLineOf, type FileReference, type ReleaseManifest } from '@drover/shared/manifest';
 import type { ReleaseRef } from './accept.js';
 import { UpdateError } from './errors.js';
 import { kindFor, type DeviceFacts } from './kinds/index.js';
@@ -14,6 +14,7 @@ export interface VerifiedRelease {
 }
 
 export interface ReleaseExpectation extends DeviceFacts {
+  /** As it stands in the order. */
   readonly model: ModelName;
   readonly release: ReleaseRef;
 }
@@ -37,9 +38,10 @@ export function openRelease(manifestBytes: Uint8Array, expected: ReleaseExpectat
     );
   }
   const manifest = parseRelease(manifestBytes);
-  if (manifest.model !== expected.model || manifest.version !== expected.release.version) {
+  const line = releaseLineOf(expected.model);
+  if (manifest.model !== line || manifest.version !== expected.release.version) {
     throw notAsOrdered(
-      `The manifest is ${manifest.model} ${manifest.version}; ordered was ${expected.model} ${expected.release.version}.`,
+      `The manifest is ${manifest.model} ${manifest.version}; ordered was ${line} ${expected.release.version}.`,
     );
   }
   // The name says the kind, and the parser has held the manifest to it.

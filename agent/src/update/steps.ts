@@ -161,6 +161,8 @@ export async function observeProbation(context: StepContext): Promise<StepSucces
     const broken = watch.broken();
     if (broken) throw broken;
     const elapsedMs = clock.monotonic() - beganAtMs;
+    const over = watch.over(elapsedMs);
+    if (over !== undefined) return { reason: over };
     const verdict = judgeProbation(probation, watch.health(), elapsedMs, contract);
     if (verdict.kind === 'unhealthy') throw verdict.error;
     if (verdict.kind === 'healthy') {

@@ -1,10 +1,9 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { copyFile, link, mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { digestHex, type Digest, type ModelName } from '@drover/shared/ids';
 import type { FileReference } from '@drover/shared/manifest';
 import {
+  digestOfFile,
   makeDirectoryDurably,
   removeTemporaries,
   syncDirectory,
@@ -302,19 +301,6 @@ async function readIfThere(file: string): Promise<Uint8Array | undefined> {
     if (systemCode(error) === 'ENOENT') return undefined;
     throw error;
   }
-}
-
-/** undefined when there is no such file. */
-async function digestOfFile(file: string, signal: AbortSignal): Promise<string | undefined> {
-  const hash = createHash('sha256');
-  try {
-    for await (const chunk of createReadStream(file, { signal })) hash.update(chunk as Buffer);
-  } catch (error) {
-    signal.throwIfAborted();
-    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined;
-    throw error;
-  }
-  return `sha256:${hash.digest('hex')}`;
 }
 
 /** A second name costs no space; file systems without hard links (FAT) and other devices get a copy. */

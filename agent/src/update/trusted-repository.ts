@@ -1,5 +1,5 @@
 import { digestHex, type ModelName, type Version } from '@drover/shared/ids';
-import { MAX_MANIFEST_BYTES } from '@drover/shared/manifest';
+import { MAX_MANIFEST_BYTES, releaseLineOf } from '@drover/shared/manifest';
 import { releasePath } from '@drover/shared/trust/ceremony';
 import type { KeySet } from '@drover/shared/trust';
 import {
@@ -102,7 +102,8 @@ export function openTrustedRepository({
   }
 
   return {
-    async confirm({ model, release }, signal) {
+    async confirm({ model: name, release }, signal) {
+      const model = releaseLineOf(name);
       const path = releasePath(model, release.version);
       const look = async (options: RefreshOptions): Promise<string> => {
         const target = await client.target(path, options);

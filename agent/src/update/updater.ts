@@ -6,7 +6,8 @@ import {
   type TransitionBody,
   type UpdateState,
 } from '@drover/shared/protocol';
-import type { Platform, ReleaseKind } from '@drover/shared/manifest';
+import { orderKindOf, type OrderKind, type Platform } from '@drover/shared/manifest';
+import type { KeySet } from '@drover/shared/trust';
 import type { MetadataFetcher, RepositoryStatus } from '@drover/shared/trust/tuf';
 import {
   clockState,
@@ -27,9 +28,16 @@ import type { UpdateEnvironment } from './environment.js';
 import { ModelUpdate } from './model-update.js';
 import { followedBy } from './parameters/followed-serving.js';
 import { ParametersInForce } from './parameters/in-force.js';
-import { isModel, type AgentRunner, type InstalledModel, type ParameterServing, type Serving } from './ports.js';
+import {
+  isModel,
+  type AgentRunner,
+  type InstalledModel,
+  type ParameterServing,
+  type Serving,
+  type TrialServing,
+} from './ports.js';
 import { createReceiver, type Receipt, type ReceiveOptions } from './receive.js';
-import type { Enrolled } from './recovery.js';
+import { authorityOf, type Enrolled } from './recovery.js';
 import { toReportableError } from './reportable.js';
 import { ReleaseStore } from './store.js';
 import { openTrustedRepository } from './trusted-repository.js';
@@ -49,6 +57,8 @@ export interface UpdaterOptions {
   readonly site?: string | undefined;
   /** Who gives applications the parameters of models; without it releases of parameters are refused. */
   readonly parameters?: ParameterServing | undefined;
+  /** Who tries releases beside those that serve; without it trials are refused. */
+  readonly trials?: TrialServing | undefined;
   /** Who runs releases of the agent itself, and on what; without it they are refused. */
   readonly agentReleases?: { readonly runner: AgentRunner; readonly platform: Platform } | undefined;
   readonly clock: Clock;
@@ -82,8 +92,10 @@ export interface Updater {
   /** Serves again what served before, and goes on with what was interrupted. Resolves when each model serves, or can't. */
   resume(): Promise<void>;
   state(): StateBody['models'];
-  /** The kinds of releases that can be ordered of this device. */
-  kindsTaken(): ReleaseKind[];
+  /** What can be ordered of this device. */
+  kindsTaken(): OrderKind[];
+  /** Whose signatures count here: as enrolment gave them, or the holders of the root since. */
+  director(): KeySet;
   /** The latest time that a signed order vouched for; 0 before the first. */
   timeFloorMs(): number;
   /** What is known of the release repository, and whether it is fresh. */
@@ -139,6 +151,7 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     serving: parameters ? followedBy(options.serving, (model) => parameters.modelChanged(model)) : options.serving,
     agent,
     parameters,
+    trials: options.trials,
   };
   const environment: UpdateEnvironment = {
     ...options,
@@ -205,9 +218,14 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     async resume() {
       reportClock();
       collectAtStart();
-      await Promise.all([...models.values()].map((model) => model.resume()));
+      const isTrial = ({ model }: ModelUpdate) => orderKindOf(model) === 'trial';
+      const all = [...models.values()];
+      await Promise.all(all.filter((each) => !isTrial(each)).map((model) => model.resume()));
+      // What is tried stands beside what serves.
+      await Promise.all(all.filter(isTrial).map((trial) => trial.resume()));
       await parameters?.removeStrays();
     },
+    director: () => authorityOf(options.enrolled, journal.recovery()).director,
     timeFloorMs: () => journal.timeFloorMs(),
     state: () => [...models.values()].map((model) => model.status()),
     kindsTaken: () => kindsTaken(runners),

@@ -49,7 +49,8 @@ export interface TestDevice {
   command(args: readonly string[], environment?: Record<string, string>): Promise<CommandResult>;
   enrol(): Promise<void>;
   startBroker(): Promise<Broker>;
-  spawn(environment?: Record<string, string>): ChildProcess;
+  /** `run --json-ready` unless told otherwise. */
+  spawn(environment?: Record<string, string>, args?: readonly string[]): ChildProcess;
   /** Rejects with what it said when it ends before it is ready. */
   start(environment?: Record<string, string>): Promise<RunningAgent>;
   close(): Promise<void>;
@@ -105,8 +106,8 @@ export async function openTestDevice(): Promise<TestDevice> {
       closers.push(() => broker.close());
       return broker;
     },
-    spawn(more = {}) {
-      const child = spawn(process.execPath, [MAIN, 'run', '--json-ready'], {
+    spawn(more = {}, args = ['run', '--json-ready']) {
+      const child = spawn(process.execPath, [MAIN, ...args], {
         env: { ...environment, ...more },
         stdio: ['ignore', 'pipe', 'pipe'],
       });

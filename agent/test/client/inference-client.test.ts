@@ -46,8 +46,14 @@ describe('the client for applications', () => {
     const { shape, data } = answer.outputs['probabilities'] ?? {};
     expect([shape, data instanceof Float32Array]).toEqual([[2, 3], true]);
     expect(features['features']?.data).toHaveLength(8);
-    await client.feedback('classifier', 'a', [0, 1]);
-    expect(recorder.labels).toMatchObject([{ requestId: 'a', labels: [0, 1] }]);
+    expect(await client.feedback('classifier', 'a', [0, null])).toMatchObject({ joined: 1, repeated: 0, gone: 0 });
+    expect(recorder.labels).toMatchObject([{ requestId: 'a', labels: [0, null] }]);
+    recorder.outcome = { rows: 0, joined: 0, repeated: 0, conflicting: 0, gone: 2 };
+    await expect(client.feedback('classifier', 'b', [0, 1])).rejects.toMatchObject({
+      code: 'INFERENCE_DENIED',
+      agentCode: 'FEEDBACK_SAMPLE_GONE',
+    });
+    recorder.outcome = undefined;
   });
 
   it('when every datatype goes over the Unix socket, each comes back as it was', async () => {

@@ -25,9 +25,11 @@ describe('readAgentConfig', () => {
         host: '127.0.0.1',
         port: 8080,
         maxBodyMiB: 64,
+        maxBatchDelayMs: 0,
         sharedMemory: false,
         providers: ['tensorrt', 'cuda', 'cpu'],
       },
+      attach: { maxObservationsPerSecond: 2_000, models: {} },
       telemetry: { intervalMs: 60_000, maxSamples: 20_000 },
       proxy: { exceptions: [] },
       tls: {},
@@ -36,6 +38,7 @@ describe('readAgentConfig', () => {
       download: { minBytesPerSecond: 1024, mirrorMinBytesPerSecond: 16_384 },
       mirrors: [],
       learn: { adaptation: 'auto', memoryMiB: 512 },
+      labels: { perDay: 0, maxOpen: 50, expireAfterDays: 14, randomShare: 0.5, driftFactor: 3, sendFeatures: false },
       log: { level: 'info' },
     });
   });
@@ -55,6 +58,25 @@ describe('readAgentConfig', () => {
       learn: { memoryMiB: 256 },
       telemetry: { intervalMs: 1000 },
     });
+  });
+
+  it('when applications are attached, each has its defaults, and a hook that is none is refused', () => {
+    const path = '/var/lib/drover-models/gas';
+    const health = { http: 'http://127.0.0.1:9000/health' };
+    const reload = { command: ['/usr/bin/systemctl', 'reload', 'gas'] };
+    const read = (model: object) => readAgentConfig(file({ attach: { models: { gas: model } } }), {}).attach.models;
+    expect(read({ path, health, reload })).toEqual({
+      gas: {
+        path,
+        reload: { ...reload, timeoutMs: 30_000 },
+        loadTimeoutMs: 60_000,
+        health: { ...health, intervalMs: 5_000, timeoutMs: 5_000, failures: 3 },
+        selfTest: 'probe',
+      },
+    });
+    const refused = expect.objectContaining({ code: 'CONFIG_INVALID' }) as Error;
+    expect(() => read({ path, reload: { signal: 'SIGKILL', pidFile: '/run/gas.pid' } })).toThrow(refused);
+    expect(() => read({ path: 'relative' })).toThrow(refused);
   });
 
   it('when attributes come from the environment, they are pairs', () => {

@@ -3,6 +3,9 @@ import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { MessageReader } from '../../src/attach/observe/message-reader.js';
+import { readMessage } from '../../src/attach/observe/messages.js';
+import { readObservation } from '../../src/attach/observe/observation.js';
 import { openBundle } from '../../src/bundles/index.js';
 import { entriesOf, packed } from '../bundles/make-bundle.js';
 import { list, publish, publishersRepository, unusedCertificate } from '../update/fixtures/releases.js';
@@ -16,6 +19,8 @@ import { FeedbackBody } from '../../src/serve/protocol/rest/bodies.js';
 import { readInferRequest } from '../../src/serve/protocol/rest/infer-request.js';
 import { readBody, readJson } from '../../src/serve/protocol/rest/request-body.js';
 import { routeOf } from '../../src/serve/protocol/rest/routes.js';
+import type { InstalledModel } from '../../src/update/ports.js';
+import { binaryMessage } from '../attach/binary-message.js';
 
 const once = <Value>(make: () => Value): (() => Value) => {
   let made: { readonly value: Value } | undefined;
@@ -44,6 +49,21 @@ const grant = {
   brokerUrl: 'mqtt://127.0.0.1:1883',
   epoch: 1,
 };
+
+/** What an observation is read by. */
+const observed = {
+  model: 'm',
+  release: { version: '1.0.0', digest: 'sha256:0' },
+  manifest: { task: { type: 'classification', scores: 'y', labels: ['a', 'b'] } },
+  variant: {
+    signature: {
+      inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, 2] }],
+      outputs: [{ name: 'y', datatype: 'FP32', shape: [-1, 2] }],
+    },
+  },
+} as unknown as InstalledModel;
+const tensor = (name: string, data?: readonly number[]) => ({ name, datatype: 'FP32', shape: [1, 2], data });
+const inference = (facts: object) => ({ type: 'inference', latencyUs: 1, ...facts });
 
 /** A bundle as it lies on a stick: opened, read whole, and asked for all that a device asks for. */
 const bundleSeed = (): Uint8Array => {
@@ -101,7 +121,7 @@ export const targets: readonly FuzzTarget[] = [
     name: 'feedback-request',
     covers: ['readJson', 'parseHead'],
     format: 'json',
-    seeds: () => [json({ id: 'r1', labels: [0, 1] })],
+    seeds: () => [json({ id: 'r1', labels: [0, 'gas', null] })],
     parse: (bytes) => readJson(request(bytes), FeedbackBody, MAX_BODY_BYTES),
   },
   {
@@ -111,6 +131,30 @@ export const targets: readonly FuzzTarget[] = [
     seeds: () =>
       ['/v2', '/v2/models/m/versions/1.0.0/infer', '/v2/models/m%20n/feedback?x#y'].map((path) => Buffer.from(path)),
     parse: (bytes) => routeOf(Buffer.from(bytes).toString('latin1')),
+  },
+  {
+    name: 'observe-socket',
+    covers: ['MessageReader', 'readMessage', 'readObservation'],
+    format: 'bytes',
+    seeds: () => {
+      const lines = [
+        { type: 'hello', protocol: 1, model: 'm', loaded: `sha256:${'0'.repeat(64)}` },
+        inference({ id: 'a', features: [[1, 2]], classes: [1], confidences: [0.5] }),
+        inference({ inputs: [tensor('x', [1, 2])], outputs: [tensor('y', [0.5, 0.5])], failed: false }),
+        { type: 'label', id: 'a', labels: [1, null, 'a'] },
+      ];
+      const frame = JSON.stringify(inference({ inputs: [tensor('x')], outputs: [tensor('y')] }));
+      return [
+        Buffer.from(lines.map((line) => `${JSON.stringify(line)}\n`).join('')),
+        Buffer.concat([binaryMessage(frame, Buffer.alloc(16, 1)), Buffer.from('\n{"type":"bye"}\n')]),
+      ];
+    },
+    parse(bytes) {
+      for (const { json: text, payload } of new MessageReader().push(bytes)) {
+        const message = readMessage(text);
+        if (message.type === 'inference') readObservation(message, payload, observed, 1);
+      }
+    },
   },
   {
     name: 'bundle-file',

@@ -155,11 +155,13 @@ describe('when the agent was stopped uncleanly or its files were damaged', () =>
     ['cut short', '10'],
     ['zeroed', '\0\0\0\0'],
     ['emptied', ''],
+    ['removed', undefined],
   ])('never repeats a sequence number after all was sent and its file was %s', async (_, damaged) => {
     open().enqueue('incident', incident);
     const [sent] = takeAll();
     outbox.close();
-    await writeFile(join(dataDir, 'outbox-sequence'), damaged);
+    const file = join(dataDir, 'outbox-sequence');
+    await (damaged === undefined ? rm(file) : writeFile(file, damaged));
     open().enqueue('incident', incident);
     expect(takeAll().at(-1)?.sequence).toBeGreaterThan(1000 + (sent?.sequence ?? 0));
     outbox.close();

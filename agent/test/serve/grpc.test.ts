@@ -17,6 +17,7 @@ import {
   type InferTensorContentsSchema,
   type ModelInferRequest,
 } from '../../src/serve/protocol/grpc/generated/inference_pb.js';
+import type { ClientSignal } from '../../src/serve/scheduling/run-queue.js';
 import { readTensor } from '../../src/serve/tensors/json.js';
 import { toBytes } from '../../src/serve/tensors/tensor.js';
 import { installClassifier } from './installed-classifier.js';
@@ -87,6 +88,7 @@ describe('the protocol over gRPC', () => {
       versions: ['1.0.0'],
       platform: 'onnx_onnxv1',
       inputs: [{ name: 'features', datatype: 'FP32', shape: [-1n, 4n] }],
+      properties: { task: 'classification', variant: 'any', precision: 'fp32' },
     });
     expect((await client.repositoryIndex({})).models).toMatchObject([
       { name: 'classifier', version: '1.0.0', state: 'READY' },
@@ -279,11 +281,13 @@ describe('one port and one socket for both forms', () => {
 
 describe('schedules', () => {
   const slowInfer = () => {
-    const asked: { readonly priority?: number | undefined; readonly signal?: AbortSignal | undefined }[] = [];
+    const asked: { readonly priority?: number | undefined; readonly signal?: ClientSignal | undefined }[] = [];
     const models: ServedModels = {
       served: () => serving.served(),
       find: (model, version) => serving.find(model, version),
-      feedback: () => undefined,
+      feedback: () => Promise.reject(new Error('stopped')),
+      labelRequests: () => Promise.resolve([]),
+      answerLabel: () => Promise.reject(new Error('stopped')),
       parameters: (model) => serving.parameters(model),
       rejectParameters: () => undefined,
       infer: (request) => {

@@ -188,12 +188,26 @@ describe('inline serving', () => {
 
   it('when labels come, it hands them on, and refuses classes that do not exist', async () => {
     await serving.activate(first, signal);
-    serving.feedback(first.model, 'r1', [0, 2]);
-    expect(recorder.labels).toMatchObject([{ model: first.model, requestId: 'r1', labels: [0, 2] }]);
-    expect(() => serving.feedback(first.model, 'r1', [3])).toThrow(
-      expect.objectContaining({ code: 'REQUEST_INVALID' }),
-    );
-    expect(() => serving.feedback('other', 'r1', [0])).toThrow(expect.objectContaining({ code: 'MODEL_NOT_SERVED' }));
+    const { labels = [] } = first.manifest.task;
+    await serving.feedback(first.model, 'r1', [0, labels[2] ?? '', null]);
+    expect(recorder.labels).toMatchObject([{ model: first.model, requestId: 'r1', labels: [0, 2, null] }]);
+    for (const wrong of [[3], [-1], ['none of its classes'], [null, null]]) {
+      await expect(serving.feedback(first.model, 'r1', wrong)).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+    }
+    await expect(serving.feedback('other', 'r1', [0])).rejects.toMatchObject({ code: 'MODEL_NOT_SERVED' });
+  });
+
+  it('when labels hold for no row of the request, it says why', async () => {
+    await serving.activate(first, signal);
+    const outcome = { rows: 2, joined: 0, repeated: 0, conflicting: 0, gone: 0 };
+    recorder.outcome = outcome;
+    await expect(serving.feedback(first.model, 'r1', [0, 1, 2])).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
+    recorder.outcome = { ...outcome, conflicting: 1, gone: 1 };
+    await expect(serving.feedback(first.model, 'r1', [0, 1])).rejects.toMatchObject({ code: 'FEEDBACK_CONFLICTS' });
+    recorder.outcome = { ...outcome, rows: 0, gone: 2 };
+    await expect(serving.feedback(first.model, 'r1', [0, 1])).rejects.toMatchObject({ code: 'FEEDBACK_SAMPLE_GONE' });
+    recorder.outcome = { ...outcome, repeated: 1, conflicting: 1 };
+    await expect(serving.feedback(first.model, 'r1', [0, 1])).resolves.toEqual(recorder.outcome);
   });
 
   it('when the self-test of a candidate fails, nothing that serves is touched', async () => {

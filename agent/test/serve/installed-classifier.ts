@@ -58,7 +58,9 @@ export function install(
     model: ModelName('classifier'),
     version: Version(version),
     createdAt: '2026-01-01T00:00:00Z',
-    task: { type: 'classification', scores: 'probabilities', labels: ['a', 'b', 'c'] },
+    task: signature.outputs.some(({ name }) => name === 'probabilities')
+      ? { type: 'classification', scores: 'probabilities', labels: ['a', 'b', 'c'] }
+      : { type: 'tensors' },
     variants: [
       { name: 'any', hardwareClasses: ['*'], precision: 'fp32', model: reference('model.onnx', bytes), signature },
     ],

@@ -14,7 +14,7 @@ import { install, installClassifier } from './installed-classifier.js';
 
 const MIB = 1024 ** 2;
 const measured = { runMs: 5, isBatchable: false, fileBytes: 10 * MIB, provider: 'cpu' };
-const machine = { cores: 8, freeBytes: 4_096 * MIB };
+const machine = { cores: 8, freeBytes: 4_096 * MIB, maxBatchDelayMs: 5 };
 
 describe('where a model runs', () => {
   it.each([
@@ -37,7 +37,7 @@ describe('where a model runs', () => {
     expect(decidePlacement(measured, machine).batching).toBeUndefined();
     expect(decidePlacement({ ...measured, isBatchable: true }, machine).batching).toEqual({
       maxRows: 32,
-      maxDelayMs: 0,
+      maxDelayMs: 5,
     });
   });
 });
@@ -142,6 +142,7 @@ describe('with real models', () => {
     };
     const place = (runMs: number) =>
       placeModel(first, {
+        maxBatchDelayMs: 0,
         openHere: () => opened('here', runMs),
         openWorker: () => opened('worker', runMs),
         onIncident: (error) => {
@@ -164,6 +165,7 @@ describe('with real models', () => {
     const incidents: unknown[] = [];
     let opens = 0;
     const placed = await placeModel(first, {
+      maxBatchDelayMs: 0,
       openHere: () => Promise.reject(new Error('not asked')),
       openWorker: async () => {
         if (opens++ > 0) throw new Error('no memory');

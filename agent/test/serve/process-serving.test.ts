@@ -4,15 +4,40 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Version } from '@drover/shared/ids';
 import { createInferenceClient } from '../../src/client/index.js';
 import { systemClock } from '../../src/host/clock.js';
-import { ProcessServing, type ProcessServingOptions } from '../../src/serve/index.js';
+import { MonitorError } from '../../src/monitor/errors.js';
+import { ProcessServing, type LabelDesk, type ProcessServingOptions } from '../../src/serve/index.js';
 import type { InstalledModel } from '../../src/update/ports.js';
 import { installClassifier } from './installed-classifier.js';
 import { memoryRecorder, type MemoryRecorder } from './memory-recorder.js';
 
 const signal = new AbortController().signal;
 const REQUEST = JSON.stringify({ inputs: [{ name: 'features', datatype: 'FP32', shape: [1, 4], data: [1, 2, 3, 4] }] });
+
+const overloadedTelemetry = new MonitorError('TELEMETRY_OVERLOADED', 'Too much waits.', { remedy: 'Send less.' });
+
+const labelDesk: LabelDesk = {
+  labelRequests: (model) =>
+    Promise.resolve([
+      {
+        id: 'asked',
+        model,
+        version: Version('1.0.0'),
+        requestId: 'r',
+        row: 0,
+        reason: 'random',
+        requestedAtMs: 1,
+        servedAtMs: 1,
+        prediction: 1,
+        confidence: 0.5,
+        features: Float32Array.of(1, 2, 3, 4),
+      },
+    ]),
+  answerLabel: ({ id, label }) =>
+    id === 'asked' && label === 2 ? Promise.resolve('joined') : Promise.reject(overloadedTelemetry),
+};
 
 /** Polls what happens in other processes; the test's own time-out is the bound. */
 async function until<Value>(read: () => Promise<Value | undefined> | Value | undefined): Promise<Value> {
@@ -40,6 +65,7 @@ describe('serving from a process of its own', () => {
       serverVersion: '0.1.0',
       clock: systemClock,
       recorder,
+      labelDesk,
       onIncident: (error) => void incidents.push(error),
       ...overrides,
     });
@@ -66,6 +92,21 @@ describe('serving from a process of its own', () => {
     rmSync(directory, { recursive: true });
   });
 
+  it('when a release has a contract of its inputs, it refuses what breaks it, and the counts reach this process', async () => {
+    const rules = [{ rule: 'range' as const, column: 0, max: 1 }];
+    const contract = { ...first.manifest.contract, inputs: { action: 'reject' as const, inputs: [{ name: 'features', rules }] } }; // prettier-ignore
+    const serving = await open();
+    await serving.activate({ ...first, manifest: { ...first.manifest, contract } }, signal);
+    expect((await infer(serving)).status).toBe(200);
+    expect((await infer(serving, REQUEST.replace('[1,2,3,4]', '[2,2,3,4]'))).status).toBe(422);
+    const counted = await until(() =>
+      recorder.inputCounts.reduce((rows, each) => rows + each.rows, 0) === 2 ? recorder.inputCounts : undefined,
+    );
+    expect(counted.reduce((requests, each) => requests + each.refusedRequests, 0)).toBe(1);
+    expect(counted.flatMap(({ violations }) => violations)).toMatchObject([{ rule: 0, feature: '0', rows: 1 }]);
+    expect(serving.health(first.model)).toMatchObject({ requests: 1, failures: 0 });
+  });
+
   it('when a release is activated, it serves it, and records and labels reach this process', async () => {
     const serving = await open();
     await expect(serving.activate(first, signal)).resolves.toMatchObject({
@@ -74,11 +115,21 @@ describe('serving from a process of its own', () => {
     });
     const { status, body } = await infer(serving);
     expect([status, body.model_version]).toEqual([200, '1.0.0']);
-    await fetch(`http://127.0.0.1:${serving.address.port}/v2/models/classifier/feedback`, {
-      method: 'POST',
-      body: JSON.stringify({ id: body.id, labels: [2] }),
+    const feedback = async () => {
+      const url = `http://127.0.0.1:${serving.address.port}/v2/models/classifier/feedback`;
+      const answer = await fetch(url, { method: 'POST', body: JSON.stringify({ id: body.id, labels: [2] }) });
+      return { status: answer.status, body: await answer.json() };
+    };
+    expect(await feedback()).toMatchObject({ status: 200, body: { joined: 1 } });
+    const client = createInferenceClient({ url: `http://127.0.0.1:${serving.address.port}` });
+    expect(await client.labelRequests('classifier')).toMatchObject([{ id: 'asked', features: [1, 2, 3, 4] }]);
+    expect(await client.answerLabel('classifier', 'asked', 2)).toBe('joined');
+    await expect(client.answerLabel('classifier', 'other', 2)).rejects.toMatchObject({
+      agentCode: 'TELEMETRY_OVERLOADED',
     });
-    await until(() => recorder.labels[0]);
+    client.close();
+    recorder.label = () => Promise.reject(overloadedTelemetry);
+    expect(await feedback()).toMatchObject({ status: 503, body: { code: 'TELEMETRY_OVERLOADED' } });
     expect(recorder.labels).toMatchObject([{ requestId: body.id, labels: [2] }]);
     expect(recorder.records).toMatchObject([
       { requestId: body.id, release: first.release, features: { width: 4, count: 1 } },

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deflateSync, gzipSync } from 'node:zlib';
@@ -70,6 +70,7 @@ describe('the inference protocol', () => {
           { name: 'logits', datatype: 'FP32', shape: [-1, CLASSES] },
           { name: 'probabilities', datatype: 'FP32', shape: [-1, CLASSES] },
         ],
+        properties: { task: 'classification', variant: 'any', precision: 'fp32' },
       },
     });
     expect(await get('/v2/models/classifier/ready')).toEqual({
@@ -99,12 +100,22 @@ describe('the inference protocol', () => {
     expect(recorder.records).toMatchObject([{ requestId: body['id'], failed: false }]);
   });
 
-  it('when labels follow a request, they are accepted for it', async () => {
-    expect(await post('/v2/models/classifier/feedback', { id: 'a', labels: [1] })).toEqual({
-      status: 202,
-      body: { id: 'a', labels: 1 },
+  it('when labels follow a request, it answers what became of them', async () => {
+    expect(await post('/v2/models/classifier/feedback', { id: 'a', labels: [1, null] })).toEqual({
+      status: 200,
+      body: { id: 'a', labels: 2, joined: 1, repeated: 0, conflicting: 0, gone: 0 },
     });
-    expect(recorder.labels).toMatchObject([{ requestId: 'a', labels: [1] }]);
+    expect(recorder.labels).toMatchObject([{ requestId: 'a', labels: [1, null] }]);
+  });
+
+  it.each([
+    [404, 'FEEDBACK_SAMPLE_GONE', { rows: 0, joined: 0, repeated: 0, conflicting: 0, gone: 1 }],
+    [409, 'FEEDBACK_CONFLICTS', { rows: 1, joined: 0, repeated: 0, conflicting: 1, gone: 0 }],
+  ])('when labels hold for no row, it answers %i %s', async (status, code, outcome) => {
+    recorder.outcome = outcome;
+    const answer = await post('/v2/models/classifier/feedback', { id: 'a', labels: [1] });
+    recorder.outcome = undefined;
+    expect(answer).toMatchObject({ status, body: { code } });
   });
 
   it.each([
@@ -124,6 +135,9 @@ describe('the inference protocol', () => {
     [400, INFER, { inputs: [features([1, 4], [1, 2, 3, 4]), features([1, 4], [1, 2, 3, 4])] }],
     [400, INFER, { inputs: [features([1, 4], [1, 2, 3, 4])], outputs: [{ name: 'nothing' }] }],
     [400, '/v2/models/classifier/feedback', { id: 'a', labels: [7] }],
+    [400, '/v2/models/classifier/feedback', { id: 'a', labels: [0.5] }],
+    [400, '/v2/models/classifier/feedback', { id: 'a', labels: [null] }],
+    [400, '/v2/models/classifier/feedback', { id: 'a', labels: ['no class of it'] }],
     [404, '/v2/models/other/infer', { inputs: [features([1, 4], [1, 2, 3, 4])] }],
     [404, '/v2/models/classifier/versions/9.9.9/infer', { inputs: [features([1, 4], [1, 2, 3, 4])] }],
     [404, '/v2/models/%E0%A4%A/infer', {}],
@@ -136,20 +150,37 @@ describe('the inference protocol', () => {
     expect(await get('/v2/health/live')).toMatchObject({ status: 200 });
   });
 
-  it('when a chunked body grows beyond the bound, it is cut off', async () => {
-    const stream = new ReadableStream<Uint8Array>({
-      pull(controller) {
-        controller.enqueue(new Uint8Array(10_000).fill(32));
-      },
+  /** Posts until the server ends the connection, and reads only then, as clients do that write first. */
+  const postUntilRefused = (write: (socket: Socket) => Promise<void> | void): Promise<string> =>
+    new Promise((resolve) => {
+      let answer = '';
+      const socket = connect(server.port, '127.0.0.1', () => {
+        socket.pause();
+        void Promise.resolve(write(socket)).then(() => socket.resume());
+      });
+      socket.on('data', (bytes) => (answer += bytes.toString())).on('close', () => resolve(answer));
+      // Whoever writes on when the server has closed is told so; what counts is what was read until then.
+      socket.on('error', () => undefined);
     });
-    const body = { method: 'POST', body: stream, duplex: 'half' } as RequestInit;
-    const outcome = await fetch(url + INFER, { ...body, signal: AbortSignal.timeout(5_000) }).then(
-      (response) => response.status,
-      (error: unknown) => (error as Error).cause,
-    );
-    // The client may see the answer, or that nobody reads on.
-    if (typeof outcome === 'number') expect(outcome).toBe(413);
-    else expect(outcome).toBeDefined();
+  const head = `POST ${INFER} HTTP/1.1\r\nHost: x\r\n`;
+
+  it('when a client writes a body that is too large to its end before it reads, it has its answer', async () => {
+    const bytes = 8 * 1024 * 1024;
+    const answer = await postUntilRefused((socket) => {
+      socket.write(`${head}Content-Length: ${bytes}\r\n\r\n`);
+      return new Promise((resolve) => socket.write(Buffer.alloc(bytes, ' '), () => resolve()));
+    });
+    expect(answer).toMatch(/^HTTP\/1\.1 413 [^]*"REQUEST_TOO_LARGE"/);
+  });
+
+  it('when a chunked body never ends, its client has an answer, and is then cut off', async () => {
+    const answer = await postUntilRefused((socket) => {
+      socket.write(`${head}Transfer-Encoding: chunked\r\n\r\n`);
+      const chunk = Buffer.from(`2000\r\n${' '.repeat(0x2000)}\r\n`);
+      const writing = setInterval(() => socket.write(chunk), 1);
+      socket.once('close', () => clearInterval(writing));
+    });
+    expect(answer).toMatch(/^HTTP\/1\.1 413 [^]*"REQUEST_TOO_LARGE"/);
   });
 
   it('when the body is compressed, it is read, and bounded by what comes out', async () => {
@@ -169,7 +200,9 @@ describe('the inference protocol', () => {
     const stuck: ServedModels = {
       served: () => serving.served(),
       find: (model, version) => serving.find(model, version),
-      feedback: () => undefined,
+      feedback: () => Promise.reject(new Error('stopped')),
+      labelRequests: () => Promise.resolve([]),
+      answerLabel: () => Promise.reject(new Error('stopped')),
       parameters: (model) => serving.parameters(model),
       rejectParameters: () => undefined,
       infer: () => new Promise((_, reject) => (finish = () => reject(new Error('stopped')))),

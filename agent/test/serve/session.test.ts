@@ -5,7 +5,8 @@ import { digestOf } from '@drover/shared/ids';
 import { decodeGoldenVectors, encodeGoldenVectors, type GoldenVector } from '@drover/shared/manifest';
 import { encodeOnnx, graph, model as onnxModel, node } from '@drover/shared/onnx';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readGoldenVectors, selfTest, toTensors } from '../../src/serve/session/golden.js';
+import { readGoldenVectors, selfTest } from '../../src/serve/session/golden.js';
+import { toTensors } from '../../src/serve/session/golden-check.js';
 import { InferenceSession } from 'onnxruntime-node';
 import type { SessionOptions } from '../../src/serve/session/model-session.js';
 import { openSession } from '../../src/serve/session/session.js';
@@ -239,7 +240,7 @@ describe('the self-test', () => {
       parity: { absolute: 1, relative: 1 },
     };
     const { session } = await openSession(model, CPU);
-    const strict = { manifest: { ...model.manifest, contract } };
+    const strict = { ...model, manifest: { ...model.manifest, contract } };
     await expect(selfTest(session, strict, await readGoldenVectors(model), ON_CPU)).rejects.toMatchObject({
       code: 'SELF_TEST_FAILED',
       message: expect.stringContaining('the contract for "generic"') as unknown,

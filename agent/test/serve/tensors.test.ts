@@ -1,8 +1,14 @@
 import { bytesToStrings, stringsToBytes } from '@drover/shared/manifest';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { fromFloat16, toFloat16 } from '../../src/serve/tensors/float16.js';
-import { emptyTensor, fromBytes, toBytes, transferables } from '../../src/serve/tensors/tensor.js';
+import {
+  emptyTensor,
+  fromBytes,
+  fromFloat16,
+  toBytes,
+  toFloat16,
+  transferables,
+} from '../../src/serve/tensors/tensor.js';
 import { DATATYPES } from './installed-identity.js';
 
 describe('half-precision numbers', () => {

@@ -11,11 +11,14 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
+import { Value } from 'typebox/value';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { digestOf } from '@drover/shared/ids';
 import { ProfileBuilder, toJson } from '@drover/shared/profile';
 import type { Deployment } from '@drover/shared/protocol';
 import { calibrateDrift } from '@drover/shared/statistics';
+import { AgentConfig } from '../../src/config/index.js';
+import { inlineTelemetry, openTelemetry, type LabelLook, type TelemetryStore } from '../../src/monitor/index.js';
 import { clouds } from '../learn/synthetic.js';
 import { recipe, tunableRelease } from '../learn/tunable-release.js';
 import { model, orderFor, publish, quickProbation, type Published } from '../update/fixtures/releases.js';
@@ -142,7 +145,8 @@ describe('the agent', () => {
     const verdicts = () => Promise.reject(new Error('telemetry.db is broken'));
     const profiled = withProfile(publish('3.0.0'));
     bench.server.add(profiled);
-    await bench.start({ telemetry: { ...broken, verdicts, takeCounts: () => Promise.resolve([]) } });
+    const takeNothing = () => Promise.resolve([]);
+    await bench.start({ telemetry: { ...broken, verdicts, takeCounts: takeNothing, takeComparisons: takeNothing } });
     await committed(profiled);
     expect(bench.agent.status().lastProblems.map(({ what }) => what)).toContain('telemetry.db is broken');
   });
@@ -165,6 +169,27 @@ describe('the agent', () => {
     expect(bench.agent.status().driftedModels).toEqual([model]);
     const wishes = readFileSync(join(bench.dataDir, 'tuning', 'wishes.json'), 'utf8');
     expect(JSON.parse(wishes)).toMatchObject({ wishes: [{ model, base: digestOf(first.modelBytes), sinceMs: 9 }] });
+  });
+
+  it('when labels are turned on, it asks for them as configured; turned off, it closes what was asked for', async () => {
+    const looks: LabelLook[] = [];
+    const store = inlineTelemetry(
+      openTelemetry({ file: ':memory:', maxSamples: 100, nowMs: () => 0, onRebuilt: () => undefined }),
+    );
+    const telemetry: TelemetryStore = { ...store, requestLabels: (look) => Promise.resolve(looks.push(look)) };
+    const labels = { perDay: 8, maxOpen: 4, driftFactor: 2, randomShare: 0.5 };
+    const defaults = Value.Default(AgentConfig, { dataDir: bench.dataDir }) as AgentConfig;
+    await bench.start({
+      telemetry,
+      config: { ...defaults, labels: { ...labels, expireAfterDays: 2, sendFeatures: false } },
+    });
+    await until(() => looks.length > 0);
+    expect(looks[0]).toEqual({ ...labels, expireAfterMs: 172_800_000, isDrifting: false, nowMs: bench.wallMs });
+    await bench.stop();
+    await bench.start({ telemetry });
+    expect(looks.at(-1)).toMatchObject({ perDay: 0 });
+    await bench.stop();
+    await store.close();
   });
 
   it('when it is stopped while it trains, it stops within seconds', async () => {

@@ -82,6 +82,24 @@ describe('the keeper of the certificate', () => {
     expect(asked.slice(1)).toEqual(['device/certificate', 'device/certificate', 'certificate-renewals']);
   });
 
+  it('when the authorities change again before the new certificate was found good, renews at once', async () => {
+    const other = certificate.replace('MIIB', 'MIIC');
+    answers['certificate-renewals'] = [201, { deviceId: 'pump-7', certificate, authorities: [certificate, other] }];
+    answers['device/certificate'] = [200, { renewalDue: false, authorities: [certificate, other] }];
+    await keeper.check();
+    answers['certificate-renewals'] = [201, { deviceId: 'pump-7', certificate, authorities: [other] }];
+    answers['device/certificate'] = [200, { renewalDue: false, authorities: [other] }];
+    await keeper.check();
+    expect(keeper.identity().grant.identity.authorities).toEqual([other]);
+    expect(asked.filter((path) => path === 'certificate-renewals')).toHaveLength(2);
+  });
+
+  it('when it is asked while an answer is on its way, asks again after it', async () => {
+    answers['device/certificate'] = [200, { renewalDue: false, authorities: [certificate] }];
+    await Promise.all([keeper.check(), keeper.check(), keeper.check()]);
+    expect(asked).toEqual(['device/certificate', 'device/certificate']);
+  });
+
   it('when the control plane has forgotten the device, shows what it was given', async () => {
     answers['certificate-renewals'] = refusal('DEVICE_UNKNOWN');
     answers['readmissions'] = renewed;

@@ -23,4 +23,21 @@ describe('createTelemetryReports', () => {
     reports.flush();
     expect(stored.map(({ windowMs }) => windowMs)).toEqual([1, 2]);
   });
+
+  it('when two are asked for at once and the disk is full, neither is forgotten', async () => {
+    let taken = 0;
+    let isFull = true;
+    const stored: TelemetryBody[] = [];
+    const reports = createTelemetryReports(
+      { telemetryBody: () => Promise.resolve({ windowMs: ++taken, models: [] }) },
+      (body) => {
+        if (!isFull) stored.push(body);
+        return !isFull;
+      },
+    );
+    await Promise.all([reports.next(), reports.next()]);
+    isFull = false;
+    await Promise.all([reports.next(), reports.next()]);
+    expect(stored.map(({ windowMs }) => windowMs)).toEqual([1, 2]);
+  });
 });

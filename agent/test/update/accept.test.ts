@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
 import { compareVersions, DeviceId, digestOf, Version } from '@drover/shared/ids';
+import { AGENT_MODEL, trialOf } from '@drover/shared/manifest';
 import { verifyDeployment, type AcceptanceFacts } from '../../src/update/accept.js';
-import { device, hardwareClass, orderFor } from './fixtures/releases.js';
+import { device, hardwareClass, orderFor, trial } from './fixtures/releases.js';
 
 const releaseOf = (version: string) => ({ version: Version(version), digest: digestOf(Buffer.from(version)) });
 const nowMs = Date.UTC(2026, 0, 2);
@@ -16,12 +17,17 @@ const facts: AcceptanceFacts = {
 };
 const order = (change: Parameters<typeof orderFor>[1] = {}, version = '1.2.0') =>
   orderFor({ release: releaseOf(version) }, { epoch: 1, counter: 6, ...change });
+const terms = { mode: 'split', share: 0.1, until: nowMs + 1 } as const;
 const grant = { from: releaseOf('1.1.0'), to: releaseOf('1.0.0'), reason: 'bad', expiresAt: nowMs + 1, cohort: 'all' };
 
 describe('when a signed order arrives', () => {
   it.each([
     ['for another device', order({ deviceId: DeviceId('pump-8') }), 'DEPLOYMENT_WRONG_DEVICE'],
     ['for other hardware', order({ hardwareClass: 'gpu' }), 'DEPLOYMENT_WRONG_HARDWARE'],
+    ['that says how to try a release, and is no trial', order({ trial: terms }), 'DEPLOYMENT_WRONG_TERMS'],
+    ['for a trial that does not say how', order({ model: trial }), 'DEPLOYMENT_WRONG_TERMS'],
+    ['for a trial with a way back', order({ model: trial, trial: terms, downgrade: grant }), 'DEPLOYMENT_WRONG_TERMS'],
+    ['for a trial of what is no model', order({ model: trialOf(AGENT_MODEL), trial: terms }), 'DEPLOYMENT_WRONG_TERMS'],
     ['with the last number again', order({ counter: 5 }), 'DEPLOYMENT_REPLAYED'],
     ['of an older epoch', order({ epoch: 0, counter: 99 }), 'DEPLOYMENT_REPLAYED'],
     ['of an epoch that no statement opened', order({ epoch: 2, counter: 1 }), 'DEPLOYMENT_EPOCH_UNPROVEN'],
@@ -50,6 +56,7 @@ describe('when a signed order arrives', () => {
     ['forwards', order()],
     ['for the running version again', order({}, '1.1.0')],
     ['backwards with its grant', order({ downgrade: grant }, '1.0.0')],
+    ['for a trial', order({ model: trial, trial: terms })],
   ])('accepts one %s', (_what, accepted) => {
     expect(() => verifyDeployment(accepted, facts)).not.toThrow();
   });

@@ -23,7 +23,13 @@ export const CLI_CODES = {
   CLI_MODEL_FAILED: { fault: 'caller', retryable: false },
   CLI_MODEL_AXES_VARIABLE: { fault: 'caller', retryable: false },
   CLI_SAMPLES_UNFIT: { fault: 'caller', retryable: false },
+  CLI_EXPECTATIONS_UNSUPPORTED: { fault: 'caller', retryable: false },
   CLI_LABELS_UNFIT: { fault: 'caller', retryable: false },
+  CLI_ANSWERS_UNFIT: { fault: 'caller', retryable: false },
+  CLI_ANSWERS_REFUSED: { fault: 'caller', retryable: false },
+  CLI_STATE_UNFIT: { fault: 'caller', retryable: false },
+  /** What a task needs cannot be told from the model, and was not said. */
+  CLI_TASK_UNCLEAR: { fault: 'caller', retryable: false },
 } as const satisfies CodeTable;
 
 export class CliError extends CodedError<keyof typeof CLI_CODES> {

@@ -9,6 +9,7 @@ import { backupCommand, restoreCommand } from './commands/backup.js';
 import { deviceCommands } from './commands/device.js';
 import { doctorCommand } from './commands/doctor.js';
 import { keyCommands } from './commands/keys/index.js';
+import { labelCommands } from './commands/labels.js';
 import { loginCommand } from './commands/login.js';
 import { modelCommands } from './commands/model.js';
 import { parametersCommands } from './commands/parameters.js';
@@ -16,6 +17,7 @@ import { recoveryCommands } from './commands/recovery.js';
 import { repositoryCommands } from './commands/repository.js';
 import { rolloutCommands } from './commands/rollout.js';
 import { tokenCommands } from './commands/token.js';
+import { trialCommands } from './commands/trial.js';
 import { findCredentials } from './credentials.js';
 import type { Progress } from './progress.js';
 import type { Terminal } from './terminal.js';
@@ -78,6 +80,8 @@ export async function runDrover(argv: readonly string[], terminal: Terminal, ver
     agentCommands(session),
     deviceCommands(session),
     rolloutCommands(session),
+    trialCommands(session),
+    labelCommands(session),
     bundleCommands(session),
     tokenCommands(session),
     caCommands(session),

@@ -30,7 +30,7 @@ export const DEFAULT_PROBATION = {
   minRequests: 0,
   maxMs: 30 * 60_000,
   maxFailureShare: 0.1,
-  maxCrashes: 2,
+  maxCrashes: 3,
 } as const;
 
 /** The body of POST /api/v1/rollouts; the control plane checks it. */

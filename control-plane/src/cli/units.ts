@@ -1,4 +1,5 @@
 import { CliError } from './errors.js';
+import type { StateGiven } from './release-builder/states.js';
 
 const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
@@ -25,11 +26,30 @@ export function parseCount(text: string): number {
   throw usage(`"${text}" is no whole number.`, 'Write a whole number such as 3.');
 }
 
+/** `10%` or `0.1`. @throws CliError CLI_USAGE */
+export function parseShare(text: string): number {
+  const [, amount, percent] = /^(\d{1,3}(?:\.\d+)?)(%?)$/.exec(text.trim()) ?? [];
+  const share = Number(amount) / (percent === '%' ? 100 : 1);
+  if (share > 0 && share <= 1) return share;
+  throw usage(`"${text}" is no share.`, 'Write a part of all requests, for example 10% or 0.1.');
+}
+
 /** Collects `NAME=VALUE` of an option that may be repeated. @throws CliError CLI_USAGE */
 export function collectPair(text: string, collected: Readonly<Record<string, string>> = {}): Record<string, string> {
   const equals = text.indexOf('=');
   if (equals > 0) return { ...collected, [text.slice(0, equals)]: text.slice(equals + 1) };
   throw usage(`"${text}" is not of the form NAME=VALUE.`, 'Write for example site=lab.');
+}
+
+/** `INPUT=OUTPUT` or `INPUT=OUTPUT:FILE.npy`; names of tensors may have colons. @throws CliError CLI_USAGE */
+export function collectState(text: string, collected: readonly StateGiven[] = []): StateGiven[] {
+  const [, input, output, initialFile] = /^([^=]+)=(.+?)(?::([^:]+\.npy))?$/.exec(text) ?? [];
+  if (input !== undefined && output !== undefined)
+    return [...collected, { input, output, ...(initialFile === undefined ? {} : { initialFile }) }];
+  throw usage(
+    `"${text}" names no state.`,
+    'Write INPUT=OUTPUT, or INPUT=OUTPUT:FILE.npy for what sequences begin with.',
+  );
 }
 
 export const collectText = (text: string, collected: readonly string[] = []): string[] => [...collected, text];

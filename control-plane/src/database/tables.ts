@@ -2,11 +2,13 @@ import type { Kysely } from 'kysely';
 import type { DeviceTables } from '../devices/tables.js';
 import type { DirectorTables } from '../director/tables.js';
 import type { GovernanceTables } from '../governance/tables.js';
+import type { LabelTables } from '../labels/tables.js';
 import type { RecoveryTables } from '../recovery/tables.js';
 import type { RegistryTables } from '../registry/tables.js';
 import type { RepositoryTables } from '../release-repository/tables.js';
 import type { RolloutTables } from '../rollouts/tables.js';
 import type { TelemetryTables } from '../telemetry/tables.js';
+import type { TrialTables } from '../trials/tables.js';
 
 /** Which migrations have run: one row each, never changed. */
 export interface SchemaTable {
@@ -27,7 +29,9 @@ export interface Tables
     DeviceTables,
     DirectorTables,
     RolloutTables,
+    TrialTables,
     TelemetryTables,
+    LabelTables,
     RecoveryTables {
   schema_versions: SchemaTable;
 }

@@ -14,7 +14,7 @@ export interface Device {
   readonly hardwareClass: string;
   /** By its newest signed report; before its first one, by its enrolment. */
   readonly agentVersion: string;
-  /** Kinds of releases that it can carry out, by its newest signed report. */
+  /** Kinds of releases that it can carry out, and parts of manifests that it reads, by its newest signed report. */
   readonly takes: string[];
   readonly attributes: Readonly<Record<string, string>>;
   /** Milliseconds since 1970. */

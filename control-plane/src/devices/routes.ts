@@ -38,7 +38,8 @@ const DeviceDocument = Type.Object(
     agentVersion: Type.String(),
     agentAge: Type.Enum([...AGENT_AGES], { description: 'How this version stands to that of the control plane.' }),
     takes: Type.Array(Type.String(), {
-      description: 'Kinds of releases that it can carry out, by its own signed word.',
+      description:
+        'Kinds of releases that it can carry out, and parts of manifests that it reads, by its own signed word.',
     }),
     attributes,
     enrolledAt: Type.Integer(),

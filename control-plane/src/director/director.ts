@@ -1,10 +1,18 @@
 import type { DeviceId, Digest, ModelName, Version } from '@drover/shared/ids';
-import { ordersTopic, type DowngradeGrant, type Probation } from '@drover/shared/protocol';
+import {
+  LABEL_ANSWERS_TAKEN,
+  ordersTopic,
+  signLabelAnswers,
+  type DowngradeGrant,
+  type Probation,
+  type SentLabelAnswer,
+  type TrialTerms,
+} from '@drover/shared/protocol';
 import type { Signer } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
 import { audit } from '../governance/index.js';
 import { reportedModels } from '../telemetry/reported.js';
-import { takesKind } from '../devices/taken-kinds.js';
+import { takes, takesKind } from '../devices/taken-kinds.js';
 import { newestOrders, storeOrder, type OrderRequest } from './order.js';
 import { reconcile } from './reconcile.js';
 import type { OrderTable, Outcome } from './tables.js';
@@ -55,6 +63,8 @@ export interface Director {
   welcome(device: DeviceId): Promise<void>;
   /** Compares what a device says with what is desired, and sends or reissues what differs. Call it when a device subscribes or reports state. */
   settle(device: DeviceId): Promise<void>;
+  /** Signs answers to requests for labels and publishes them; to nobody who can't read them, and none before a recovery has ended. */
+  sendLabels(device: DeviceId, answers: SentLabelAnswer[]): Promise<void>;
   /** The newest order of a device, signed anew to hold for so long, to be carried there by hand; only where it is for this release and still to be done. */
   exportOrder(wanted: WantedOrder): Promise<OrderTable | Withheld>;
 }
@@ -134,6 +144,10 @@ export function createDirector(options: DirectorOptions): Director {
         release: { version: order.version, digest: order.digest },
         probation: JSON.parse(order.probation) as Probation,
         rolloutId: order.rollout_id ?? undefined,
+        trial:
+          order.trial === null || order.trial_id === null
+            ? undefined
+            : { id: order.trial_id, terms: JSON.parse(order.trial) as TrialTerms },
         downgrade: grant && { from: grant.from, to: grant.to, reason: grant.reason, cohort: grant.cohort },
       };
       const again = await issue(trx, request, ttlMs);
@@ -155,11 +169,9 @@ export function createDirector(options: DirectorOptions): Director {
     const reported = await reportedModels(db, { devices: [device] });
     for (const order of orders) {
       if (await isHeld(db, order)) continue;
-      const verdict = reconcile(
-        order,
-        reported.find(({ model }) => model === order.model),
-        { nowMs: now(), epoch: recovery.epoch() },
-      );
+      const said = reported.find(({ model }) => model === order.model);
+      if (isOverTrial(order, now()) && (said?.update.state ?? 'idle') === 'idle') continue;
+      const verdict = reconcile(order, said, { nowMs: now(), epoch: recovery.epoch() });
       // It knows orders which this database does not: a backup was restored behind the back of `drover restore`.
       if (verdict === 'history-lost')
         await tellOnce('order.history-lost', order, { model: order.model, epoch: order.epoch, counter: order.counter });
@@ -184,6 +196,11 @@ export function createDirector(options: DirectorOptions): Director {
       await settleWith(device, true);
     },
     settle: (device) => settleWith(device, false),
+    async sendLabels(deviceId, answers) {
+      if (recovery.isPending() || !(await takes(db, deviceId, LABEL_ANSWERS_TAKEN))) return;
+      const document = { protocol: 1, kind: 'label-answers', deviceId, issuedAt: now(), answers } as const;
+      await publisher.publish(ordersTopic(deviceId), signLabelAnswers(document, signer));
+    },
     async exportOrder({ device, model, digest, ttlMs, by }) {
       recovery.verifyEnded();
       const order = (await newestOrders(db, [device])).find((newest) => newest.model === model);
@@ -219,6 +236,10 @@ async function isHeld(db: Db, order: OrderTable): Promise<boolean> {
   if (rollout?.digest !== order.digest) return false;
   return rollout.state !== 'running' && rollout.state !== 'completed';
 }
+
+/** Its time has passed: only a device that is still at it has to hear of it. */
+const isOverTrial = ({ trial }: OrderTable, nowMs: number): boolean =>
+  trial !== null && (JSON.parse(trial) as TrialTerms).until <= nowMs;
 
 /** What each model of these devices should be, by its newest order. A device without orders has no entry. */
 export async function desiredReleases(

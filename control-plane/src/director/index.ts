@@ -8,6 +8,6 @@ export {
   type WantedOrder,
   type Withheld,
 } from './director.js';
-export type { OrderRequest } from './order.js';
+export { newestOf, type OrderRequest } from './order.js';
 export { reconcile, type Reconciliation } from './reconcile.js';
 export type { OrderTable, Outcome } from './tables.js';

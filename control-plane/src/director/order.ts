@@ -5,10 +5,17 @@ import {
   type Digest,
   type ModelName,
   type RolloutId,
+  type TrialId,
   type Version,
 } from '@drover/shared/ids';
 import { kindOf } from '@drover/shared/manifest';
-import { signDeployment, type Deployment, type DowngradeGrant, type Probation } from '@drover/shared/protocol';
+import {
+  signDeployment,
+  type Deployment,
+  type DowngradeGrant,
+  type Probation,
+  type TrialTerms,
+} from '@drover/shared/protocol';
 import type { Signer } from '@drover/shared/trust';
 import type { Db } from '../database/index.js';
 import type { OrderTable } from './tables.js';
@@ -19,6 +26,8 @@ export interface OrderRequest {
   readonly release: { readonly version: Version; readonly digest: Digest };
   readonly probation: Probation;
   readonly rolloutId?: RolloutId | undefined;
+  /** Of an order under the name of a trial, and of no other. */
+  readonly trial?: { readonly id: TrialId; readonly terms: TrialTerms } | undefined;
   /** Present when the order goes back to an older release; it expires with the order. */
   readonly downgrade?: Omit<DowngradeGrant, 'expiresAt'> | undefined;
 }
@@ -36,7 +45,7 @@ export interface OrderTerms {
  * Has to run inside a transaction: two orders with one counter would make the device refuse one of them.
  */
 export async function storeOrder(trx: Db, request: OrderRequest, terms: OrderTerms): Promise<OrderTable> {
-  const { device, model, release, probation, rolloutId, downgrade } = request;
+  const { device, model, release, probation, rolloutId, trial, downgrade } = request;
   const { signer, epoch, issuedAt, expiresAt } = terms;
   const counter = (await lastCounter(trx, device.id, model, epoch)) + 1;
   const deployment: Deployment = {
@@ -55,6 +64,7 @@ export async function storeOrder(trx: Db, request: OrderRequest, terms: OrderTer
     issuedAt,
     expiresAt,
     ...(rolloutId === undefined ? {} : { rolloutId }),
+    ...(trial === undefined ? {} : { trial: trial.terms }),
     ...(downgrade === undefined ? {} : { downgrade: { ...downgrade, expiresAt } }),
     probation,
   };
@@ -71,6 +81,8 @@ export async function storeOrder(trx: Db, request: OrderRequest, terms: OrderTer
     rollout_id: rolloutId ?? null,
     probation: JSON.stringify(probation),
     downgrade: downgrade === undefined ? null : JSON.stringify(deployment.downgrade),
+    trial: trial === undefined ? null : JSON.stringify(trial.terms),
+    trial_id: trial?.id ?? null,
     envelope: signDeployment(deployment, signer).toString('utf8'),
     outcome: null,
     outcome_error: null,
@@ -108,6 +120,10 @@ async function lastCounter(trx: Db, device: DeviceId, model: ModelName, epoch: n
     .executeTakeFirst();
   return Math.max(Number(given?.counter ?? 0), accepted?.accepted_counter ?? 0);
 }
+
+/** Of orders of one device and model. */
+export const newestOf = (orders: readonly OrderTable[]): OrderTable | undefined =>
+  [...orders].sort((left, right) => right.epoch - left.epoch || right.counter - left.counter)[0];
 
 /** The newest order of a device, per model: what is desired of it. */
 export async function newestOrders(db: Db, devices: readonly DeviceId[]): Promise<OrderTable[]> {

@@ -1,4 +1,4 @@
-import type { DeploymentId, DeviceId, Digest, ModelName, RolloutId, Version } from '@drover/shared/ids';
+import type { DeploymentId, DeviceId, Digest, ModelName, RolloutId, TrialId, Version } from '@drover/shared/ids';
 
 /** How the last attempt at an order ended, by the device's own signed word. */
 export type Outcome = 'committed' | 'fell-back' | 'refused';
@@ -19,6 +19,9 @@ export interface OrderTable {
   readonly probation: string;
   /** JSON of a DowngradeGrant. */
   readonly downgrade: string | null;
+  /** JSON of TrialTerms, of an order for a trial. */
+  readonly trial: string | null;
+  readonly trial_id: TrialId | null;
   /** The DSSE envelope as it is published: re-sending never signs anew. */
   readonly envelope: string;
   readonly outcome: Outcome | null;

@@ -1,7 +1,18 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import type { Db } from '../database/index.js';
-import { actorOf, ADMIN, holderOf, listOf, pageQuery, responses, strict, toPage, VIEWER } from '../http/index.js';
+import {
+  actorOf,
+  ADMIN,
+  holderOf,
+  LABEL_READER,
+  listOf,
+  pageQuery,
+  responses,
+  strict,
+  toPage,
+  VIEWER,
+} from '../http/index.js';
 import { audit } from './audit.js';
 import { ROLES } from './roles.js';
 import { tokens } from './tokens.js';
@@ -31,7 +42,8 @@ export const governanceRoutes =
     app.get(
       '/whoami',
       {
-        config: { access: VIEWER },
+        // Of everybody who can log in with `drover login`.
+        config: { access: LABEL_READER },
         schema: {
           tags: ['governance'],
           response: responses({ 200: Type.Object({ name: Type.String(), role: RoleText }) }),

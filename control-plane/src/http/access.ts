@@ -10,6 +10,8 @@ export type Access =
   | { readonly kind: 'public' }
   /** `Authorization: Bearer TOKEN` of a token with at least this role. */
   | { readonly kind: 'role'; readonly role: Role }
+  /** The same, with one of these roles. */
+  | { readonly kind: 'roles'; readonly roles: readonly Role[] }
   /** A device: by its certificate over TLS, else by HTTP Basic with the credential that its enrolment returned. */
   | { readonly kind: 'device' }
   /**
@@ -23,6 +25,9 @@ export const VIEWER: Access = { kind: 'role', role: 'viewer' };
 export const PUBLISHER: Access = { kind: 'role', role: 'publisher' };
 export const OPERATOR: Access = { kind: 'role', role: 'operator' };
 export const ADMIN: Access = { kind: 'role', role: 'admin' };
+export const LABELLER: Access = { kind: 'role', role: 'labeller' };
+/** Who may see what devices would like labelled. */
+export const LABEL_READER: Access = { kind: 'roles', roles: ['viewer', 'labeller'] };
 export const DEVICE: Access = { kind: 'device' };
 export const CONTENT: Access = { kind: 'content' };
 

@@ -45,6 +45,8 @@ async function authenticate(
       return undefined;
     case 'role':
       return byToken(request, [access.role], credentials);
+    case 'roles':
+      return byToken(request, access.roles, credentials);
     case 'device':
       return byDevice(request, credentials);
     case 'content':

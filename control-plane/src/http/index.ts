@@ -1,4 +1,16 @@
-export { ADMIN, CONTENT, DEVICE, OPERATOR, PUBLIC, PUBLISHER, VIEWER, type Access, type Caller } from './access.js';
+export {
+  ADMIN,
+  CONTENT,
+  DEVICE,
+  LABEL_READER,
+  LABELLER,
+  OPERATOR,
+  PUBLIC,
+  PUBLISHER,
+  VIEWER,
+  type Access,
+  type Caller,
+} from './access.js';
 export { hasAlready } from './conditional.js';
 export { actorOf, deviceOf, holderOf } from './caller.js';
 export {

@@ -31,6 +31,8 @@ function securityOf(access: Access): Record<string, string[]>[] {
       return [];
     case 'role':
       return [{ token: [access.role] }];
+    case 'roles':
+      return access.roles.map((role) => ({ token: [role] }));
     case 'device':
       return [{ device: [] }];
     case 'content':

@@ -11,10 +11,12 @@ import { DATABASE_CODES } from '../database/index.js';
 import { DEVICE_CODES } from '../devices/index.js';
 import { PACK_CODES } from '../packs/errors.js';
 import { GOVERNANCE_CODES } from '../governance/index.js';
+import { LABEL_CODES } from '../labels/errors.js';
 import { REGISTRY_CODES } from '../registry/index.js';
 import { RECOVERY_CODES } from '../recovery/errors.js';
 import { REPOSITORY_CODES } from '../release-repository/errors.js';
 import { ROLLOUT_CODES } from '../rollouts/errors.js';
+import { TRIAL_CODES } from '../trials/errors.js';
 import { HTTP_CODES } from './errors.js';
 
 /** Every table whose codes a request can meet. */
@@ -32,11 +34,13 @@ export const REQUEST_CODES = {
   ...DEVICE_CODES,
   ...GOVERNANCE_CODES,
   ...HTTP_CODES,
+  ...LABEL_CODES,
   ...RECOVERY_CODES,
   ...PACK_CODES,
   ...REGISTRY_CODES,
   ...REPOSITORY_CODES,
   ...ROLLOUT_CODES,
+  ...TRIAL_CODES,
 } as const;
 export type RequestCode = keyof typeof REQUEST_CODES;
 
@@ -143,6 +147,14 @@ export const STATUS_OF: Readonly<Record<RequestCode, number>> = {
   ROLLOUT_KIND_NOT_TAKEN: 409,
   ROLLOUT_PARAMETERS_INCOMPATIBLE: 409,
   ROLLOUT_TRANSITION_REFUSED: 409,
+  LABEL_REQUEST_GONE: 404,
+  LABEL_REQUEST_ANSWERED: 409,
+  LABEL_CLASS_UNKNOWN: 422,
+  TRIAL_UNKNOWN: 404,
+  TRIAL_INVALID: 422,
+  TRIAL_NO_DEVICES: 422,
+  TRIAL_OVERLAP: 409,
+  TRIAL_NOT_TAKEN: 409,
 };
 
 export const statusOf = (code: string): number =>

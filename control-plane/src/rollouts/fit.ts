@@ -4,7 +4,9 @@ import {
   isOfKind,
   kindOf,
   parametersOf,
+  partsOf,
   variantFor,
+  type Manifest,
   type ReleaseManifest,
 } from '@drover/shared/manifest';
 import type { Db } from '../database/index.js';
@@ -30,6 +32,7 @@ export async function verifyFit(
 ): Promise<void> {
   refuseUntaken(request.model, devices);
   if (isOfKind('model', manifest)) {
+    refuseUnread(manifest, devices);
     for (const hardwareClass of new Set(devices.map((device) => device.hardwareClass)))
       variantFor(manifest, hardwareClass);
     if (request.withoutParameters !== true) await refuseDormant(db, request, devices);
@@ -42,6 +45,16 @@ function refuseUntaken(line: ModelName, devices: readonly Device[]): void {
   if (unable.length === 0) return;
   const { what, why, remedy } = UNABLE[kind];
   throw new RolloutError('ROLLOUT_KIND_NOT_TAKEN', `${some(unable)} cannot carry out ${what}: ${why}.`, { remedy });
+}
+
+/** An agent refuses a manifest with a key that it does not know, however good the model: it says which of the later ones it reads. */
+function refuseUnread(manifest: Manifest, devices: readonly Device[]): void {
+  for (const part of partsOf(manifest)) {
+    const unable = devices.filter(({ takes }) => !takes.includes(part));
+    if (unable.length === 0) continue;
+    const what = `${some(unable)} cannot read a manifest with "${part}": ${OLD_AGENT.why}.`;
+    throw new RolloutError('ROLLOUT_KIND_NOT_TAKEN', what, { remedy: OLD_AGENT.remedy });
+  }
 }
 
 const OLD_AGENT = {

@@ -8,8 +8,9 @@ export {
   type ReportQuery,
   type StoredReport,
 } from './field.js';
+export { inputsOf, type InputsQuery, type ReleaseInputs, type RuleInputs } from './inputs.js';
 export { createIngest, type DeviceKeys, type Ingest, type IngestOptions } from './ingest.js';
 export { telemetryMetrics } from './metrics.js';
 export { reportedModels, type ReportedModel } from './reported.js';
-export { pruneReports, REPORT_LIMITS, SERVING_COUNT_LIMIT, type Limit } from './retention.js';
+export { INPUT_LIMIT, pruneReports, REPORT_LIMITS, SERVING_COUNT_LIMIT, type Limit } from './retention.js';
 export { telemetryRoutes } from './routes.js';

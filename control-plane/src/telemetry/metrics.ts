@@ -2,6 +2,7 @@ import { Gauge } from 'prom-client';
 import type { Db } from '../database/index.js';
 import type { MetricsSource } from '../http/index.js';
 import { listReports } from './field.js';
+import { devicesBelow } from './inputs.js';
 
 /** Drift reports that are looked at for the present state; retention keeps at most as many. */
 const MAX_DRIFT_REPORTS = 50_000;
@@ -46,6 +47,25 @@ export const telemetryMetrics =
       name: 'drover_devices_running_withdrawn',
       help: 'Devices that run a release which its publishers have withdrawn.',
       labelNames: ['model', 'version'] as const,
+      registers,
+    });
+
+    const checked = new Gauge({
+      name: 'drover_input_rows',
+      help: 'Rows that were held against the contract of their release, in the hours that are kept.',
+      labelNames: ['model', 'version'] as const,
+      registers,
+    });
+    const refusedInputs = new Gauge({
+      name: 'drover_input_requests_refused',
+      help: 'Requests that were refused for the contract of their release, in the hours that are kept.',
+      labelNames: ['model', 'version'] as const,
+      registers,
+    });
+    const below = new Gauge({
+      name: 'drover_devices_inputs_below',
+      help: 'Devices in whose newest window too few rows hold some rule of the release that they run: of the rule with most of them.',
+      labelNames: ['model'] as const,
       registers,
     });
 
@@ -94,6 +114,27 @@ export const telemetryMetrics =
         .execute();
       withdrawn.reset();
       for (const { model, version, devices } of onWithdrawn) withdrawn.set({ model, version }, Number(devices));
+
+      const inputs = await db
+        .selectFrom('input_hours')
+        .select(({ fn }) => [
+          'model',
+          'version',
+          fn.sum<number | string>('rows').as('rows'),
+          fn.sum<number | string>('refused_requests').as('refused'),
+        ])
+        .groupBy(['model', 'version'])
+        .execute();
+      checked.reset();
+      refusedInputs.reset();
+      for (const { model, version, rows, refused: requests } of inputs) {
+        checked.set({ model, version }, Number(rows));
+        refusedInputs.set({ model, version }, Number(requests));
+      }
+      const most = new Map<string, number>();
+      for (const { model, devices } of await devicesBelow(db)) most.set(model, Math.max(most.get(model) ?? 0, devices));
+      below.reset();
+      for (const [model, devices] of most) below.set({ model }, devices);
 
       drifting.reset();
       for (const [model, devices] of await driftingDevices(db)) drifting.set({ model }, devices);

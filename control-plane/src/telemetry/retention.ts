@@ -22,6 +22,9 @@ export const REPORT_LIMITS: Readonly<Record<ReportKind, Limit>> = {
 /** Longer than a stage may last (rollouts/request.ts), so that no verdict loses its rows before it has read them. */
 export const SERVING_COUNT_LIMIT: Limit = { maxRows: 5_000_000, maxAgeMs: 100 * DAY_MS };
 
+/** By the hour and the device; what was broken longer ago is in nobody's hand to mend. */
+export const INPUT_LIMIT: Limit = { maxRows: 2_000_000, maxAgeMs: 30 * DAY_MS };
+
 /** Rows that one call deletes of one kind at most: pruning must not hold up ingestion. */
 const BATCH_ROWS = 5000;
 
@@ -36,20 +39,45 @@ export async function pruneReports(
   for (const [kind, limit] of Object.entries(limits) as [ReportKind, Limit][]) {
     deleted += await pruneKind(db, kind, limit, nowMs);
   }
+  for (const table of ['serving_counts', 'trial_comparisons'] as const) await pruneCounts(db, table, nowMs, countLimit);
+  for (const table of ['input_hours', 'input_violations'] as const) await pruneInputs(db, table, nowMs);
+  return deleted;
+}
+
+async function pruneCounts(
+  db: Db,
+  table: 'serving_counts' | 'trial_comparisons',
+  nowMs: number,
+  { maxRows, maxAgeMs }: Limit,
+): Promise<void> {
   const oldest = await db
-    .selectFrom('serving_counts')
+    .selectFrom(table)
     .select('report_id')
     .orderBy('report_id', 'desc')
-    .offset(countLimit.maxRows)
+    .offset(maxRows)
     .limit(1)
     .executeTakeFirst();
   await db
-    .deleteFrom('serving_counts')
+    .deleteFrom(table)
+    .where((row) => row.or([row('received_at', '<', nowMs - maxAgeMs), row('report_id', '<=', oldest?.report_id ?? 0)]))
+    .execute();
+}
+
+async function pruneInputs(db: Db, table: 'input_hours' | 'input_violations', nowMs: number): Promise<void> {
+  const { maxRows, maxAgeMs } = INPUT_LIMIT;
+  const oldest = await db
+    .selectFrom(table)
+    .select('received_at')
+    .orderBy('received_at', 'desc')
+    .offset(maxRows)
+    .limit(1)
+    .executeTakeFirst();
+  await db
+    .deleteFrom(table)
     .where((row) =>
-      row.or([row('received_at', '<', nowMs - countLimit.maxAgeMs), row('report_id', '<=', oldest?.report_id ?? 0)]),
+      row.or([row('received_at', '<', nowMs - maxAgeMs), row('received_at', '<=', oldest?.received_at ?? -1)]),
     )
     .execute();
-  return deleted;
 }
 
 async function pruneKind(db: Db, kind: ReportKind, limit: Limit, nowMs: number): Promise<number> {

@@ -16,6 +16,7 @@ import {
   VIEWER,
 } from '../http/index.js';
 import { fieldAccuracy, listReports } from './field.js';
+import { inputsOf } from './inputs.js';
 
 const kind = Type.Unsafe<ReportKind>(Type.String({ enum: Object.keys(REPORT_BODIES) }));
 
@@ -37,6 +38,28 @@ const FieldDocument = Type.Object({
   labelled: Type.Integer(),
   correct: Type.Integer(),
   accuracy: Type.Optional(Type.Number({ description: 'correct / labelled; absent without labels.' })),
+});
+
+const InputsDocument = Type.Object({
+  release: Type.Object({ version: versionText, digest: digestText }),
+  devices: Type.Integer(),
+  rows: Type.Integer({ description: 'That were held against the contract, those of refused requests included.' }),
+  refusedRequests: Type.Integer(),
+  rules: Type.Array(
+    Type.Object({
+      rule: Type.Integer({ description: 'Its place among all rules of the contract.' }),
+      input: Type.String(),
+      feature: Type.Optional(Type.String({ description: 'The column; absent for every value of the input.' })),
+      says: Type.String(),
+      devices: Type.Integer(),
+      rows: Type.Integer({ description: 'That broke it.' }),
+      windows: Type.Integer(),
+      windowsBelow: Type.Integer({ description: 'Windows in which too few rows held.' }),
+      devicesBelow: Type.Integer({
+        description: 'Devices that run the release and whose newest window is one of these.',
+      }),
+    }),
+  ),
 });
 
 const toNumber = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
@@ -87,6 +110,22 @@ export const telemetryRoutes =
           items: field.map(({ accuracy, ...counts }) => (accuracy === undefined ? counts : { ...counts, accuracy })),
         };
       },
+    );
+
+    app.get(
+      '/models/:model/inputs',
+      {
+        config: { access: VIEWER },
+        schema: {
+          tags: ['telemetry'],
+          params: Type.Object({ model: modelNameText }, strict),
+          querystring: Type.Object({ since: Type.Optional(countText) }, strict),
+          response: responses({ 200: listOf(InputsDocument) }),
+        },
+      },
+      async ({ params, query }) => ({
+        items: await inputsOf(db, { model: params.model, since: toNumber(query.since) }),
+      }),
     );
     return Promise.resolve();
   };

@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Report, ReportBody } from '@drover/shared/protocol';
 import type { Db } from '../database/index.js';
+import { storeLabelOutcomes } from '../labels/delivery.js';
+import { storeLabelListing } from '../labels/store-listing.js';
+import { storeInputHours } from './store-inputs.js';
 
 type Trx = Db;
 
@@ -39,7 +42,13 @@ export async function storeReport(
       .executeTakeFirst();
     if (!inserted) return undefined;
     if (report.kind === 'state') await storeState(trx, report, report.body, receivedAt);
-    if (report.kind === 'telemetry') await storeCounts(trx, report, report.body, inserted.id, receivedAt);
+    if (report.kind === 'telemetry') {
+      await storeCounts(trx, report, report.body, inserted.id, receivedAt);
+      await storeInputHours(trx, report.deviceId, report.body.inputs ?? [], receivedAt);
+      const { deviceId, sequence, at, body } = report;
+      await storeLabelOutcomes(trx, deviceId, body.labelOutcomes ?? [], receivedAt);
+      if (body.labels) await storeLabelListing(trx, body.labels, { deviceId, sequence, at, receivedAt });
+    }
     return inserted.id;
   });
 }
@@ -131,4 +140,13 @@ async function storeCounts(
     correct: Math.min(counts.labelled.correct, counts.labelled.count),
   }));
   if (rows.length > 0) await trx.insertInto('serving_counts').values(rows).execute();
+  const comparisons = (body.comparisons ?? []).map((counts) => ({
+    report_id: reportId,
+    device_id: report.deviceId,
+    model: counts.model,
+    candidate: counts.candidate.digest,
+    received_at: receivedAt,
+    counts: JSON.stringify(counts),
+  }));
+  if (comparisons.length > 0) await trx.insertInto('trial_comparisons').values(comparisons).execute();
 }

@@ -79,6 +79,42 @@ export interface ServingCountTable {
   readonly correct: number;
 }
 
+/** What a device said of one hour in which inputs were held against a contract: sums, of which the report with most rows counts. */
+export interface InputHourTable {
+  readonly device_id: DeviceId;
+  readonly digest: Digest;
+  /** Empty for the release itself. */
+  readonly adaptation: Digest | '';
+  /** Since 1970, by the clock of the device. */
+  readonly hour: number;
+  readonly model: ModelName;
+  readonly version: Version;
+  readonly rows: number;
+  readonly refused_requests: number;
+  readonly received_at: number;
+}
+
+/** The same of one rule that was broken in this hour, or judged by a window. */
+export interface InputViolationTable {
+  readonly device_id: DeviceId;
+  readonly digest: Digest;
+  readonly adaptation: Digest | '';
+  /** Its place among all rules of the contract. */
+  readonly rule: number;
+  readonly hour: number;
+  readonly model: ModelName;
+  readonly input: string;
+  /** Empty for every value of the input. */
+  readonly feature: string;
+  readonly says: string;
+  readonly rows: number;
+  readonly windows: number;
+  readonly windows_below: number;
+  /** Of the newest window; null without one. */
+  readonly is_below: 0 | 1 | null;
+  readonly received_at: number;
+}
+
 /** How many documents of a device were refused, by code: kept as a count, because whoever sends bad ones can send many. */
 export interface ReportRefusalTable {
   readonly device_id: DeviceId;
@@ -93,5 +129,7 @@ export interface TelemetryTables {
   device_states: DeviceStateTable;
   device_models: DeviceModelTable;
   serving_counts: ServingCountTable;
+  input_hours: InputHourTable;
+  input_violations: InputViolationTable;
   report_refusals: ReportRefusalTable;
 }

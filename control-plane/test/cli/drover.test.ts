@@ -98,6 +98,22 @@ describe('when a model is published', () => {
     expect([absent.code, absent.stderr.split(':')[0]]).toEqual([1, 'RELEASE_UNKNOWN']);
   });
 
+  it('asks for what a task needs and the model does not tell, and takes it by the options', async () => {
+    const words = ['model', 'publish', 'net.onnx', '--model', 'odd', '--version', '1.0.0', '--task', 'anomaly'];
+    const asked = await running.drover([...words, '--scores', 'probabilities']);
+    expect([asked.code, asked.stderr.split(':')[0]]).toEqual([1, 'CLI_TASK_UNCLEAR']);
+    expect(asked.stderr).toContain('--threshold <number>, --anomalous <above|below>');
+    const said = ['--scores', 'probabilities', '--threshold', '0.5', '--anomalous', 'below', '--agreement', '0.9'];
+    const published = await running.drover([...words, ...said]);
+    expect(published.code, published.stderr).toBe(0);
+    const { manifest } = await running.droverJson<{ manifest: Manifest }>('model', 'show', 'odd@1.0.0');
+    expect(manifest.task).toEqual({
+      type: 'anomaly',
+      anomaly: { score: 'probabilities', threshold: 0.5, anomalous: 'below' },
+    });
+    expect(manifest.contract.agreement).toBe(0.9);
+  });
+
   it('continues a parent, and answers with JSON', async () => {
     const parent = await running.droverJson<{ digest: string }>('model', 'show', 'sum@1.0.0');
     const published = await publish('1.1.0', '--parent', '1.0.0', '--json');
@@ -106,6 +122,63 @@ describe('when a model is published', () => {
     expect(manifest.lineage.parent).toBe(parent.digest);
     const list = await running.drover(['model', 'show', 'sum']);
     expect(list.stdout.split('\n').map((line) => line.split(' ')[0])).toEqual(['VERSION', '1.0.0', '1.1.0', '']);
+  });
+
+  it('signs the contract of the inputs with it, where it fits the model', async () => {
+    const contract = (column: string) => ({
+      action: 'reject',
+      inputs: [{ name: 'features', features: ['t', 'p', 'h'], rules: [{ rule: 'range', column, min: -9 }] }],
+    });
+    writeFileSync(file('contract.json'), JSON.stringify(contract('p')));
+    expect((await publish('1.2.0', '--contract', 'contract.json')).code).toBe(0);
+    const { manifest } = await running.droverJson<{ manifest: Manifest }>('model', 'show', 'sum@1.2.0');
+    expect(manifest.contract.inputs).toEqual(contract('p'));
+    writeFileSync(file('contract.json'), JSON.stringify(contract('x')));
+    const refused = await publish('1.3.0', '--contract', 'contract.json');
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('the column "x", which is not among')]);
+    writeFileSync(file('contract.json'), '{"action":"beg"}');
+    expect((await publish('1.3.0', '--contract', 'contract.json')).stderr).toContain('/action must be one of');
+  });
+
+  it('takes the rules of a suite of Great Expectations, by themselves or beside a contract', async () => {
+    const present = { type: 'expect_column_values_to_not_be_null', kwargs: { column: 'humidity' } };
+    const unknown = { type: 'expect_column_values_to_be_unique', kwargs: { column: 'humidity' } };
+    const write = (...expectations: object[]) =>
+      writeFileSync(file('suite.json'), JSON.stringify({ name: 'inputs', expectations }));
+    write(present);
+    const features = ['--features', 'temperature,pressure,humidity'];
+    expect((await publish('1.4.0', '--expectations', 'suite.json', ...features)).code).toBe(0);
+    const inputsOf = async (version: string) =>
+      (await running.droverJson<{ manifest: Manifest }>('model', 'show', `sum@${version}`)).manifest.contract.inputs;
+    const rule = { rule: 'present', column: 'humidity' };
+    const names = ['temperature', 'pressure', 'humidity'];
+    expect(await inputsOf('1.4.0')).toEqual({
+      action: 'record',
+      inputs: [{ name: 'features', features: names, rules: [rule] }],
+    });
+    write(present, unknown);
+    const refused = await publish('1.5.0', '--expectations', 'suite.json', ...features);
+    expect([refused.code, refused.stderr.split(':')[0]]).toEqual([1, 'CLI_EXPECTATIONS_UNSUPPORTED']);
+    const contract = { action: 'reject', inputs: [{ name: 'features', rules: [{ rule: 'range', min: -99 }] }] };
+    writeFileSync(file('contract.json'), JSON.stringify(contract));
+    const both = ['--contract', 'contract.json', '--expectations', 'suite.json', '--skip-unsupported'];
+    // The names are those of the samples.
+    const lenient = await publish(
+      '1.5.0',
+      ...both,
+      '--samples',
+      'normal.csv',
+      '--window',
+      '50',
+      '--false-alarms',
+      '0.01',
+    );
+    expect([lenient.code, lenient.stderr]).toEqual([0, expect.stringContaining('Left out of the contract: expect_column_values_to_be_unique')]); // prettier-ignore
+    expect(await inputsOf('1.5.0')).toEqual({
+      action: 'reject',
+      inputs: [{ name: 'features', features: names, rules: [{ rule: 'range', min: -99 }, rule] }],
+    });
+    expect((await publish('1.6.0', '--features', 'a')).code).toBe(2);
   });
 
   it('says what is wrong with files, versions and samples', async () => {
@@ -188,7 +261,7 @@ describe('when it runs as a process', () => {
   it('answers on the output, refuses on the error output, and exits by what happened', async () => {
     const list = await running.droverProcess(['model', 'list', '--json']);
     expect([list.code, list.stderr]).toEqual([0, '']);
-    expect(JSON.parse(list.stdout)).toMatchObject({ items: [{ model: 'other' }, { model: 'sum' }] });
+    expect(JSON.parse(list.stdout)).toMatchObject({ items: [{ model: 'odd' }, { model: 'other' }, { model: 'sum' }] });
     const version = await running.droverProcess(['--version']);
     expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
     const refused = await running.droverProcess(['model', 'show', 'nothing', '--json']);
@@ -243,6 +316,10 @@ describe('when a command line is wrong', () => {
       'rollout resume',
       'rollout abort',
       'rollout events',
+      'trial start',
+      'trial list',
+      'trial show',
+      'trial end',
       'token create',
       'token list',
       'token delete',

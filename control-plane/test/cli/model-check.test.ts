@@ -1,6 +1,8 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { InputContract } from '@drover/shared/input-contract';
+import { decodeGoldenVectors, encodeLabelledSamples } from '@drover/shared/manifest';
 import { decodeOnnx, encodeOnnx, floatTensor, graph, model, node, valueInfo } from '@drover/shared/onnx';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runDrover } from '../../src/cli/program.js';
@@ -126,10 +128,56 @@ describe('drover model check', () => {
     expect(await check(file)).toBe(0);
     expect(said.join('\n')).toContain('ant, bee, cow');
     expect(said.join('\n')).toMatch(/It runs on the CPU: [\d.]+ ms/);
+    expect(said.join('\n')).toContain('It is published for classification: by the task outputs are read and compared.');
     expect(await check(file, '--fix', fixed)).toBe(0);
     const found = await examineModel(readFileSync(fixed));
     expect(found).toMatchObject({ zipMaps: [], initializerInputs: [], hasBatchAxis: true });
     expect(found.fixed).toBeUndefined();
+  });
+
+  it('when samples are given, makes a contract that publishing takes, and golden vectors that the model answers', async () => {
+    const at = (name: string) => join(folder, name);
+    writeFileSync(at('a.onnx'), exported({ withZipMap: false }));
+    writeFileSync(
+      at('normal.csv'),
+      `heat,flow\n${Array.from({ length: 50 }, (_, row) => `${row / 7},${-row}`).join('\n')}`,
+    );
+    const made = ['--contract-out', at('contract.json'), '--golden-out', at('golden.json')];
+    expect(await check(at('a.onnx'), '--samples', at('normal.csv'), ...made)).toBe(0);
+    expect(said.join('\n')).toContain(`Wrote ${at('contract.json')}.`);
+    const contract = JSON.parse(readFileSync(at('contract.json'), 'utf8')) as unknown;
+    expect(contract).toMatchObject({ action: 'record', inputs: [{ name: 'X', features: ['heat', 'flow'] }] });
+    const options = {
+      modelFile: at('a.onnx'),
+      model: 'm',
+      version: '1.0.0',
+      createdAt: new Date(0),
+      hardwareClasses: ['*'],
+      parity: { absolute: 1e-3, relative: 1e-3 },
+      drift: { windowSize: 200, falseAlarmsPerWindow: 0.001, confirmWindows: 2, seed: 1 },
+      inputs: contract as InputContract,
+    };
+    expect((await buildRelease(options)).manifest.contract.inputs).toEqual(contract);
+    const vectors = decodeGoldenVectors(readFileSync(at('golden.json')));
+    expect(vectors).toHaveLength(16);
+    const loaded = await loadModel(readFileSync(at('a.onnx')));
+    for (const { inputs, outputs } of vectors) expect(await loaded.run(inputs)).toEqual(outputs);
+    await loaded.close();
+    expect(await check(at('a.onnx'), '--samples', at('normal.csv'))).toBe(2);
+  });
+
+  it('when samples are in the format of the project, reads them too', async () => {
+    const at = (name: string) => join(folder, name);
+    writeFileSync(at('a.onnx'), exported({ withZipMap: false }));
+    const features = Float32Array.from({ length: 100 }, (_, index) => Math.sin(index));
+    writeFileSync(at('s.json'), encodeLabelledSamples({ features, labels: new Int32Array(50), count: 50, width: 2 }));
+    expect(await check(at('a.onnx'), '--samples', at('s.json'), '--contract-out', at('contract.json'))).toBe(0);
+    const contract = JSON.parse(readFileSync(at('contract.json'), 'utf8')) as InputContract;
+    expect(contract.inputs[0]?.rules.map(({ rule, column }) => [rule, column])).toEqual([
+      ['present', undefined],
+      ['range', '0'],
+      ['range', '1'],
+    ]);
   });
 
   it('when the model cannot be served, says why and what to do, and ends with 1', async () => {

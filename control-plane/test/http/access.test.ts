@@ -99,6 +99,42 @@ describe('when a route is called', () => {
     ]);
   });
 
+  it('lets a labeller see who it is and what is to be labelled, and nothing else', async () => {
+    const headers = await fixture.token('labeller');
+    const allowed: string[] = [];
+    for (const route of routes.filter(({ config }) => config?.access?.kind !== 'public')) {
+      for (const method of methodsOf(route)) {
+        const { statusCode } = await request(route, method, headers);
+        if (![401, 403].includes(statusCode) && method !== 'HEAD') allowed.push(`${method} ${route.url}`);
+      }
+    }
+    expect(allowed).toEqual([
+      'GET /api/v1/whoami',
+      'GET /api/v1/label-requests',
+      'GET /api/v1/label-requests/:id',
+      'POST /api/v1/label-requests/:id/answer',
+      'POST /api/v1/label-answers',
+    ]);
+  });
+
+  it('lets everybody but mirrors see what is open to several roles', async () => {
+    const shared = routes.filter(({ config }) => config?.access?.kind === 'roles');
+    for (const role of ROLES) {
+      const headers = await fixture.token(role);
+      for (const route of shared) {
+        for (const method of methodsOf(route)) {
+          expect(['GET', 'HEAD']).toContain(method);
+          const { statusCode } = await request(route, method, headers);
+          expect({ role, url: route.url, allowed: statusCode !== 403 }).toEqual({
+            role,
+            url: route.url,
+            allowed: role !== 'mirror',
+          });
+        }
+      }
+    }
+  });
+
   it('lets devices, mirrors and operators read releases, and nobody else', async () => {
     const content = routes.filter(({ config }) => config?.access?.kind === 'content');
     expect(content.length).toBeGreaterThan(4);
@@ -132,7 +168,8 @@ describe('when roles are compared', () => {
     const held = (role: Role) => ROLES.filter((needed) => roleIncludes(role, needed));
     expect(held('viewer')).toEqual(['viewer']);
     expect(held('publisher')).toEqual(['viewer', 'publisher']);
-    expect(held('operator')).toEqual(['viewer', 'operator']);
+    expect(held('operator')).toEqual(['viewer', 'operator', 'labeller']);
+    expect(held('labeller')).toEqual(['labeller']);
     expect(held('mirror')).toEqual(['mirror']);
     expect(held('admin')).toEqual([...ROLES]);
   });

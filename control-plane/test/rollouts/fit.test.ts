@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Version, type RolloutId } from '@drover/shared/ids';
-import { parametersOf } from '@drover/shared/manifest';
+import { parametersOf, type Manifest } from '@drover/shared/manifest';
 import { assembleParametersRelease } from '@drover/shared/release';
 import { audit } from '../../src/governance/index.js';
 import { withdrawRelease } from '../../src/registry/publish.js';
@@ -62,6 +62,24 @@ describe('what devices could only refuse', () => {
       message: expect.stringContaining('pump-7') as string,
     });
     expect(device.orders).toEqual([]);
+  });
+
+  it('when an agent does not read a part of the manifest, is refused with that part, and not where it does', async () => {
+    await world.db.transaction().execute(async (trx) => {
+      const found = await trx.selectFrom('releases').select('manifest').where('model', '=', MODEL).where('version', '=', Version('2.0.0')).executeTakeFirstOrThrow(); // prettier-ignore
+      const manifest = JSON.parse(found.manifest) as Manifest;
+      const [input] = manifest.variants[0]?.signature.inputs ?? [];
+      const inputs = { action: 'record', inputs: [{ name: input?.name ?? '', rules: [{ rule: 'present' }] }] };
+      const changed = JSON.stringify({ ...manifest, contract: { ...manifest.contract, inputs } });
+      await trx.updateTable('releases').set({ manifest: changed }).where('model', '=', MODEL).where('version', '=', Version('2.0.0')).execute(); // prettier-ignore
+    });
+    await says(null);
+    await expect(create(request('2.0.0'))).rejects.toMatchObject({
+      code: 'ROLLOUT_KIND_NOT_TAKEN',
+      message: expect.stringContaining('pump-7 cannot read a manifest with "contract.inputs"') as string,
+    });
+    await says(['model', 'contract.inputs']);
+    expect(await world.stateOf(await create(request('2.0.0')))).not.toBe('');
   });
 
   it('when the agent has become older since, the order is held back until it takes it, and that is on record', async () => {

@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs';
 import Schema from 'typebox/schema';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DeviceId, ModelName, newRolloutId, Version, type Digest } from '@drover/shared/ids';
+import { DeviceId, ModelName, newLabelRequestId, newRolloutId, Version, type Digest } from '@drover/shared/ids';
 import { parametersOf } from '@drover/shared/manifest';
 import { reportsTopic } from '@drover/shared/protocol';
 import { bulkSigner, createKeyPair, decodeEnvelope, encodeEnvelope } from '@drover/shared/trust';
 import { agentAge, SERVED_OLDER_MINORS } from '../../src/devices/agent-age.js';
 import { deviceDirectory } from '../../src/devices/index.js';
 import { takesKind } from '../../src/devices/taken-kinds.js';
+import { createDirector } from '../../src/director/index.js';
 import { storeOrder } from '../../src/director/order.js';
 import { hashSecret } from '../../src/governance/index.js';
 import { createIngest, listReports } from '../../src/telemetry/index.js';
@@ -65,6 +66,24 @@ describe.each(served)('when an agent of version $minor', (recording: Recording) 
     const knows = await takesKind(db, device, parametersOf(ModelName('gas-classifier')));
     const shown = await deviceDirectory(db).get(device);
     expect([knows, shown.takes]).toEqual([false, ['model', 'agent']]);
+  });
+
+  it('is connected, it is sent no answers to requests for labels, which it could not read', async () => {
+    await enrol();
+    const { db, clock } = fixture;
+    const now = () => clock.at;
+    const ingest = createIngest({ db, devices: deviceDirectory(db), now });
+    for (const report of recording.reports) await ingest.receive(reportsTopic(device), encodeEnvelope(report));
+    const sent: string[] = [];
+    const director = createDirector({
+      db,
+      signer: bulkSigner(createKeyPair('director')),
+      publisher: { publish: (topic) => Promise.resolve(void sent.push(topic)) },
+      recovery: { epoch: () => 1, isPending: () => false, verifyEnded: () => undefined, statement: () => undefined },
+      now,
+    });
+    await director.sendLabels(device, [{ id: newLabelRequestId(), model: ModelName('gas-classifier'), label: 1 }]);
+    expect(sent).toEqual([]);
   });
 
   it('reports, every kind of report counts', async () => {

@@ -20,7 +20,9 @@ export type Version = Branded<'Version'>;
 export type Digest = Branded<'Digest'>;
 export type KeyId = Branded<'KeyId'>;
 export type RolloutId = Branded<'RolloutId'>;
+export type TrialId = Branded<'TrialId'>;
 export type DeploymentId = Branded<'DeploymentId'>;
+export type LabelRequestId = Branded<'LabelRequestId'>;
 
 /** Device ids and model names go into MQTT topics, URLs and file names: no `/`, `+`, `#`, `.`-only or upper case. */
 export const NAME_PATTERN = '^[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?$';
@@ -58,7 +60,9 @@ export const DeploymentId = (text: string): DeploymentId =>
   parse('deployment id', text, uuidRegExp.test(text), 'a UUID in lower case');
 
 export const newRolloutId = (): RolloutId => randomUUID() as RolloutId;
+export const newTrialId = (): TrialId => randomUUID() as TrialId;
 export const newDeploymentId = (): DeploymentId => randomUUID() as DeploymentId;
+export const newLabelRequestId = (): LabelRequestId => randomUUID() as LabelRequestId;
 
 /** `sha256:` + hex of the bytes: the name of everything that is content-addressed. */
 export function digestOf(bytes: Uint8Array): Digest {

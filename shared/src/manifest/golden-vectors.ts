@@ -1,6 +1,6 @@
 import { Type, type Static } from 'typebox';
+import { Datatype } from '../tensors/index.js';
 import { formatProblems, parseJsonBytes, validate } from '../validation/index.js';
-import { Datatype } from './schema.js';
 import { ManifestError } from './errors.js';
 
 const strict = { additionalProperties: false } as const;

@@ -1,13 +1,29 @@
 import type { TSchema } from 'typebox';
 import { Version } from '../ids/index.js';
+import { decoderFor, TaskError } from '../task/index.js';
+import type { TensorSignature } from '../tensors/index.js';
+import { contractProblems } from '../input-contract/index.js';
 import { formatProblems, parseJsonBytes, validate, type Problem } from '../validation/index.js';
 import { AGENT_RELEASE_FORMAT, AgentManifest, checkAgentManifest } from './agent-release.js';
 import { ManifestError } from './errors.js';
-import { kindOf, RELEASE_KINDS, type ReleaseKind } from './kinds.js';
+import { kindOf, orderKindOf, RELEASE_KINDS, type ReleaseKind } from './kinds.js';
 import { checkParametersManifest, PARAMETERS_FORMAT, ParametersManifest } from './parameters.js';
 import { Manifest, RELEASE_FORMAT, type FileReference, type Variant } from './schema.js';
+import { checkSequences } from './sequences.js';
 
-export { AGENT_MODEL, kindOf, modelOfParameters, parametersOf, RELEASE_KINDS, type ReleaseKind } from './kinds.js';
+export { MANIFEST_PARTS, partsOf, type ManifestPart } from './parts.js';
+export {
+  AGENT_MODEL,
+  kindOf,
+  modelOfParameters,
+  orderKindOf,
+  parametersOf,
+  RELEASE_KINDS,
+  releaseLineOf,
+  trialOf,
+  type OrderKind,
+  type ReleaseKind,
+} from './kinds.js';
 export { Parameter, ParameterValue } from './parameter.js';
 export {
   isCompatible,
@@ -30,7 +46,6 @@ export {
 } from './agent-release.js';
 
 export {
-  Datatype,
   FileReference,
   Lineage,
   Manifest,
@@ -40,11 +55,10 @@ export {
   Provider,
   Recipe,
   RELEASE_FORMAT,
-  TensorSignature,
-  type Tolerance,
   Variant,
 } from './schema.js';
-export { bytesToStrings, stringsToBytes } from './byte-strings.js';
+export type { Sequences, SequenceState } from './sequences.js';
+export { bytesToStrings, Datatype, stringsToBytes, TensorSignature, type Tolerance } from '../tensors/index.js';
 export { encodeGoldenVectors, decodeGoldenVectors, type GoldenVector, type GoldenTensor } from './golden-vectors.js';
 export { decodeLabelledSamples, encodeLabelledSamples, type LabelledSamples } from './labelled-samples.js';
 export { MANIFEST_CODES, ManifestError } from './errors.js';
@@ -143,19 +157,51 @@ const schemaError = (problems: readonly Problem[]) =>
 function toManifest<Kind extends ReleaseKind>(kind: Kind, json: unknown): ManifestOf[Kind] {
   const row: KindRow<Kind> = KINDS[kind];
   const manifest = row.check(validate(row.schema, json, schemaError) as ManifestOf[Kind]);
-  const named = kindOf(manifest.model);
+  const named = orderKindOf(manifest.model);
   if (named === kind) return manifest;
-  throw new ManifestError(
-    'MANIFEST_INVALID',
-    `The name "${manifest.model}" is reserved for another kind of release (${named}) than this (${kind}).`,
-    { remedy: `Give it another name, or make it with \`${KINDS[named].made}\`.` },
-  );
+  const [reserved, otherwise] =
+    named === 'trial'
+      ? ['trials of releases', '']
+      : [`another kind of release (${named}) than this (${kind})`, `, or make it with \`${KINDS[named].made}\``];
+  throw new ManifestError('MANIFEST_INVALID', `The name "${manifest.model}" is reserved for ${reserved}.`, {
+    remedy: `Give it another name${otherwise}.`,
+  });
 }
 
 function checkManifest(manifest: Manifest): Manifest {
   Version(manifest.version);
   if (manifest.revertFloor !== undefined) Version(manifest.revertFloor);
+  for (const variant of manifest.variants) {
+    checkTask(manifest.task, variant.name, variant.signature.outputs);
+    checkSequences(manifest, variant);
+  }
+  checkInputContract(manifest);
   return manifest;
+}
+
+function checkTask(task: Manifest['task'], variant: string, outputs: readonly TensorSignature[]): void {
+  try {
+    decoderFor(task, outputs);
+  } catch (cause) {
+    if (!(cause instanceof TaskError)) throw cause;
+    const { message, remedy } = cause;
+    throw new ManifestError('MANIFEST_INVALID', `The variant "${variant}": ${message}`, {
+      remedy,
+      where: '/task',
+      cause,
+    });
+  }
+}
+
+/** Every variant gets the same inputs: the contract has to fit each. */
+function checkInputContract({ contract: { inputs }, variants }: Manifest): void {
+  if (!inputs) return;
+  for (const { name, signature } of variants) {
+    const problems = contractProblems(inputs, signature.inputs);
+    if (problems.length === 0) continue;
+    const what = `The contract of the inputs does not fit the variant "${name}": ${formatProblems(problems)}.`;
+    throw new ManifestError('MANIFEST_INVALID', what, { remedy: 'Mend the named rules and publish again.' });
+  }
 }
 
 /** The variant for a hardware class: an exact name wins over `*`. */

@@ -1,6 +1,10 @@
 import { Type, type Static } from 'typebox';
 import { DIGEST_PATTERN, NAME_PATTERN, type Digest, type ModelName, type Version } from '../ids/index.js';
+import { InputContract } from '../input-contract/index.js';
 import { DriftThresholds } from '../statistics/index.js';
+import { Task } from '../task/index.js';
+import { TensorSignature, Tolerance } from '../tensors/index.js';
+import { Sequences } from './sequences.js';
 
 /** The format of this document. A reader refuses a major number that it does not know. */
 export const RELEASE_FORMAT = 'drover.release/1';
@@ -41,41 +45,9 @@ export const FileReference = Type.Object(
 );
 export type FileReference = Static<typeof FileReference>;
 
-/** Open Inference Protocol datatypes. */
-export const Datatype = Type.Enum([
-  'BOOL',
-  'UINT8',
-  'UINT16',
-  'UINT32',
-  'UINT64',
-  'INT8',
-  'INT16',
-  'INT32',
-  'INT64',
-  'FP16',
-  'FP32',
-  'FP64',
-  'BYTES',
-]);
-export type Datatype = Static<typeof Datatype>;
-
-/** Shape in elements, row-major; −1 is a variable axis. */
-export const TensorSignature = Type.Object(
-  { name: text(200), datatype: Datatype, shape: Type.Array(Type.Integer({ minimum: -1 }), { maxItems: 16 }) },
-  strict,
-);
-export type TensorSignature = Static<typeof TensorSignature>;
-
 /** Execution providers of ONNX Runtime that a device can be configured with. */
 export const Provider = Type.Enum(['tensorrt', 'cuda', 'webgpu', 'cpu']);
 export type Provider = Static<typeof Provider>;
-
-/** |actual − expected| ≤ absolute + relative·|expected|, element by element. */
-export const Tolerance = Type.Object(
-  { absolute: Type.Number({ minimum: 0 }), relative: Type.Number({ minimum: 0 }) },
-  strict,
-);
-export type Tolerance = Static<typeof Tolerance>;
 
 /** The same model for one kind of hardware. `hardwareClasses: ['*']` fits any device. */
 export const Variant = Type.Object(
@@ -93,6 +65,8 @@ export const Variant = Type.Object(
       },
       strict,
     ),
+    /** Of a recurrent model: what is carried from request to request. Its states are inputs and outputs beside those of the signature. */
+    sequences: Type.Optional(Sequences),
   },
   strict,
 );
@@ -100,11 +74,11 @@ export type Variant = Static<typeof Variant>;
 
 /**
  * `anchor`: sealed labelled samples that an adaptation is examined on and never trained on; `replay`: labelled samples that fine-tuning mixes
- * in against forgetting. Both in format `drover.samples/1`.
+ * in against forgetting. Both in format `drover.samples/1`. `state`: what a sequence begins with, as little-endian bytes.
  */
 export const Asset = Type.Object(
   {
-    kind: Type.Enum(['labels', 'preprocessing', 'anchor', 'replay', 'other']),
+    kind: Type.Enum(['labels', 'preprocessing', 'anchor', 'replay', 'state', 'other']),
     file: FileReference,
   },
   strict,
@@ -214,15 +188,7 @@ export const Manifest = Type.Object(
     version,
     createdAt,
     description: Type.Optional(Type.String({ maxLength: 2000 })),
-    task: Type.Object(
-      {
-        type: Type.Enum(['classification', 'regression', 'detection', 'segmentation', 'anomaly', 'tensors']),
-        /** Classification: the output that holds one score per class, and the names of the classes in its order. */
-        scores: Type.Optional(text(200)),
-        labels: Type.Optional(Type.Array(text(100), { minItems: 2, maxItems: 100_000 })),
-      },
-      strict,
-    ),
+    task: Task,
     variants: Type.Array(Variant, { minItems: 1, maxItems: 32 }),
     assets: Type.Array(Asset, { maxItems: 64 }),
     /** The oldest release that the director may send a device back to on its own. */
@@ -254,6 +220,10 @@ export const Manifest = Type.Object(
             strict,
           ),
         ),
+        /** Where elements are beyond the parity: the least share of the answers to the golden vectors that agree, by the measure of the task; unless given all of them, and within the parity. */
+        agreement: Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: 1 })),
+        /** What inputs have to hold. A part that not every agent reads gets a name (`MANIFEST_PARTS`). */
+        inputs: Type.Optional(InputContract),
         /** Accuracy on held-out data at publish time, with its number of rows; what the first rollout is judged against. */
         heldOut: Type.Optional(Type.Object({ accuracy: share, rows: Type.Integer({ minimum: 1 }) }, strict)),
       },

@@ -12,6 +12,7 @@ import {
 } from '../trust/index.js';
 import { formatProblems, parseJsonBytes, validate } from '../validation/index.js';
 import { Deployment, DEPLOYMENT_TYPE } from './deployment.js';
+import { LABEL_ANSWERS_TYPE, LabelAnswers, type SentLabelAnswer } from './label-answers.js';
 import { RECOVERY_TYPE, RecoveryStatement } from './recovery.js';
 import {
   ENROLMENT_TYPE,
@@ -66,6 +67,19 @@ export const signDeployment = (deployment: Deployment, signer: Signer): Buffer =
 /** Signature first, then the parser (docs/protocol.md, section 4, steps 1 and 2). */
 export const openDeployment = (bytes: Uint8Array, director: KeySet): Deployment =>
   parsePayload(Deployment, verifyEnvelope(decodeEnvelope(bytes), DEPLOYMENT_TYPE, director).payload, 'deployment');
+
+export const signLabelAnswers = (answers: LabelAnswers, signer: Signer): Buffer =>
+  encodeEnvelope(signEnvelope(LABEL_ANSWERS_TYPE, toPayload(answers), [signer]));
+
+/** Signature first, then the parser, then whose requests they are for (docs/protocol.md, section 9). */
+export function openLabelAnswers(bytes: Uint8Array, device: DeviceId, director: KeySet): readonly SentLabelAnswer[] {
+  const { payload } = verifyEnvelope(decodeEnvelope(bytes), LABEL_ANSWERS_TYPE, director);
+  const { deviceId, answers } = parsePayload(LabelAnswers, payload, 'document of label answers');
+  if (deviceId === device) return answers;
+  throw new ProtocolError('MESSAGE_WRONG_DEVICE', `Label answers for ${deviceId} arrived at ${device}.`, {
+    remedy: 'Look for who publishes to the order topic of this device.',
+  });
+}
 
 export const signRecoveryStatement = (statement: RecoveryStatement, signers: readonly Signer[]): Buffer =>
   encodeEnvelope(signEnvelope(RECOVERY_TYPE, toPayload(statement), signers));

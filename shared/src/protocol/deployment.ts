@@ -1,4 +1,5 @@
 import { Type, type Static } from 'typebox';
+import { TrialTerms } from './trial.js';
 import {
   atMs,
   count,
@@ -55,6 +56,8 @@ export const Deployment = Type.Object(
     hardwareClass: text(64),
     /** Of parameters only: the site whose values are meant. Absent for a device that was enrolled without one. */
     site: Type.Optional(text(200)),
+    /** Of trials, and of no other order. */
+    trial: Type.Optional(TrialTerms),
     epoch: count,
     counter: Type.Integer({ minimum: 1 }),
     nonce: Type.String({ pattern: '^[0-9a-f]{32}$' }),

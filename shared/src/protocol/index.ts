@@ -1,5 +1,16 @@
 export { ALL_REPORTS, deviceOfTopic, ordersTopic, PROTOCOL_VERSION, reportsTopic } from './topics.js';
 export { Deployment, DEPLOYMENT_TYPE, DowngradeGrant, Probation } from './deployment.js';
+export { TrialMode, TrialTerms } from './trial.js';
+export { ComparisonCounts } from './comparison.js';
+export {
+  LABEL_ANSWERS_TAKEN,
+  LABEL_ANSWERS_TYPE,
+  LabelAnswers,
+  LabelOutcome,
+  MAX_LABEL_ANSWERS,
+  type SentLabelAnswer,
+} from './label-answers.js';
+export { LabelListing, ListedLabelRequest, MAX_LISTED_LABELS } from './label-listing.js';
 export {
   DeviceCertificate,
   ENROLMENT_TYPE,
@@ -24,6 +35,7 @@ export {
   REPORT_TYPE,
   RepositoryStanding,
   RunningModel,
+  InputHour,
   ServingCounts,
   StateBody,
   TelemetryBody,
@@ -37,6 +49,7 @@ export { FIRST_EPOCH, RECOVERY_TYPE, RecoveryStatement } from './recovery.js';
 export {
   openDeployment,
   openEnrolment,
+  openLabelAnswers,
   openReadmission,
   openRecoveryStatement,
   openRenewal,
@@ -45,6 +58,7 @@ export {
   ProtocolError,
   signDeployment,
   signEnrolment,
+  signLabelAnswers,
   signReadmission,
   signRecoveryStatement,
   signRenewal,

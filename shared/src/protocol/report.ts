@@ -1,4 +1,8 @@
 import { Type, type Static } from 'typebox';
+import { ComparisonCounts } from './comparison.js';
+import { LabelOutcome } from './label-answers.js';
+import { LabelListing } from './label-listing.js';
+import { TrialTerms } from './trial.js';
 import {
   atMs,
   attributes,
@@ -45,6 +49,8 @@ export const ProviderReport = Type.Object({
   reason: Type.Optional(text(2000)),
   /** From the beginning of loading to the first answer, on this provider. Older agents leave it out. */
   firstInferenceMs: Type.Optional(Type.Number({ minimum: 0 })),
+  /** Of a provider that compiles the model for the device: taken from an earlier start, built and kept, or built for this session alone. */
+  engine: Type.Optional(Type.Enum(['reused', 'built', 'unkept'])),
 });
 export type ProviderReport = Static<typeof ProviderReport>;
 
@@ -55,6 +61,8 @@ export const RunningModel = Type.Object({
   loaded: digest,
   adaptation: Type.Optional(digest),
   provider: ProviderReport,
+  /** Of a release that is tried. Reports may grow keys, orders may not. */
+  trial: Type.Optional(Type.Object(TrialTerms.properties)),
 });
 export type RunningModel = Static<typeof RunningModel>;
 
@@ -75,7 +83,7 @@ export const StateBody = Type.Object({
   hardwareClass: text(64),
   attributes,
   repository: Type.Optional(RepositoryStanding),
-  /** The kinds of releases that can be ordered of it. An agent that says nothing takes models and releases of itself. */
+  /** The kinds of releases that can be ordered of it, and the later parts of manifests that it reads. An agent that says nothing takes models and releases of itself. */
   takes: Type.Optional(Type.Array(text(32), { maxItems: 16 })),
   models: Type.Array(
     Type.Object({
@@ -148,17 +156,58 @@ export const ServingCounts = Type.Object({
   failures: count,
   inferences: count,
   latencyUs: Type.Optional(Type.Object({ p50: count, p99: count, max: count })),
-  /** Inferences whose true label arrived in this window, and how many of them were right. */
-  labelled: Type.Object({ count, correct: count }),
+  /** Inferences whose true label arrived in this window, how many of them were right, and for how many a second label said something else. */
+  labelled: Type.Object({ count, correct: count, conflicting: Type.Optional(count) }),
+  /** Of labels that were asked for because the model was unsure. They are not among those above, and say nothing of how often it is right. */
+  targeted: Type.Optional(Type.Object({ count, correct: count })),
   confidence: Type.Optional(Type.Object({ count, mean: Type.Number() })),
   predictions: Type.Optional(Type.Record(Type.String(), count)),
 });
 export type ServingCounts = Static<typeof ServingCounts>;
 
+/** What became of inputs that were held against the contract of their release: sums of one hour so far, so that the newest report counts. */
+export const InputHour = Type.Object({
+  model: modelName,
+  release,
+  adaptation: Type.Optional(digest),
+  /** Since 1970, by the clock of the device. */
+  hour: count,
+  rows: count,
+  refusedRequests: count,
+  /** Of the rules that were broken, or that a window was judged by; not more than the 128 of each hour that were first. */
+  violations: Type.Array(
+    Type.Object({
+      /** Its place among all rules of the contract. */
+      rule: count,
+      input: text(200),
+      /** Name or index of the column; absent for every value of the input. */
+      feature: Type.Optional(text(200)),
+      says: text(200),
+      rows: count,
+      windows: count,
+      /** Windows in which too few rows held. */
+      windowsBelow: count,
+      /** Of the newest window: the rows that held, and whether those are too few. */
+      share: Type.Optional(share),
+      isBelow: Type.Optional(Type.Boolean()),
+    }),
+    { maxItems: 1000 },
+  ),
+});
+export type InputHour = Static<typeof InputHour>;
+
 export const TelemetryBody = Type.Object({
   windowMs: count,
   host: Type.Optional(HostMetrics),
   models: Type.Array(ServingCounts, { maxItems: 64 }),
+  /** Hours that changed since they were last reported. Older agents leave it out. */
+  inputs: Type.Optional(Type.Array(InputHour, { maxItems: 64 })),
+  /** Of releases that are tried, one for each pair; absent where there are none. */
+  comparisons: Type.Optional(Type.Array(ComparisonCounts, { maxItems: 64 })),
+  /** Absent while nothing has changed in it. */
+  labels: Type.Optional(LabelListing),
+  /** What became of answers that came from the control plane since the last report. */
+  labelOutcomes: Type.Optional(Type.Array(LabelOutcome, { maxItems: 200 })),
 });
 export type TelemetryBody = Static<typeof TelemetryBody>;
 

@@ -39,6 +39,8 @@ export interface ReleaseDraft {
   readonly reference?: { readonly profile: Profile; readonly thresholds: DriftThresholds } | undefined;
   readonly anchor?: LabelledSamples | undefined;
   readonly replay?: LabelledSamples | undefined;
+  /** What sequences of a recurrent model begin with, by the path that its variants name. */
+  readonly states?: ReadonlyMap<string, Uint8Array> | undefined;
   readonly recipe?: Recipe | undefined;
   readonly revertFloor?: Version | undefined;
   readonly lineage: Lineage;
@@ -72,6 +74,7 @@ export function assembleRelease(draft: ReleaseDraft): AssembledRelease {
   const assets: Manifest['assets'] = [];
   if (draft.anchor) assets.push({ kind: 'anchor', file: add('anchor.json', encodeLabelledSamples(draft.anchor)) });
   if (draft.replay) assets.push({ kind: 'replay', file: add('replay.json', encodeLabelledSamples(draft.replay)) });
+  for (const [path, bytes] of draft.states ?? []) assets.push({ kind: 'state', file: add(path, bytes) });
   const manifestBytes = Buffer.from(
     JSON.stringify({
       format: RELEASE_FORMAT,

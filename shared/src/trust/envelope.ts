@@ -69,6 +69,15 @@ export function decodeEnvelope(bytes: Uint8Array, maxBytes = 2 * 1024 * 1024): E
   return validate(Envelope, json, (problems) => refuse(formatProblems(problems)));
 }
 
+/** What kind of document it says it is, unverified; undefined for what is no envelope. */
+export function payloadTypeOf(bytes: Uint8Array): string | undefined {
+  try {
+    return decodeEnvelope(bytes).payloadType;
+  } catch {
+    return undefined;
+  }
+}
+
 export interface VerifiedPayload {
   readonly payload: Buffer;
   /** The distinct trusted keys whose signatures hold. */

@@ -17,6 +17,7 @@ export {
   encodeEnvelope,
   Envelope,
   occasionalSigner,
+  payloadTypeOf,
   preAuthenticationEncoding,
   signEnvelope,
   verifyEnvelope,

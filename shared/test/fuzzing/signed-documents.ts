@@ -2,8 +2,10 @@ import { DeviceId, digestOf, ModelName, Version } from '../../src/ids/index.js';
 import {
   DEPLOYMENT_TYPE,
   ENROLMENT_TYPE,
+  LABEL_ANSWERS_TYPE,
   openDeployment,
   openEnrolment,
+  openLabelAnswers,
   openRecoveryStatement,
   openReadmission,
   openRenewal,
@@ -115,7 +117,42 @@ const REPORTS = [
     active: true,
   }),
   report('incident', { error }),
+  report('telemetry', {
+    windowMs: 1,
+    models: [],
+    labels: {
+      open: [deployment.deploymentId],
+      described: [
+        {
+          id: deployment.deploymentId,
+          model: 'gas-classifier',
+          version: release.version,
+          requestId: 'frame 17',
+          row: 0,
+          reason: 'random',
+          requestedAt: 1,
+          servedAt: 1,
+          expiresAt: 2,
+          prediction: 1,
+          confidence: 0.5,
+          features: [0.5, null],
+        },
+      ],
+    },
+    labelOutcomes: [{ id: deployment.deploymentId, became: 'joined' }],
+  }),
 ];
+
+const labelAnswers = {
+  protocol: 1,
+  kind: 'label-answers',
+  deviceId: device,
+  issuedAt: 1_700_000_000_000,
+  answers: [
+    { id: deployment.deploymentId, model: 'gas-classifier', label: 2 },
+    { id: deployment.deploymentId, model: 'gas-classifier', label: null },
+  ],
+};
 
 const enrolment = {
   protocol: 1,
@@ -160,6 +197,13 @@ export const signedDocuments: readonly FuzzTarget[] = [
     format: 'json',
     seeds: () => [signDeployment(deployment, signer)],
     parse: (bytes) => openDeployment(bytes, trusted),
+  },
+  {
+    name: 'label-answers',
+    covers: ['openLabelAnswers'],
+    format: 'json',
+    seeds: () => [json(labelAnswers)],
+    parse: (bytes) => openLabelAnswers(signed(LABEL_ANSWERS_TYPE, bytes), device, trusted),
   },
   {
     name: 'report',

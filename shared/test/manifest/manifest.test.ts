@@ -9,6 +9,7 @@ import {
   filesFor,
   ManifestError,
   parseManifest,
+  partsOf,
   variantFor,
   type GoldenVector,
 } from '../../src/manifest/index.js';
@@ -70,6 +71,18 @@ describe('when a manifest is parsed', () => {
     expect(failure(() => parse({ ...manifest, colour: 1 })).message).toContain('/colour');
   });
 
+  it('refuses a task that does not fit the outputs of a variant', () => {
+    const task = { type: 'anomaly', anomaly: { score: 'z', threshold: 1, anomalous: 'above' } };
+    expect(failure(() => parse({ ...manifest, task }))).toMatchObject({
+      code: 'MANIFEST_INVALID',
+      where: '/task',
+      message: 'The variant "any": The task does not fit the model: there is no output "z"; there are "y".',
+    });
+    expect(
+      failure(() => parse({ ...manifest, task: { ...manifest.task, labels: ['a', 'b', 'c'] } })).message,
+    ).toContain('labels');
+  });
+
   it('refuses paths that leave the folder of the release', () => {
     for (const path of ['../x', '/etc/passwd', 'a/../../x', 'a/./b', '.hidden', 'a\\b', '']) {
       const golden = { ...manifest.goldenVectors, path };
@@ -90,6 +103,18 @@ describe('when a manifest is parsed', () => {
     expect(contractFor(promising(any, own), 'small')).toEqual(own);
     expect(contractFor(promising(any, own), 'large')).toEqual(any);
     expect(contractFor(promising(own), 'large')).toBeUndefined();
+  });
+
+  it('takes a contract of the inputs that fits each variant, and says which part of a manifest that is', () => {
+    const withInputs = (column: number) => {
+      const inputs = { action: 'reject', inputs: [{ name: 'x', rules: [{ rule: 'range', column, min: 0 }] }] };
+      return { ...manifest, contract: { ...manifest.contract, inputs } };
+    };
+    expect(partsOf(parse(withInputs(3)))).toEqual(['contract.inputs']);
+    expect(partsOf(parse(manifest))).toEqual([]);
+    const refused = failure(() => parse(withInputs(4)));
+    expect(refused.code).toBe('MANIFEST_INVALID');
+    expect(refused.message).toContain('variant "any": /inputs/0/rules/0 is about the column 4');
   });
 
   it('reads no manifest without bounds', () => {

@@ -101,9 +101,13 @@ function exchange(socket: Socket | undefined, request: Buffer): Promise<void> {
           reject(new Error(head));
           return;
         }
-        end = headEnd + 4 + Number(/content-length: (\d+)/i.exec(head)?.[1]);
+        end = headEnd + 4 + Number(/^content-length: (\d+)/im.exec(head)?.[1]);
       }
       if (received.length < end) return;
+      if (received.length !== end) {
+        reject(new Error(`there are ${received.length} bytes, and the answer has ${end}`));
+        return;
+      }
       socket?.off('data', onData);
       resolve();
     };

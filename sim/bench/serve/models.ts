@@ -15,6 +15,7 @@ export const MODELS = {
   rfb320: { file: 'face-detection/version-RFB-320.onnx', range: 1 },
   slim320: { file: 'face-detection/version-slim-320.onnx', range: 1 },
   squeezenet: { file: 'onnx-light/light_squeezenet.onnx', range: 1 },
+  densenet121: { file: 'onnx-light/light_densenet121.onnx', range: 1 },
 } as const;
 export type BenchModelName = keyof typeof MODELS;
 

@@ -18,12 +18,23 @@ export interface AgentProcessOptions {
   readonly telemetryIntervalMs: number;
 }
 
-/** An agent as it runs on a device: enrolled by its own command, supervisor and inference process as operating-system processes. */
-export interface AgentProcess extends Device {
+/** What every agent that runs as a process can be made to do. */
+interface StartedAgent {
   readonly pid: () => number;
-  /** SIGKILL to the supervisor; its inference process ends because its parent is gone. */
+  /** The last lines of its log. */
+  readonly lastLines: () => string;
+  /** SIGKILL to the supervisor; its inference (or observe) process ends because its parent is gone. */
   kill(): Promise<void>;
   start(): Promise<void>;
+}
+
+/** An agent as it runs on a device: enrolled by its own command, supervisor and inference process as operating-system processes. */
+export interface AgentProcess extends Device, StartedAgent {}
+
+/** The same where applications run the models (docs/attach.md). */
+export interface AttachedAgentProcess extends Omit<Device, 'endpoint'>, StartedAgent {
+  /** Path of the socket that applications observe through. */
+  observeSocket(): string;
 }
 
 const run = promisify(execFile);
@@ -32,6 +43,30 @@ const run = promisify(execFile);
 export const AGENT_NODE_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size'] as const;
 
 export async function startAgentProcess(options: AgentProcessOptions): Promise<AgentProcess> {
+  const { ready, ...agent } = await enrolAndStart<{ servingUrl: string }>(options, ['run']);
+  return { ...agent, endpoint: () => ready().servingUrl };
+}
+
+/** @param attach of agent.json, as it stands there */
+export async function startAttachedAgentProcess(
+  options: AgentProcessOptions,
+  attach: object,
+): Promise<AttachedAgentProcess> {
+  const config = `${options.dataDir}-agent.json`;
+  await writeFile(config, JSON.stringify({ attach }));
+  const { ready, ...agent } = await enrolAndStart<{ observeSocket: string }>(options, ['attach', '--config', config]);
+  return { ...agent, observeSocket: () => ready().observeSocket };
+}
+
+interface EnrolledAgent<Ready> extends Omit<Device, 'endpoint'>, StartedAgent {
+  /** What it said when it was ready, in this life. */
+  readonly ready: () => Ready;
+}
+
+async function enrolAndStart<Ready>(
+  options: AgentProcessOptions,
+  command: readonly string[],
+): Promise<EnrolledAgent<Ready>> {
   const { deviceId, site, dataDir } = options;
   const script = join(fileURLToPath(import.meta.resolve('@drover/agent/config')), '..', '..', 'bundled', 'main.js');
   const rootFile = `${dataDir}-root.json`;
@@ -49,19 +84,20 @@ export async function startAgentProcess(options: AgentProcessOptions): Promise<A
     { env: { PATH: process.env['PATH'], ...environment } },
   );
   const launch = () =>
-    startProcess<{ servingUrl: string }>({
+    startProcess<Ready>({
       name: `The agent ${deviceId}`,
       script,
-      args: ['run', '--json-ready'],
+      args: [...command, '--json-ready'],
       environment,
       nodeFlags: AGENT_NODE_FLAGS,
     });
-  let child: StartedProcess<{ servingUrl: string }> = await launch();
+  let child: StartedProcess<Ready> = await launch();
   return {
     id: deviceId,
     site,
-    endpoint: () => child.ready.servingUrl,
+    ready: () => child.ready,
     pid: () => child.pid,
+    lastLines: () => child.lastLines(),
     kill: () => child.kill(),
     async start() {
       child = await launch();

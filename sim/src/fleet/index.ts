@@ -1,4 +1,9 @@
-export { startAgentProcess, type AgentProcess } from './agent-process.js';
+export {
+  startAgentProcess,
+  startAttachedAgentProcess,
+  type AgentProcess,
+  type AttachedAgentProcess,
+} from './agent-process.js';
 export { startApplication, type Application, type SensorBatch } from './application.js';
 export { startControlPlane, type ControlPlaneProcess } from './control-plane-process.js';
 export { SIMULATION_CODES, SimulationError } from './errors.js';

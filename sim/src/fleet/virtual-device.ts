@@ -25,6 +25,8 @@ export interface VirtualDeviceOptions {
   /** Of the place where it stands. */
   readonly proxy?: AgentConfig['proxy'];
   readonly mirrors?: AgentConfig['mirrors'];
+  /** In place of none. */
+  readonly labels?: AgentConfig['labels'];
   /** Lines of the agent's log. */
   readonly onLog?: (line: string) => void;
 }
@@ -58,6 +60,7 @@ export async function startVirtualDevice(options: VirtualDeviceOptions): Promise
     learn: { ...defaults.learn, adaptation: 'off' },
     proxy: options.proxy ?? defaults.proxy,
     mirrors: options.mirrors ?? defaults.mirrors,
+    labels: options.labels ?? defaults.labels,
   };
   const agentVersion = SIMULATED_AGENT_VERSION;
   const { claimToken } = options;
@@ -93,6 +96,7 @@ export async function startVirtualDevice(options: VirtualDeviceOptions): Promise
     hardwareClass,
     clock,
     recorder,
+    labelDesk: telemetry,
     onIncident: tell,
   });
   const server = await listenInference({ host: '127.0.0.1', port: 0, models: serving, serverVersion: agentVersion });
@@ -103,6 +107,7 @@ export async function startVirtualDevice(options: VirtualDeviceOptions): Promise
     deviceKey: await loadOrCreateDeviceKey(dataDir),
     serving,
     parameters: serving,
+    trials: serving,
     telemetry,
     host,
     clock,

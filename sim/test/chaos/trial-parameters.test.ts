@@ -85,4 +85,13 @@ describe('when what applications get as parameters is judged', () => {
     expect(judge({ isCommitted: true, isAcknowledged: false })).toEqual([]);
     expect(judge({ isCommitted: true, isAcknowledged: true })).toEqual(['lie']);
   });
+
+  it('takes an order for carried out that was never acknowledged, where the device says so', () => {
+    const { loaded } = published;
+    judge({ loaded, given: loaded, file: loaded, isCommitted: true, isAcknowledged: false });
+    expect(judge({})).toEqual([]);
+    parameters.isOrdered('a');
+    judge({ loaded, given: loaded, file: loaded, isCommitted: true, isAcknowledged: false });
+    expect(judge({})).toEqual(['lie']);
+  });
 });

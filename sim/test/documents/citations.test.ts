@@ -22,6 +22,7 @@ const SUBJECTS: Readonly<Record<number, string>> = {
   11: 'Recovery',
   12: 'Metadata of the release repository',
   13: 'Mirrors and bundles',
+  14: 'Attached applications',
 };
 
 const citations = files.flatMap(({ file, text }) =>

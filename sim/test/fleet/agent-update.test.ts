@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startControlPlane, type ControlPlaneProcess } from '../../src/fleet/control-plane-process.js';
 import { createClaimToken } from '../../src/fleet/operator-requests.js';
 import { until } from '../../src/fleet/wait.js';
-import { administratorOf, runDrover } from '../drover-command.js';
+import { administratorOf, openRepository, runDrover } from '../drover-command.js';
 import { faultyBundle, realBundle, REPOSITORY, type Bundle } from './agent-bundles.js';
 
 const run = promisify(execFile);
@@ -90,11 +90,7 @@ describe('when the agent itself is released', () => {
     );
     controlPlane = await startControlPlane({ dataDir: join(folder, 'control-plane'), httpPort: 0, mqttPort: 0 });
     const key = join(folder, 'publisher.key');
-    const signed = ['--key', key, '--publish'];
-    await drover('keys', 'create', '--out', key, '--development');
-    await drover('keys', 'init', '--root-key', key, '--targets-key', key, ...signed);
-    await drover('keys', 'delegate', 'drover-agent', '--model-key', key, ...signed);
-    await drover('keys', 'export', join(folder, 'root.json'));
+    await openRepository(drover, { folder, key, families: ['drover-agent'] });
     const claimToken = await createClaimToken(controlPlane.operator);
     const { file } = realBundle(folder, '0.1.0');
     await run('sh', [

@@ -15,7 +15,7 @@ import {
   type ControlPlaneProcess,
   type VirtualDevice,
 } from '../../src/fleet/index.js';
-import { administratorOf, runDrover } from '../drover-command.js';
+import { administratorOf, openRepository, runDrover } from '../drover-command.js';
 
 const { signal } = new AbortController();
 const SITES = { hall: 'hall-1', yard: 'yard-1' } as const;
@@ -102,13 +102,11 @@ describe('when parameters are released', () => {
     writeFileSync(join(folder, 'brief.json'), JSON.stringify({ minMs: 400, maxMs: 800 }));
     writeFileSync(join(folder, 'lasting.json'), JSON.stringify({ minMs: 20_000, maxMs: 40_000 }));
     controlPlane = await startControlPlane({ dataDir: join(folder, 'control-plane'), httpPort: 0, mqttPort: 0 });
-    const signed = ['--key', key, '--publish'];
-    await drover('keys', 'create', '--out', key, '--development');
-    await drover('keys', 'init', '--root-key', key, '--targets-key', key, ...signed);
-    for (const line of ['gas-classifier', 'gas-classifier--parameters'])
-      await drover('keys', 'delegate', line, '--model-key', key, ...signed);
-    await drover('keys', 'export', join(folder, 'root.json'));
-    const pinnedRoot = readFileSync(join(folder, 'root.json'));
+    const pinnedRoot = await openRepository(drover, {
+      folder,
+      key,
+      families: ['gas-classifier', 'gas-classifier--parameters'],
+    });
     for (const [site, id] of Object.entries(SITES)) {
       const claimToken = await createClaimToken(controlPlane.operator, { attributes: { site } });
       devices.set(

@@ -23,7 +23,12 @@ const identityOf = (id: string) =>
 const issuerOf = (id: string): string =>
   /authority (\d+)-/.exec(new X509Certificate(identityOf(id).certificate).issuer)?.[1] ?? '';
 const waitFor = (what: string, holds: () => Promise<boolean> | boolean) =>
-  until(async () => ((await holds()) ? true : undefined), { what, timeoutMs: 25_000, signal });
+  until(async () => ((await holds()) ? true : undefined), {
+    what,
+    timeoutMs: 25_000,
+    signal,
+    state: () => plant.log.slice(-20).join('\n'),
+  });
 const connected = (id: string) => waitFor(`${id} to be connected`, async () => (await plant.shown(id)).connected);
 const change = (path: string) => plant.controlPlane.operator.send('POST', `/api/v1/certificate-authorities${path}`, {});
 

@@ -20,7 +20,12 @@ export function overWebSocket(socket: Duplex, url: URL, signal: AbortSignal): Pr
   const onAbort = (): void => webSocket.terminate();
   signal.addEventListener('abort', onAbort, { once: true });
   return new Promise<Duplex>((resolve, reject) => {
-    webSocket.once('open', () => resolve(createWebSocketStream(webSocket)));
+    webSocket.once('open', () => {
+      const stream = createWebSocketStream(webSocket);
+      // By itself it stays open for writing when the other end breaks off, and whoever holds it learns nothing until it writes.
+      webSocket.once('close', () => stream.destroy());
+      resolve(stream);
+    });
     webSocket.once('error', (cause) =>
       reject(
         new LinkError('LINK_UNREACHABLE', `No broker takes WebSockets there: ${cause.message}.`, {

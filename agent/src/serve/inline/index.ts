@@ -1,11 +1,6 @@
 // Loads the ONNX runtime: for the inference process and the simulator, never for the supervisor.
-export {
-  InlineServing,
-  type InferenceRequest,
-  type InferenceResponse,
-  type InlineServingOptions,
-  type ServedModels,
-} from './inline-serving.js';
+export { InlineServing, type InlineServingOptions } from './inline-serving.js';
+export type { InferenceRequest, InferenceResponse, ServedModels } from './served-models.js';
 export { openSession } from '../session/session.js';
 export { readGoldenVectors, selfTest, type SelfTestResult } from '../session/golden.js';
 export type { ModelSession, OpenedSession, SessionOptions } from '../session/model-session.js';

@@ -1,68 +1,65 @@
-import { freemem } from 'node:os';
-import type { ModelName, Version } from '@drover/shared/ids';
+import type { ModelName } from '@drover/shared/ids';
 import { contractFor } from '@drover/shared/manifest';
 import type { RunningModel } from '@drover/shared/protocol';
 import type { Clock } from '../../host/clock.js';
+import { availableMemoryMiB } from '../../host/memory.js';
 import type {
+  GoldenTested,
   InstalledModel,
   ParameterServing,
   Replaced,
   ServedParameters,
   Serving,
   ServingHealth,
+  Trial,
+  TrialServing,
+  TrialStanding,
 } from '../../update/ports.js';
 import { ActivationCounts } from '../activation.js';
-import { ServeError, type ServeCode } from '../errors.js';
+import { notServed, ServeError } from '../errors.js';
+import { isNoFaultOfModel, isUnwanted } from './fault.js';
 import { ParameterBoard, type Rejection } from '../parameters/board.js';
+import type { LabelDesk, LabelRequest } from '../label-desk.js';
 import { rejected } from '../parameters/rejected.js';
-import type { Recorder } from '../recorder.js';
+import type { LabelOutcome, Recorder } from '../recorder.js';
 import { readGoldenVectors, selfTest } from '../session/golden.js';
-import type { RunRequest } from '../scheduling/run-queue.js';
 import type { TensorMap } from '../tensors/tensor.js';
-import type { OpenedSession } from '../session/model-session.js';
+import { copyOf } from '../tensors/copies.js';
+import type { ComparingSession } from '../trials/compared.js';
+import type { RunningTrial } from '../trials/running-trial.js';
+import { ShadowTrial } from '../trials/shadow-trial.js';
+import { SplitTrial } from '../trials/split-trial.js';
+import { Trials } from '../trials/trials.js';
 import { ActiveModel, type PlacedModel } from './active-model.js';
 import { checkInputs } from './check-inputs.js';
-import { featureRows, inferencesIn, observation, predictionsOf } from './observation.js';
+import { classesOf, demandAnswered, demandHeld, type GivenLabel, type HeldAnswer } from './feedback.js';
+import { inputCounts, verifyContract } from './input-contract.js';
+import { featureRows, inferencesIn, observation, predictionsOf, servedBy } from './observation.js';
+import { openHere, openShadowHere } from './open-here.js';
+import type { InferenceRequest, InferenceResponse, ServedModels } from './served-models.js';
 
 export interface InlineServingOptions {
   readonly providers: readonly string[];
   readonly hardwareClass: string;
   readonly clock: Clock;
   readonly recorder: Recorder;
+  /** A process before this one served, and has ended with all the state it had. */
+  readonly isRestart?: boolean;
+  /** Where labels are asked for; nowhere unless given. */
+  readonly labelDesk?: LabelDesk | undefined;
   /** Where sessions live; in this thread unless told otherwise. */
   readonly open?: (model: InstalledModel) => Promise<PlacedModel>;
+  /** Where the session of a release lives that answers on trial; like the others unless told otherwise. `lost` is called when it ends by itself. */
+  readonly openTrial?: (candidate: InstalledModel, lost: (error: ServeError) => void) => Promise<PlacedModel>;
+  /** The same of one that is only compared. */
+  readonly openShadow?: (trial: Trial, lost: (error: ServeError) => void) => Promise<ComparingSession>;
+  readonly onTrialLost?: (model: ModelName, error: ServeError) => void;
   /** An application has refused the parameters that it was given. In place of an incident. */
   readonly onParametersRejected?: (model: ModelName, rejection: Rejection) => void;
+  /** Before ground truth is joined: resolves when all was recorded that other threads have served. */
+  readonly settle?: () => Promise<void>;
   /** A session that was replaced could not be closed. */
   readonly onIncident: (error: unknown) => void;
-}
-
-export interface InferenceRequest extends RunRequest {
-  readonly model: ModelName;
-  readonly version?: string;
-  readonly requestId: string;
-}
-
-export interface InferenceResponse {
-  readonly version: Version;
-  readonly outputs: TensorMap;
-  /** In force when the run began. */
-  readonly parameters: ServedParameters | undefined;
-}
-
-/** What the protocol needs of the models that are served. */
-export interface ServedModels {
-  served(): readonly InstalledModel[];
-  /** @throws ServeError MODEL_NOT_SERVED */
-  find(model: string, version?: string): InstalledModel;
-  /** @throws ServeError MODEL_NOT_SERVED, REQUEST_INVALID, MODEL_RUN_FAILED */
-  infer(request: InferenceRequest): Promise<InferenceResponse>;
-  /** Ground truth for the rows of an earlier request: class indices. @throws ServeError MODEL_NOT_SERVED, REQUEST_INVALID */
-  feedback(model: string, requestId: string, labels: readonly number[]): void;
-  /** In force for the release that serves. @throws ServeError MODEL_NOT_SERVED, PARAMETERS_NOT_IN_FORCE */
-  parameters(model: string): ServedParameters;
-  /** An application can't work with the parameters of this release. @throws ServeError MODEL_NOT_SERVED, REQUEST_INVALID */
-  rejectParameters(model: string, rejection: Rejection): void;
 }
 
 /**
@@ -71,21 +68,31 @@ export interface ServedModels {
  * INVARIANT: a request is counted, run and recorded by one activation, the one that was current when it arrived; an activation's session closes
  * only after its last run ended (or hung for longer than the drain's time-out).
  */
-export class InlineServing implements Serving, ParameterServing, ServedModels {
+export class InlineServing implements Serving, ParameterServing, TrialServing, ServedModels {
   readonly #options: InlineServingOptions;
   readonly #open: (model: InstalledModel) => Promise<PlacedModel>;
   readonly #active = new Map<string, ActiveModel>();
   /** Loaded and idle, for the way back from a candidate. */
   readonly #kept = new Map<string, ActiveModel>();
+  /** Were served before, by this process. */
+  readonly #hadState = new Set<string>();
+  readonly #trials: Trials;
   readonly #retiring = new Set<Promise<void>>();
+  /** Stopped, and the next release of them is not loaded yet. */
+  readonly #between = new Set<string>();
   readonly #board = new ParameterBoard();
 
   constructor(options: InlineServingOptions) {
     this.#options = options;
     this.#open = options.open ?? ((model) => openHere(model, options.providers));
+    this.#trials = new Trials({
+      begin: (trial, signal, lost) => this.#beginTrial(trial, signal, lost),
+      serving: (model) => this.#active.get(model),
+      onLost: options.onTrialLost ?? (() => undefined),
+    });
   }
 
-  async selfTest(candidate: InstalledModel, signal: AbortSignal): ReturnType<Serving['selfTest']> {
+  async selfTest(candidate: InstalledModel, signal: AbortSignal): Promise<GoldenTested> {
     signal.throwIfAborted();
     const { session, provider } = await this.#open(candidate);
     try {
@@ -105,9 +112,15 @@ export class InlineServing implements Serving, ParameterServing, ServedModels {
   async activate(candidate: InstalledModel, signal: AbortSignal, replaced: Replaced = 'close'): Promise<RunningModel> {
     signal.throwIfAborted();
     const { model } = candidate;
-    const activation = this.#takeKept(candidate) ?? (await this.#load(candidate, signal));
+    if (replaced === 'stop-first') await this.#stopFirst(model);
+    const activation =
+      this.#takeKept(candidate) ?? (await this.#load(candidate, signal).finally(() => this.#between.delete(model)));
     const before = this.#active.get(model);
+    activation.begin({ isSuccessor: this.#hadState.has(model) || this.#options.isRestart === true });
+    this.#hadState.add(model);
     this.#active.set(model, activation);
+    before?.giveWay();
+    this.#trials.attachTo(activation);
     void this.dropKept(model);
     if (before && replaced === 'keep' && this.#hasRoomBeside(candidate)) this.#kept.set(model, before);
     else if (before) void this.#retire(before);
@@ -140,32 +153,37 @@ export class InlineServing implements Serving, ParameterServing, ServedModels {
     return [...this.#active.values()].map(({ installed }) => installed);
   }
 
+  /** Where other threads may run it just as well: it runs in this one, has no state, and nothing is tried beside it. */
+  grantable(model: ModelName): InstalledModel | undefined {
+    const { installed, isInline, trial } = this.#active.get(model) ?? {};
+    return isInline && !trial && !installed?.variant.sequences ? installed : undefined;
+  }
+
   find(model: string, version?: string): InstalledModel {
     return this.#current(model, version).installed;
   }
 
   async infer(request: InferenceRequest): Promise<InferenceResponse> {
     const activation = this.#current(request.model, request.version);
-    const { installed, counts } = activation;
+    const { installed, trial } = activation;
     const parameters = this.#board.inForce(request.model, installed.release.version);
     checkInputs(installed, request.inputs);
-    const { clock, recorder } = this.#options;
-    const atMs = clock.now();
-    const startedMs = performance.now();
-    const features = featureRows(request.inputs);
-    const inferences = inferencesIn(request.inputs);
-    const note = (outputs: TensorMap | undefined): void => {
-      const latencyUs = Math.round((performance.now() - startedMs) * 1_000);
-      const failed = outputs === undefined;
-      counts.add({ failed, latencyUs });
-      const { model, release, adaptation } = installed;
-      const servedBy = { model, release, ...(adaptation === undefined ? {} : { adaptation }) };
-      const seen = outputs ? observation(features, predictionsOf(installed, outputs)) : {};
-      recorder.record({ ...servedBy, requestId: request.requestId, atMs, latencyUs, failed, inferences, ...seen });
-    };
+    this.#holdToContract(activation, request.inputs);
+    // Whoever names a version gets that one.
+    if (
+      trial?.mode === 'split' &&
+      request.version === undefined &&
+      trial.takes(request.splitKey ?? request.requestId)
+    ) {
+      const answer = await this.#answerOnTrial(trial, installed, request);
+      if (answer) return answer;
+    }
+    const compare = trial?.compareWith(installed, request.inputs);
+    const note = this.#noting(activation, request);
     try {
       const outputs = await activation.run(request);
-      note(outputs);
+      const latencyUs = note(outputs);
+      compare?.(outputs, latencyUs);
       return { version: installed.release.version, outputs, parameters };
     } catch (error) {
       if (!isNoFaultOfModel(error)) note(undefined);
@@ -173,21 +191,105 @@ export class InlineServing implements Serving, ParameterServing, ServedModels {
     }
   }
 
-  feedback(model: string, requestId: string, labels: readonly number[]): void {
+  /** Undefined where the candidate failed: the release that serves answers then. */
+  async #answerOnTrial(
+    trial: SplitTrial,
+    active: InstalledModel,
+    request: InferenceRequest,
+  ): Promise<InferenceResponse | undefined> {
+    const { candidate } = trial;
+    const { version } = candidate.installed.release;
+    const note = this.#noting(candidate, request);
+    try {
+      this.#holdToContract(candidate, request.inputs);
+      const outputs = await candidate.run({ ...request, inputs: copyOf(request.inputs) });
+      trial.note(active, { outcome: 'answered', candidateLatencyUs: note(outputs) });
+      return { version, outputs, parameters: this.#board.inForce(request.model, version) };
+    } catch (error) {
+      if (isUnwanted(error)) throw error;
+      const isFault = !isNoFaultOfModel(error);
+      if (isFault) note(undefined);
+      trial.note(active, { outcome: isFault ? 'failed' : 'dropped' });
+      return undefined;
+    }
+  }
+
+  /** @throws ServeError INPUT_CONTRACT_VIOLATED */
+  #holdToContract({ installed, inputChecker }: ActiveModel, inputs: TensorMap): void {
+    if (!inputChecker) return;
+    const { clock, recorder } = this.#options;
+    const checked = inputChecker.check(inputs);
+    recorder.inputs(inputCounts(servedBy(installed), checked, clock.now()));
+    verifyContract(installed, checked);
+  }
+
+  /** Begins to watch a run; what it returns is called with the outputs, or without where it failed, and says how long it took. */
+  #noting({ installed, counts }: ActiveModel, request: InferenceRequest): (outputs: TensorMap | undefined) => number {
+    const { clock, recorder } = this.#options;
+    const atMs = clock.now();
+    const startedMs = performance.now();
+    const features = featureRows(request.inputs);
+    const inferences = inferencesIn(request.inputs);
+    return (outputs) => {
+      const latencyUs = Math.round((performance.now() - startedMs) * 1_000);
+      const failed = outputs === undefined;
+      counts.add({ failed, latencyUs });
+      const seen = outputs ? observation(features, predictionsOf(installed, outputs)) : {};
+      const { requestId } = request;
+      recorder.record({ ...servedBy(installed), requestId, atMs, latencyUs, failed, inferences, ...seen });
+      return latencyUs;
+    };
+  }
+
+  async #beginTrial(trial: Trial, signal: AbortSignal, lost: (error: ServeError) => void): Promise<RunningTrial> {
+    const { recorder, providers, openTrial = this.#open, openShadow } = this.#options;
+    if (trial.terms.mode === 'split') {
+      const candidate = await this.#load(trial.candidate, signal, (each) => openTrial(each, lost));
+      return new SplitTrial(trial, { candidate, recorder, retire: () => this.#retire(candidate) });
+    }
+    const session = await (openShadow ? openShadow(trial, lost) : openShadowHere(trial, providers));
+    const underWay = (): number => this.#active.get(trial.candidate.model)?.inFlight ?? 0;
+    if (!signal.aborted) return new ShadowTrial(trial, { session, recorder, underWay });
+    await session.close();
+    throw signal.reason;
+  }
+
+  active(model: ModelName): InstalledModel | undefined {
+    return this.#active.get(model)?.installed;
+  }
+
+  startTrial(trial: Trial, signal: AbortSignal): Promise<RunningModel> {
+    return this.#trials.start(trial, signal);
+  }
+
+  endTrial(model: ModelName): Promise<void> {
+    return this.#trials.end(model);
+  }
+
+  trial(model: ModelName): TrialStanding | undefined {
+    return this.#trials.standing(model);
+  }
+
+  async feedback(model: string, requestId: string, labels: readonly GivenLabel[]): Promise<LabelOutcome> {
     const { installed } = this.#current(model);
-    const { task } = installed.manifest;
-    if (task.type !== 'classification') {
-      throw new ServeError('REQUEST_INVALID', `${model} is a model for ${task.type}; labels are for classification.`, {
-        remedy: 'Send labels to classification models only.',
-      });
-    }
-    const classes = task.labels?.length ?? Infinity;
-    if (!labels.every((label) => Number.isInteger(label) && label >= 0 && label < classes)) {
-      throw new ServeError('REQUEST_INVALID', `Labels of ${model} are class indices from 0 to ${classes - 1}.`, {
-        remedy: 'Send one class index for each row of the request.',
-      });
-    }
-    this.#options.recorder.label({ model: installed.model, requestId, atMs: this.#options.clock.now(), labels });
+    const classes = classesOf(installed, labels);
+    const { recorder, clock, settle } = this.#options;
+    await settle?.();
+    const outcome = await recorder.label({ model: installed.model, requestId, atMs: clock.now(), labels: classes });
+    return demandHeld(outcome, requestId, labels.length);
+  }
+
+  async labelRequests(model: string): Promise<readonly LabelRequest[]> {
+    const { installed } = this.#current(model);
+    return (await this.#options.labelDesk?.labelRequests(installed.model)) ?? [];
+  }
+
+  async answerLabel(model: string, id: string, given: GivenLabel): Promise<HeldAnswer> {
+    const { installed } = this.#current(model);
+    const { clock, labelDesk } = this.#options;
+    const [label = null] = given === null ? [] : classesOf(installed, [given]);
+    const answer = { id, model: installed.model, label, atMs: clock.now() };
+    return demandAnswered((await labelDesk?.answerLabel(answer)) ?? 'unknown', id);
   }
 
   setParameters(model: ModelName, parameters: ServedParameters | undefined, signal: AbortSignal): Promise<void> {
@@ -227,14 +329,25 @@ export class InlineServing implements Serving, ParameterServing, ServedModels {
     });
   }
 
+  /** Another process serves from now on. What was taken before is answered, and no sequence goes on here. */
+  giveWay(): void {
+    for (const activation of this.#active.values()) activation.giveWay();
+  }
+
   /** Stops every model, after the runs that are under way. */
   async close(): Promise<void> {
+    await this.#trials.close();
     for (const { installed } of [...this.#active.values()]) await this.deactivate(installed.model);
     await Promise.all(this.#retiring);
   }
 
-  async #load(candidate: InstalledModel, signal: AbortSignal): Promise<ActiveModel> {
-    const loaded = new ActiveModel(candidate, await this.#open(candidate));
+  async #stopFirst(model: ModelName): Promise<void> {
+    this.#between.add(model);
+    await this.deactivate(model);
+  }
+
+  async #load(candidate: InstalledModel, signal: AbortSignal, open = this.#open): Promise<ActiveModel> {
+    const loaded = new ActiveModel(candidate, await open(candidate), this.#options.clock);
     if (!signal.aborted) return loaded;
     await loaded.close();
     throw signal.reason;
@@ -244,23 +357,24 @@ export class InlineServing implements Serving, ParameterServing, ServedModels {
     const kept = this.#kept.get(model);
     if (kept?.running.release.digest !== release.digest || kept.running.loaded !== loaded) return undefined;
     this.#kept.delete(model);
-    kept.beginAnew();
     return kept;
   }
 
   /** The candidate may still grow to what its contract allows. */
   #hasRoomBeside({ manifest }: InstalledModel): boolean {
     const { maxMemoryMiB = 0 } = contractFor(manifest, this.#options.hardwareClass) ?? {};
-    return freemem() >= maxMemoryMiB * 1024 ** 2;
+    return availableMemoryMiB() >= maxMemoryMiB;
   }
 
   #current(model: string, version?: string): ActiveModel {
     const activation = this.#active.get(model);
     if (activation && (version === undefined || version === activation.installed.release.version)) return activation;
-    const wanted = version === undefined ? model : `${model} ${version}`;
-    throw new ServeError('MODEL_NOT_SERVED', `${JSON.stringify(wanted.slice(0, 200))} is not served here.`, {
-      remedy: 'List what is served with POST /v2/repository/index.',
-    });
+    if (this.#between.has(model)) {
+      throw new ServeError('MODEL_BEING_REPLACED', `Another release of ${model} is being loaded.`, {
+        remedy: 'Send the request again in a moment.',
+      });
+    }
+    throw notServed(model, version);
   }
 
   #retire(activation: ActiveModel): Promise<void> {
@@ -271,14 +385,4 @@ export class InlineServing implements Serving, ParameterServing, ServedModels {
     this.#retiring.add(retired);
     return retired;
   }
-}
-
-/** It never reached the model. */
-const isNoFaultOfModel = (error: unknown): boolean => error instanceof ServeError && NEVER_RUN.has(error.code);
-const NEVER_RUN: ReadonlySet<ServeCode> = new Set(['SERVE_OVERLOADED', 'REQUEST_EXPIRED', 'REQUEST_CANCELLED']);
-
-/** In this thread. The runtime is loaded when first needed: where all models have threads of their own, the thread of the protocol does without. */
-export async function openHere(model: InstalledModel, providers: readonly string[]): Promise<OpenedSession> {
-  const { openSession } = await import('../session/session.js');
-  return openSession(model, { providers });
 }

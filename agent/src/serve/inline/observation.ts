@@ -1,5 +1,7 @@
+import { classesIn } from '@drover/shared/task';
+import { isNumeric, numbersOf } from '@drover/shared/tensors';
 import type { InstalledModel } from '../../update/ports.js';
-import type { FeatureRows, InferenceRecord, Predictions } from '../recorder.js';
+import type { FeatureRows, InferenceRecord, Predictions, ServedBy } from '../recorder.js';
 import type { TensorMap } from '../tensors/tensor.js';
 
 /** Wider rows (images fed flat, embeddings by the thousand) are counted but not kept: profiles of them need subsampling. */
@@ -25,10 +27,10 @@ export function inferencesIn(inputs: TensorMap): number {
 export function predictionsOf({ manifest }: InstalledModel, outputs: TensorMap): Predictions | undefined {
   const name = manifest.task.type === 'classification' ? manifest.task.scores : undefined;
   const scores = name === undefined ? undefined : outputs[name];
-  if (!scores || (scores.datatype !== 'FP32' && scores.datatype !== 'FP64')) return undefined;
-  const width = scores.shape.at(-1) ?? 0;
+  if (!scores || !isNumeric(scores)) return undefined;
+  const width = classesIn(scores.shape);
   if (width < 1) return undefined;
-  const data = scores.data as Float32Array | Float64Array;
+  const data = numbersOf(scores);
   const rows = Math.floor(data.length / width);
   const classes = new Int32Array(rows);
   const confidences = new Float32Array(rows);
@@ -54,6 +56,12 @@ function confidenceOf(scores: Float32Array | Float64Array, best: number): number
   }
   return isDistribution && Math.abs(sum - 1) < 1e-3 ? best : 1 / partition;
 }
+
+export const servedBy = ({ model, release, adaptation }: InstalledModel): ServedBy => ({
+  model,
+  release,
+  ...(adaptation === undefined ? {} : { adaptation }),
+});
 
 export type Observation = Pick<InferenceRecord, 'features' | 'predictions'>;
 

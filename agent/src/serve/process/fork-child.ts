@@ -1,9 +1,9 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { processEntry } from '../../host/process-entry.js';
 
-/** Starts an entry file of this folder. Its output goes to standard error: what the supervisor prints on standard output may be parsed. */
+/** Starts an entry file. Its output goes to standard error: what the supervisor prints on standard output may be parsed. */
 export const forkChild = (
-  entry: './inference-main.js' | './probe-main.js',
+  entry: './inference-main.js' | './probe-main.js' | './observe-main.js',
   nodeFlags: readonly string[],
 ): ChildProcess =>
   fork(processEntry(import.meta.url, entry), [], {

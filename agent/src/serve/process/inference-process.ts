@@ -1,11 +1,15 @@
+import { toCodedErrorJson, type CodedError } from '@drover/shared/coded-error';
 import type { ModelName } from '@drover/shared/ids';
 import type { RunningModel } from '@drover/shared/protocol';
-import type { InstalledModel, Replaced, ServedParameters } from '../../update/ports.js';
+import type { InstalledModel, Replaced, ServedParameters, Trial } from '../../update/ports.js';
 import { fromCodedErrorJson, ServeError } from '../errors.js';
 import type { Rejection } from '../parameters/board.js';
-import type { Batch } from './batching-recorder.js';
+import type { Comparison, InferenceRecord, InputCounts, LabelOutcome, LabelRecord } from '../recorder.js';
 import { endingOf, forkChild } from './fork-child.js';
-import type { FromInference, ListenSettings, Started, ToInference } from './messages.js';
+import type { ListenerHandle, ListenerPlace } from '../protocol/listener.js';
+import type { Region } from '../protocol/shared-memory.js';
+import type { DeskQuestion, DeskReply } from './remote-desk.js';
+import type { Beginning, FromInference, Started, ToInference } from './messages.js';
 
 /** One life of the inference process. */
 export interface InferenceProcess {
@@ -18,17 +22,28 @@ export interface InferenceProcess {
   dropKept(model: ModelName): Promise<void>;
   deactivate(model: ModelName): Promise<void>;
   setParameters(model: ModelName, parameters: ServedParameters | undefined): Promise<void>;
+  startTrial(trial: Trial): Promise<RunningModel>;
+  endTrial(model: ModelName): Promise<void>;
   /** Asks it to finish and end; kills it when it does not. */
   stop(): Promise<void>;
+  /** Asks it to leave new connections to another, and to end with the last of its own; kills it when it does not. */
+  retire(): Promise<void>;
 }
 
-export interface LaunchOptions {
-  readonly settings: ListenSettings;
-  readonly models: readonly InstalledModel[];
-  readonly parameters: readonly ServedParameters[];
+export interface LaunchOptions extends Beginning {
+  /** Sockets that listen already. */
+  readonly listeners: ReadonlyMap<ListenerPlace, ListenerHandle>;
   readonly nodeFlags: readonly string[];
-  readonly onBatch: (batch: Batch) => void;
+  readonly onListening: (place: ListenerPlace, handle: ListenerHandle) => void;
+  readonly onRegions: (regions: readonly Region[]) => void;
+  readonly onRecords: (records: readonly InferenceRecord[]) => void;
+  readonly onInputs: (counts: InputCounts) => void;
+  readonly onComparisons: (comparisons: readonly Comparison[]) => void;
+  /** Called after the records that came before it were handed over. */
+  readonly onLabel: (label: LabelRecord) => Promise<LabelOutcome>;
+  readonly onQuestion: (question: DeskQuestion) => Promise<DeskReply>;
   readonly onParametersRejected: (model: ModelName, rejection: Rejection) => void;
+  readonly onTrialLost: (model: ModelName, error: CodedError) => void;
   readonly onIncident: (error: unknown) => void;
 }
 
@@ -39,9 +54,11 @@ interface Waiting<Value> {
 
 /** Longer than the child takes to close its server and to drain its sessions. */
 const STOP_TIMEOUT_MS = 20_000;
+/** Longer than its connections may last. */
+const RETIRE_TIMEOUT_MS = 150_000;
 
 export function launchInference(options: LaunchOptions): InferenceProcess {
-  const { settings, models, parameters, nodeFlags, onBatch, onParametersRejected, onIncident } = options;
+  const { isRestart, settings, models, parameters, regions, relieves, listeners, nodeFlags, onIncident } = options;
   const child = forkChild('./inference-main.js', nodeFlags);
   const calls = new Map<number, Waiting<RunningModel | undefined>>();
   let lastCall = 0;
@@ -54,9 +71,9 @@ export function launchInference(options: LaunchOptions): InferenceProcess {
       if (child.pid === undefined) resolve(`could not be started: ${error.message}`);
     });
   });
-  const send = (message: ToInference): void => {
+  const send = (message: ToInference, handle?: ListenerHandle): void => {
     // What cannot be sent any more is answered by the exit.
-    if (child.connected) child.send(message, () => undefined);
+    if (child.connected) child.send(message, handle, () => undefined);
   };
   const started = new Promise<Started>((resolve, reject) => (start = { resolve, reject }));
   const call = (message: (call: number) => ToInference): Promise<RunningModel | undefined> =>
@@ -75,8 +92,17 @@ export function launchInference(options: LaunchOptions): InferenceProcess {
     return waiting;
   };
 
-  child.on('message', (message: FromInference) => {
+  child.on('message', (message: FromInference, handle) => {
     switch (message.kind) {
+      case 'listening':
+        options.onListening(message.place, handle);
+        // A descriptor of its own for each of the other threads.
+        for (let thread = 1; thread < (settings.protocolThreads ?? 1); thread += 1)
+          send({ kind: 'lent', place: message.place }, handle);
+        return;
+      case 'regions':
+        options.onRegions(message.regions);
+        return;
       case 'started':
         return start?.resolve(message);
       case 'unstarted':
@@ -86,10 +112,27 @@ export function launchInference(options: LaunchOptions): InferenceProcess {
       case 'failed':
         return take(message.call)?.reject(fromCodedErrorJson(message.error));
       case 'batch':
-        onBatch(message);
+        options.onRecords(message.records);
+        for (const counts of message.inputs) options.onInputs(counts);
+        options.onComparisons(message.comparisons);
+        for (const { call: id, label } of message.labels) {
+          options.onLabel(label).then(
+            (outcome) => send({ kind: 'labelled', call: id, outcome }),
+            (error: unknown) => send({ kind: 'label-failed', call: id, error: toCodedErrorJson(error) }),
+          );
+        }
+        return;
+      case 'desk-asked':
+        options.onQuestion(message.question).then(
+          (reply) => send({ kind: 'desk-told', call: message.call, reply }),
+          (error: unknown) => send({ kind: 'desk-failed', call: message.call, error: toCodedErrorJson(error) }),
+        );
         return;
       case 'parameters-rejected':
-        onParametersRejected(message.model, message.rejection);
+        options.onParametersRejected(message.model, message.rejection);
+        return;
+      case 'trial-lost':
+        options.onTrialLost(message.model, fromCodedErrorJson(message.error));
         return;
       case 'incident':
         onIncident(fromCodedErrorJson(message.error));
@@ -101,7 +144,14 @@ export function launchInference(options: LaunchOptions): InferenceProcess {
     for (const waiting of calls.values()) waiting.reject(died(ending));
     calls.clear();
   });
-  send({ kind: 'start', settings, models, parameters });
+  for (const [place, handle] of listeners) send({ kind: 'listener', place }, handle);
+  send({ kind: 'start', isRestart, settings, models, parameters, regions, relieves });
+  const end = async (kind: 'stop' | 'retire', timeoutMs: number): Promise<void> => {
+    const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+    send({ kind });
+    await exited;
+    clearTimeout(timer);
+  };
 
   return {
     pid: child.pid,
@@ -121,12 +171,16 @@ export function launchInference(options: LaunchOptions): InferenceProcess {
     async setParameters(model, given) {
       await call((id) => ({ kind: 'set-parameters', call: id, model, parameters: given }));
     },
-    async stop() {
-      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
-      send({ kind: 'stop' });
-      await exited;
-      clearTimeout(timer);
+    async startTrial(trial) {
+      const running = await call((id) => ({ kind: 'start-trial', call: id, trial }));
+      if (!running) throw new Error('the inference process began a trial without saying what it loaded');
+      return running;
     },
+    async endTrial(model) {
+      await call((id) => ({ kind: 'end-trial', call: id, model }));
+    },
+    stop: () => end('stop', STOP_TIMEOUT_MS),
+    retire: () => end('retire', RETIRE_TIMEOUT_MS),
   };
 }
 

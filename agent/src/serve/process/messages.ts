@@ -1,10 +1,14 @@
 import type { CodedErrorJson } from '@drover/shared/coded-error';
 import type { ModelName } from '@drover/shared/ids';
 import type { RunningModel } from '@drover/shared/protocol';
-import type { InstalledModel, Replaced, ServedParameters, Serving } from '../../update/ports.js';
+import type { GoldenTested, InstalledModel, Replaced, ServedParameters, Trial } from '../../update/ports.js';
 import type { InferenceSettings } from '../protocol/inference-server.js';
+import type { ListenerPlace } from '../protocol/listener.js';
+import type { Region } from '../protocol/shared-memory.js';
 import type { Rejection } from '../parameters/board.js';
-import type { InferenceRecord, LabelRecord } from '../recorder.js';
+import type { LabelOutcome } from '../recorder.js';
+import type { Batch } from './batching-recorder.js';
+import type { DeskQuestion, DeskReply } from './remote-desk.js';
 
 /** What the children of the supervisor are configured with. */
 export interface ChildSettings {
@@ -14,24 +18,44 @@ export interface ChildSettings {
 
 export interface ListenSettings extends ChildSettings, InferenceSettings {
   readonly serverVersion: string;
+  /** How long a request may wait for others to be run with, while a session is free; not at all unless given. */
+  readonly maxBatchDelayMs?: number | undefined;
+  /** That speak the protocol; 1 unless given. */
+  readonly protocolThreads?: number | undefined;
+}
+
+/** What a life of the inference process begins with. */
+export interface Beginning {
+  /** There was a process before this one. */
+  readonly isRestart: boolean;
+  readonly settings: ListenSettings;
+  readonly models: readonly InstalledModel[];
+  readonly parameters: readonly ServedParameters[];
+  readonly regions: readonly Region[];
+  /** It shall take over from one that serves: then it does not start unless it has loaded every model. */
+  readonly relieves: boolean;
 }
 
 export type ToInference =
-  | {
-      readonly kind: 'start';
-      readonly settings: ListenSettings;
-      readonly models: readonly InstalledModel[];
-      readonly parameters: readonly ServedParameters[];
-    }
+  /** Comes with a socket that listens, before the start. */
+  | { readonly kind: 'listener'; readonly place: ListenerPlace }
+  | ({ readonly kind: 'start' } & Beginning)
+  /** Comes with the socket again, for a further thread. */
+  | { readonly kind: 'lent'; readonly place: ListenerPlace }
   | { readonly kind: 'activate'; readonly call: number; readonly model: InstalledModel; readonly replaced: Replaced }
-  | { readonly kind: 'deactivate' | 'drop-kept'; readonly call: number; readonly model: ModelName }
+  | { readonly kind: 'deactivate' | 'drop-kept' | 'end-trial'; readonly call: number; readonly model: ModelName }
   | {
       readonly kind: 'set-parameters';
       readonly call: number;
       readonly model: ModelName;
       readonly parameters: ServedParameters | undefined;
     }
-  | { readonly kind: 'stop' };
+  | { readonly kind: 'start-trial'; readonly call: number; readonly trial: Trial }
+  | { readonly kind: 'labelled'; readonly call: number; readonly outcome: LabelOutcome }
+  | { readonly kind: 'label-failed'; readonly call: number; readonly error: CodedErrorJson }
+  | { readonly kind: 'desk-told'; readonly call: number; readonly reply: DeskReply }
+  | { readonly kind: 'desk-failed'; readonly call: number; readonly error: CodedErrorJson }
+  | { readonly kind: 'stop' | 'retire' };
 
 /** What the inference process serves after its start; models that could not be loaded again do not keep the others from serving. */
 export interface Started {
@@ -41,12 +65,18 @@ export interface Started {
 }
 
 export type FromInference =
+  /** Comes with the socket, which whoever takes over can listen on. */
+  | { readonly kind: 'listening'; readonly place: ListenerPlace }
+  | { readonly kind: 'regions'; readonly regions: readonly Region[] }
   | ({ readonly kind: 'started' } & Started)
   | { readonly kind: 'unstarted'; readonly error: CodedErrorJson }
   | { readonly kind: 'done'; readonly call: number; readonly running?: RunningModel }
   | { readonly kind: 'failed'; readonly call: number; readonly error: CodedErrorJson }
-  | { readonly kind: 'batch'; readonly records: readonly InferenceRecord[]; readonly labels: readonly LabelRecord[] }
+  | ({ readonly kind: 'batch' } & Batch)
+  | { readonly kind: 'desk-asked'; readonly call: number; readonly question: DeskQuestion }
   | { readonly kind: 'parameters-rejected'; readonly model: ModelName; readonly rejection: Rejection }
+  /** The thread of a candidate ended by itself. */
+  | { readonly kind: 'trial-lost'; readonly model: ModelName; readonly error: CodedErrorJson }
   | { readonly kind: 'incident'; readonly error: CodedErrorJson };
 
 export interface ToProbe {
@@ -54,8 +84,11 @@ export interface ToProbe {
   readonly settings: ChildSettings;
 }
 
-export type SelfTestOutcome = Awaited<ReturnType<Serving['selfTest']>>;
+export interface ProbeOutcome extends Omit<GoldenTested, 'swap'> {
+  /** By how much the probe grew at most while it loaded and ran the candidate. */
+  readonly needMiB: number;
+}
 
 export type FromProbe =
-  | { readonly kind: 'passed'; readonly outcome: SelfTestOutcome }
+  | { readonly kind: 'passed'; readonly outcome: ProbeOutcome }
   | { readonly kind: 'failed'; readonly error: CodedErrorJson };

@@ -9,12 +9,15 @@ const finish = (message: FromProbe): void => void process.send?.(message, () => 
 
 process.once('message', ({ candidate, settings }: ToProbe) => {
   const test = async (): Promise<FromProbe> => {
+    const beforeBytes = process.memoryUsage.rss();
     const { session, provider } = await openSession(candidate, settings);
     const result = await selfTest(session, candidate, await readGoldenVectors(candidate), {
       hardwareClass: settings.hardwareClass,
       provider: provider.actual,
     });
-    return { kind: 'passed', outcome: { provider, ...result } };
+    // In KiB (getrusage(2)).
+    const needMiB = Math.max(0, process.resourceUsage().maxRSS / 1024 - beforeBytes / 1024 ** 2);
+    return { kind: 'passed', outcome: { provider, ...result, needMiB } };
   };
   test().then(finish, (error: unknown) => finish({ kind: 'failed', error: toCodedErrorJson(error) }));
 });

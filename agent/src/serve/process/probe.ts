@@ -1,7 +1,7 @@
 import type { InstalledModel } from '../../update/ports.js';
 import { fromCodedErrorJson, ServeError } from '../errors.js';
 import { endingOf, forkChild } from './fork-child.js';
-import type { ChildSettings, FromProbe, SelfTestOutcome, ToProbe } from './messages.js';
+import type { ChildSettings, FromProbe, ProbeOutcome, ToProbe } from './messages.js';
 
 export interface ProbeOptions {
   readonly settings: ChildSettings;
@@ -14,15 +14,11 @@ export interface ProbeOptions {
  *
  * @throws ServeError SELF_TEST_CRASHED (the child died of it), SELF_TEST_TIMEOUT, and what the self-test throws
  */
-export function runProbe(
-  candidate: InstalledModel,
-  options: ProbeOptions,
-  signal: AbortSignal,
-): Promise<SelfTestOutcome> {
+export function runProbe(candidate: InstalledModel, options: ProbeOptions, signal: AbortSignal): Promise<ProbeOutcome> {
   signal.throwIfAborted();
   const { settings, nodeFlags, timeoutMs } = options;
   const child = forkChild('./probe-main.js', nodeFlags);
-  return new Promise<SelfTestOutcome>((resolve, reject) => {
+  return new Promise<ProbeOutcome>((resolve, reject) => {
     // The promise settles at the child's exit, so that nothing of the probe outlives the call.
     let settle = (ending: string): void =>
       reject(

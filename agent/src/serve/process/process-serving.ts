@@ -1,26 +1,37 @@
-import { readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import type { ModelName } from '@drover/shared/ids';
 import type { RunningModel } from '@drover/shared/protocol';
 import type { Clock } from '../../host/clock.js';
-import { systemCode } from '../../host/errors.js';
+import { availableMemoryMiB, residentMiB, totalMemoryMiB } from '../../host/memory.js';
 import type {
+  GoldenTested,
   InstalledModel,
   ParameterServing,
   Replaced,
   ServedParameters,
   Serving,
   ServingHealth,
+  SwapOutlook,
+  Trial,
+  TrialServing,
+  TrialStanding,
 } from '../../update/ports.js';
 import { ActivationCounts } from '../activation.js';
-import { ServeError } from '../errors.js';
+import type { LabelDesk } from '../label-desk.js';
 import { ParameterBoard, type Rejection } from '../parameters/board.js';
 import { rejected } from '../parameters/rejected.js';
 import type { InferenceRecord, Recorder } from '../recorder.js';
-import type { Batch } from './batching-recorder.js';
 import type { InferenceAddress, InferenceSettings } from '../protocol/inference-server.js';
-import { died, launchInference, type InferenceProcess } from './inference-process.js';
-import type { ListenSettings } from './messages.js';
+import { DesiredTrials } from './desired-trials.js';
+import { InferenceLives, type Inheritance } from './inference-lives.js';
+import { launchInference, type InferenceProcess } from './inference-process.js';
+import type { ListenSettings, Started } from './messages.js';
 import { runProbe } from './probe.js';
+import { recycled, stoppedFirst } from './outages.js';
+import { MemoryNeeds } from './swap-plan.js';
+import { answerQuestion } from './remote-desk.js';
+import { MemoryCeiling } from './memory-ceiling.js';
 
 /** A port that is 0 is chosen once by the system; restarts keep what it chose. */
 export interface ProcessServingOptions extends InferenceSettings {
@@ -30,8 +41,17 @@ export interface ProcessServingOptions extends InferenceSettings {
   /** Flags of node for the inference process and the probe. */
   readonly nodeFlags?: readonly string[];
   readonly probeTimeoutMs?: number;
+  readonly maxBatchDelayMs?: number | undefined;
+  /** That speak the protocol and run what is done at once; two unless given, where there are two cores. */
+  readonly protocolThreads?: number | undefined;
+  /** What the device can still give; as its kernel says unless given. */
+  readonly availableMiB?: () => number;
+  /** Resident memory of the inference process above which another takes its place; half of the device's unless given. */
+  readonly maxResidentMiB?: number | undefined;
   readonly clock: Clock;
   readonly recorder: Recorder;
+  /** Nobody is asked for labels where it is not given. */
+  readonly labelDesk?: LabelDesk | undefined;
   /** A crash of the inference process, a model that could not be loaded again, a port that was taken meanwhile. */
   readonly onIncident: (error: unknown) => void;
 }
@@ -43,60 +63,60 @@ interface Desired {
   /** Resident memory of the process just before it loaded the model; undefined where that can't be told. */
   readonly baseMiB?: number | undefined;
   /** What it replaced is kept: somebody is still judging it. */
-  readonly isOnTrial: boolean;
+  readonly isJudged: boolean;
 }
 
 const DEFAULT_PROBE_TIMEOUT_MS = 120_000;
-/** Pauses between restarts: 50 ms, then four times as long each, at most 30 s; a life of 10 s starts over. */
-const FIRST_PAUSE_MS = 50;
-/** Whoever judges a candidate looks ten times a second, and may want the next life to begin without it. */
-const FIRST_PAUSE_ON_TRIAL_MS = 400;
-const PAUSE_FACTOR = 4;
-const MAX_PAUSE_MS = 30_000;
-/** While somebody waits to activate another model, which may be the cure. */
-const MAX_AWAITED_PAUSE_MS = 1_000;
-const STABLE_LIFE_MS = 10_000;
-/** On x86-64 and on 64-bit ARM boards; a kernel with larger pages makes the figure too small, never too large. */
-const PAGE_BYTES = 4096;
-
+const DEFAULT_PROTOCOL_THREADS = 2;
+const MEMORY_LOOK_MS = 5_000;
+/** Of the memory of the device. */
+const DEFAULT_CEILING_SHARE = 0.5;
 /**
  * Serves from a child process, so that no native crash reaches the supervisor. This module and what it imports never load the ONNX runtime.
  *
  * INVARIANT: `#desired` is what the next life of the process loads; a model enters it only after a process loaded it once.
  */
-export class ProcessServing implements Serving, ParameterServing {
+export class ProcessServing implements Serving, ParameterServing, TrialServing {
   readonly #options: ProcessServingOptions;
   #settings: ListenSettings;
   readonly #desired = new Map<ModelName, Desired>();
   readonly #running = new Map<ModelName, RunningModel>();
+  readonly #trials = new DesiredTrials();
   /** What the process has, and the next one begins with. */
   readonly #board = new ParameterBoard();
-  readonly #waiters = new Set<() => void>();
-  readonly #closing = new AbortController();
-  #process: InferenceProcess | undefined;
-  #up = false;
-  #quickDeaths = 0;
-  #pause = new AbortController();
-
+  readonly #lives: InferenceLives;
+  readonly #ceiling: MemoryCeiling;
+  readonly #needs: MemoryNeeds;
+  readonly #availableMiB: () => number;
   private constructor(options: ProcessServingOptions) {
     this.#options = options;
-    const { host, port, socket, sharedMemory, maxBodyBytes, providers, hardwareClass, serverVersion } = options;
-    this.#settings = { host, port, socket, sharedMemory, maxBodyBytes, providers, hardwareClass, serverVersion };
+    const { host, port, socket, sharedMemory, maxBodyBytes, maxBatchDelayMs, providers, serverVersion } = options;
+    const { protocolThreads = Math.min(DEFAULT_PROTOCOL_THREADS, availableParallelism()) } = options;
+    const { clock, hardwareClass, maxResidentMiB = DEFAULT_CEILING_SHARE * totalMemoryMiB() } = options;
+    this.#ceiling = new MemoryCeiling({ maxMiB: maxResidentMiB, clock });
+    this.#needs = new MemoryNeeds(hardwareClass);
+    this.#availableMiB = options.availableMiB ?? availableMemoryMiB;
+    const address = { host, port, socket };
+    const bounds = { sharedMemory, maxBodyBytes, maxBatchDelayMs, protocolThreads };
+    this.#settings = { ...address, ...bounds, providers, hardwareClass, serverVersion };
+    this.#lives = new InferenceLives({
+      clock,
+      launch: (inheritance) => this.#launch(inheritance),
+      onUp: (child, running) => this.#isUp(child, running),
+      onDown: () => this.#running.clear(),
+      onDeath: (ending) => {
+        if (!this.#trials.crashed(ending)) for (const { counts } of this.#desired.values()) counts.crashes += 1;
+      },
+      isJudged: () => this.#isJudged(),
+      onIncident: options.onIncident,
+    });
   }
 
   /** Resolves when the first process listens. @throws ServeError PORT_IN_USE, SERVE_ADDRESS_UNUSABLE, INFERENCE_PROCESS_DIED */
   static async open(options: ProcessServingOptions): Promise<ProcessServing> {
     const serving = new ProcessServing(options);
-    const child = serving.#launch();
-    try {
-      const { port } = await child.started;
-      serving.#settings = { ...serving.#settings, port };
-    } catch (error) {
-      await child.exited;
-      throw error;
-    }
-    serving.#isUp();
-    void serving.#superviseFrom(child);
+    serving.#settings = { ...serving.#settings, port: await serving.#lives.begin() };
+    void serving.#watchMemory();
     return serving;
   }
 
@@ -107,30 +127,36 @@ export class ProcessServing implements Serving, ParameterServing {
 
   /** Of the inference process that lives now. */
   get pid(): number | undefined {
-    return this.#process?.pid;
+    return this.#lives.current?.pid;
   }
 
-  selfTest(candidate: InstalledModel, signal: AbortSignal): ReturnType<Serving['selfTest']> {
+  async selfTest(candidate: InstalledModel, signal: AbortSignal): Promise<GoldenTested> {
     const { nodeFlags = [], probeTimeoutMs = DEFAULT_PROBE_TIMEOUT_MS } = this.#options;
-    return runProbe(candidate, { settings: this.#settings, nodeFlags, timeoutMs: probeTimeoutMs }, signal);
+    const probe = { settings: this.#settings, nodeFlags, timeoutMs: probeTimeoutMs };
+    const { needMiB, ...outcome } = await runProbe(candidate, probe, signal);
+    this.#needs.measured(candidate, needMiB);
+    // What serves already needs no more.
+    const { loaded } = this.#desired.get(candidate.model)?.installed ?? {};
+    return loaded === candidate.loaded ? outcome : { ...outcome, swap: this.#plan(candidate, false) };
   }
 
   async activate(candidate: InstalledModel, signal: AbortSignal, replaced: Replaced = 'close'): Promise<RunningModel> {
     const { model } = candidate;
     const previous = this.#desired.get(model);
     // What this replaces may be what keeps the process from coming up: the next life does without it.
-    const replacesTheDead = !this.#up && this.#desired.delete(model);
+    const replacesTheDead = !this.#lives.isUp && this.#desired.delete(model);
     try {
-      const child = await this.#whenUp(signal);
-      const baseMiB = residentMiB(child.pid);
-      const running = await child.activate(candidate, replaced);
+      const { baseMiB, running } = await this.#lives.ask(signal, async (child) => ({
+        baseMiB: residentMiB(child.pid),
+        running: await this.#swap(child, candidate, replaced),
+      }));
       // It came too late: whoever asked has gone back meanwhile, and serves something else.
       if (signal.aborted) {
         await this.#restore(model);
         signal.throwIfAborted();
       }
-      const isOnTrial = replaced === 'keep';
-      this.#desired.set(model, { installed: candidate, counts: new ActivationCounts(), baseMiB, isOnTrial });
+      const isJudged = replaced === 'keep';
+      this.#desired.set(model, { installed: candidate, counts: new ActivationCounts(), baseMiB, isJudged });
       this.#running.set(model, running);
       return running;
     } catch (error) {
@@ -142,31 +168,58 @@ export class ProcessServing implements Serving, ParameterServing {
     }
   }
 
+  /** In the place of what serves, or after it. */
+  async #swap(child: InferenceProcess, candidate: InstalledModel, replaced: Replaced): Promise<RunningModel> {
+    const { clock, onIncident } = this.#options;
+    const outlook = this.#plan(candidate, replaced !== 'keep');
+    const before = this.#desired.get(candidate.model);
+    if (outlook.how === 'beside' || !before) return child.activate(candidate, replaced);
+    const stoppedMs = clock.monotonic();
+    this.#running.delete(candidate.model);
+    try {
+      return await child.activate(candidate, 'stop-first');
+    } catch (error) {
+      await child.activate(before.installed, 'close').then(
+        (running) => this.#running.set(candidate.model, running),
+        (failure: unknown) => onIncident(failure),
+      );
+      throw error;
+    } finally {
+      onIncident(stoppedFirst(candidate, { ...outlook, outageMs: clock.monotonic() - stoppedMs }));
+    }
+  }
+
+  #plan(candidate: InstalledModel, isWayBack: boolean): SwapOutlook {
+    const serving = this.#desired.get(candidate.model)?.installed;
+    return this.#needs.plan({ candidate, serving, availableMiB: this.#availableMiB(), isWayBack });
+  }
+
   async dropKept(model: ModelName): Promise<void> {
     const desired = this.#desired.get(model);
-    if (desired) this.#desired.set(model, { ...desired, isOnTrial: false });
-    if (this.#up) await this.#process?.dropKept(model);
+    if (desired) this.#desired.set(model, { ...desired, isJudged: false });
+    await this.#lives.askIfUp((child) => child.dropKept(model));
   }
 
   async deactivate(model: ModelName): Promise<void> {
     this.#desired.delete(model);
     this.#running.delete(model);
-    if (this.#up) await this.#process?.deactivate(model);
+    await this.#lives.askIfUp((child) => child.deactivate(model));
   }
 
   async setParameters(model: ModelName, parameters: ServedParameters | undefined, signal: AbortSignal): Promise<void> {
     if (!parameters) {
       this.#board.set(model, undefined);
-      if (this.#up) await this.#process?.setParameters(model, undefined);
+      await this.#lives.askIfUp((child) => child.setParameters(model, undefined));
       return;
     }
-    const child = await this.#whenUp(signal);
-    await child.setParameters(model, parameters);
-    // It came too late: whoever asked has gone back meanwhile.
-    if (signal.aborted) {
-      await child.setParameters(model, this.#board.get(model));
-      signal.throwIfAborted();
-    }
+    await this.#lives.ask(signal, async (child) => {
+      await child.setParameters(model, parameters);
+      // It came too late: whoever asked has gone back meanwhile.
+      if (signal.aborted) {
+        await child.setParameters(model, this.#board.get(model));
+        signal.throwIfAborted();
+      }
+    });
     this.#board.set(model, parameters);
   }
 
@@ -176,6 +229,33 @@ export class ProcessServing implements Serving, ParameterServing {
 
   parametersRejected(model: ModelName): Rejection | undefined {
     return this.#board.rejection(model);
+  }
+
+  active(model: ModelName): InstalledModel | undefined {
+    return this.#desired.get(model)?.installed;
+  }
+
+  async startTrial(trial: Trial, signal: AbortSignal): Promise<RunningModel> {
+    const { model } = trial.candidate;
+    this.#trials.ended(model);
+    const running = await this.#lives.ask(signal, async (child) => {
+      const begun = await child.startTrial(trial);
+      // It came too late: whoever asked has given it up meanwhile.
+      if (signal.aborted) await child.endTrial(model);
+      return begun;
+    });
+    signal.throwIfAborted();
+    this.#trials.begun(trial, running);
+    return running;
+  }
+
+  async endTrial(model: ModelName): Promise<void> {
+    this.#trials.ended(model);
+    await this.#lives.askIfUp((child) => child.endTrial(model));
+  }
+
+  trial(model: ModelName): TrialStanding | undefined {
+    return this.#trials.standing(model);
   }
 
   /** Undefined also while the process is being started again: only its own word counts. */
@@ -191,140 +271,106 @@ export class ProcessServing implements Serving, ParameterServing {
     return { ...counts.health(), ...(isSame ? { memoryMiB: Math.max(0, nowMiB - baseMiB) } : {}) };
   }
 
-  async close(): Promise<void> {
-    this.#closing.abort(closed());
-    this.#pause.abort();
-    for (const wake of this.#waiters) wake();
-    await this.#process?.stop();
+  /**
+   * Puts another process in the place of the one that serves, which is too large: beside it, so that no request fails, or after it, where there is no room for both. What clients hold in the old one
+   * beyond a request (a sequence of a stateful model) ends with it. Does nothing while an update is under way or on trial.
+   */
+  async recycle(): Promise<void> {
+    const { clock, onIncident } = this.#options;
+    const child = this.#lives.current;
+    if (!child || !this.#lives.isIdle || this.#isJudged()) return;
+    const beforeMiB = residentMiB(child.pid);
+    const startedMs = clock.monotonic();
+    const isBeside = (beforeMiB ?? 0) <= this.#availableMiB();
+    await this.#lives.replace(isBeside ? 'beside' : 'after').catch(onIncident);
+    const isOther = this.#lives.current !== child;
+    // By how much a candidate made the process grow is known of one process only.
+    if (isOther)
+      for (const [model, desired] of this.#desired) this.#desired.set(model, { ...desired, baseMiB: undefined });
+    this.#ceiling.recycled(isOther ? residentMiB(this.pid) : undefined);
+    if (isOther)
+      onIncident(
+        recycled({ beforeMiB, ceilingMiB: this.#ceiling.miB, outageMs: isBeside ? 0 : clock.monotonic() - startedMs }),
+      );
   }
 
-  #launch(): InferenceProcess {
+  async close(): Promise<void> {
+    await this.#lives.close();
+    if (this.#settings.socket !== undefined) await rm(this.#settings.socket, { force: true });
+  }
+
+  #launch(inheritance: Inheritance): InferenceProcess {
     const child = launchInference({
+      ...inheritance,
       settings: this.#settings,
       models: [...this.#desired.values()].map(({ installed }) => installed),
       parameters: this.#board.all(),
       nodeFlags: this.#options.nodeFlags ?? [],
-      onBatch: (batch) => this.#takeBatch(batch),
+      onRecords: (records) => this.#take(records),
+      onInputs: (counts) => this.#options.recorder.inputs(counts),
+      onComparisons: (comparisons) => {
+        for (const comparison of comparisons) this.#options.recorder.compare(comparison);
+      },
+      onLabel: (label) => this.#options.recorder.label(label),
+      onQuestion: (question) => answerQuestion(this.#options.labelDesk, question),
       onParametersRejected: (model, rejection) => {
         if (this.#board.reject(model, rejection) === 'first') this.#options.onIncident(rejected(model, rejection));
       },
+      onTrialLost: (model, error) => {
+        if (this.#lives.current === child) this.#trials.lost(model, error.toJSON());
+      },
       onIncident: this.#options.onIncident,
     });
-    this.#process = child;
     return child;
   }
 
-  /** Life after life, until closed. */
-  async #superviseFrom(first: InferenceProcess): Promise<void> {
-    const { clock, onIncident } = this.#options;
-    let child = first;
-    let bornMs = clock.monotonic();
-    for (;;) {
-      const ending = await child.exited;
-      const wasUp = this.#up;
-      this.#up = false;
-      this.#running.clear();
-      if (this.#isClosing()) return;
-      for (const { counts } of this.#desired.values()) counts.crashes += 1;
-      if (wasUp) onIncident(died(ending));
-      this.#quickDeaths = clock.monotonic() - bornMs >= STABLE_LIFE_MS ? 0 : this.#quickDeaths + 1;
-      await this.#pauseBeforeRestart();
-      if (this.#isClosing()) return;
-      bornMs = clock.monotonic();
-      child = this.#launch();
-      await child.started.then(
-        ({ running, failed }) => {
-          for (const each of running) this.#running.set(each.model, each.running);
-          for (const { error } of failed) onIncident(error);
-          this.#isUp();
-        },
-        (error: unknown) => onIncident(error),
-      );
-    }
+  #isUp(child: InferenceProcess, running: Started['running']): void {
+    this.#running.clear();
+    for (const each of running) this.#running.set(each.model, each.running);
+    this.#trials.restartIn(child, () => this.#lives.current === child);
   }
 
-  /** Exponential; jittered over its upper half, so that devices that fell together do not rise together. */
-  async #pauseBeforeRestart(): Promise<void> {
-    const capMs = this.#waiters.size > 0 ? MAX_AWAITED_PAUSE_MS : MAX_PAUSE_MS;
-    const isJudged = [...this.#desired.values()].some(({ isOnTrial }) => isOnTrial);
-    const firstMs = isJudged ? FIRST_PAUSE_ON_TRIAL_MS : FIRST_PAUSE_MS;
-    const ceilingMs = Math.min(capMs, firstMs * PAUSE_FACTOR ** Math.max(0, this.#quickDeaths - 1));
-    this.#pause = new AbortController();
-    await this.#options.clock
-      .sleep(ceilingMs * (0.5 + Math.random() / 2), this.#pause.signal)
-      .catch((error: unknown) => {
-        if (!this.#pause.signal.aborted) throw error;
-      });
-  }
-
-  #isClosing(): boolean {
-    return this.#closing.signal.aborted;
-  }
-
-  #isUp(): void {
-    this.#up = true;
-    for (const wake of this.#waiters) wake();
-  }
-
-  /** Whoever waits also ends the pause before the next restart. */
-  async #whenUp(signal: AbortSignal): Promise<InferenceProcess> {
-    while (!(this.#up && this.#process)) {
-      signal.throwIfAborted();
-      this.#closing.signal.throwIfAborted();
-      await new Promise<void>((resolve) => {
-        const wake = (): void => {
-          this.#waiters.delete(wake);
-          signal.removeEventListener('abort', wake);
-          resolve();
-        };
-        this.#waiters.add(wake);
-        signal.addEventListener('abort', wake, { once: true });
-        this.#pause.abort();
+  async #watchMemory(): Promise<void> {
+    const { clock } = this.#options;
+    const { closing: signal } = this.#lives;
+    while (!signal.aborted) {
+      const residentNowMiB = residentMiB(this.pid);
+      if (residentNowMiB !== undefined && this.#ceiling.isPassedBy(residentNowMiB)) await this.recycle();
+      await clock.sleep(MEMORY_LOOK_MS, signal).catch((error: unknown) => {
+        if (!signal.aborted) throw error;
       });
     }
-    signal.throwIfAborted();
-    this.#closing.signal.throwIfAborted();
-    return this.#process;
+  }
+
+  /** Somebody is still judging a candidate: what it replaced is kept in this process. */
+  #isJudged(): boolean {
+    return [...this.#desired.values()].some((each) => each.isJudged);
   }
 
   async #restore(model: ModelName): Promise<void> {
     const desired = this.#desired.get(model);
     if (desired) await this.#reload(desired);
-    else if (this.#up) await this.#process?.deactivate(model);
+    else await this.#lives.askIfUp((child) => child.deactivate(model));
   }
 
   async #reload({ installed }: Desired): Promise<void> {
-    if (!this.#up || !this.#process) return;
     try {
-      this.#running.set(installed.model, await this.#process.activate(installed, 'close'));
+      await this.#lives.askIfUp(async (child) => {
+        this.#running.set(installed.model, await child.activate(installed, 'close'));
+      });
     } catch (error) {
       this.#options.onIncident(error);
     }
   }
 
-  #takeBatch({ records, labels }: Batch): void {
+  #take(records: readonly InferenceRecord[]): void {
     for (const record of records) {
       const desired = this.#desired.get(record.model);
       if (desired && madeBy(record, desired.installed)) desired.counts.add(record);
       this.#options.recorder.record(record);
     }
-    for (const label of labels) this.#options.recorder.label(label);
-  }
-}
-
-/** The second number of statm counts resident pages (proc_pid_statm(5)); undefined on systems without it, and when the process is gone. */
-function residentMiB(pid: number | undefined): number | undefined {
-  try {
-    const pages = Number(readFileSync(`/proc/${pid ?? 0}/statm`, 'utf8').split(' ')[1]);
-    return Number.isSafeInteger(pages) ? (pages * PAGE_BYTES) / 1024 ** 2 : undefined;
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ESRCH') return undefined;
-    throw error;
   }
 }
 
 const madeBy = (record: InferenceRecord, { release, adaptation }: InstalledModel): boolean =>
   record.release.digest === release.digest && record.adaptation === adaptation;
-
-const closed = (): ServeError =>
-  new ServeError('SERVE_CLOSED', 'Serving was stopped.', { remedy: 'Start the agent again.' });

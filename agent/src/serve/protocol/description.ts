@@ -1,6 +1,6 @@
 import type { InstalledModel } from '../../update/ports.js';
 import type { SharedMemory } from './shared-memory.js';
-import type { ServedModels } from '../inline/inline-serving.js';
+import type { ServedModels } from '../inline/served-models.js';
 
 // What both forms of the protocol say about the server and its models.
 
@@ -11,20 +11,23 @@ export const describeServer = (version: string, memory: Pick<SharedMemory, 'isAl
   version,
   extensions: [
     'binary_tensor_data',
+    'classification',
     'model_repository',
     'schedule_policy',
+    'sequence',
     ...(memory.isAllowed ? ['system_shared_memory'] : []),
     'drover_feedback',
     'drover_parameters',
   ],
 });
 
-export const describeModel = ({ model, release, variant }: InstalledModel) => ({
+export const describeModel = ({ model, release, manifest, variant }: InstalledModel) => ({
   name: model,
   versions: [release.version],
   platform: PLATFORM,
   inputs: variant.signature.inputs,
   outputs: variant.signature.outputs,
+  properties: { task: manifest.task.type, variant: variant.name, precision: variant.precision },
 });
 
 /** Triton's model repository extension. */

@@ -1,8 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { ModelName } from '@drover/shared/ids';
-import type { ServedModels } from '../inline/inline-serving.js';
+import type { ServedModels } from '../inline/served-models.js';
+import type { ClientSignal } from '../scheduling/run-queue.js';
+import type { SequenceControl } from '../sequences/sequences.js';
 import { toBytes, type ModelTensor, type TensorMap } from '../tensors/tensor.js';
 import { binaryTensor } from './binary-tensor.js';
+import { classified, demandClassifiable } from './classification.js';
 import { invalid } from './invalid.js';
 import type { Place, SharedMemory } from './shared-memory.js';
 
@@ -12,15 +15,19 @@ export interface InferCall {
   readonly version?: string | undefined;
   /** Made up where it is missing: ground truth may be sent for it later. */
   readonly id?: string | undefined;
+  /** While a release is tried: in place of the id. */
+  readonly splitKey?: string | undefined;
   readonly inputs: readonly (readonly [name: string, tensor: ModelTensor | PlacedTensor])[];
   /** All where none are given. */
   readonly outputs?: readonly WantedOutput[] | undefined;
   /** 1 is the highest (Triton's schedule-policy extension). */
   readonly priority?: number | undefined;
+  /** For a recurrent model (Triton's sequence extension). */
+  readonly sequence?: SequenceControl | undefined;
   /** By `performance.now()`. */
   readonly deadlineMs?: number | undefined;
   /** The client has gone. */
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: ClientSignal | undefined;
 }
 
 /** An input that lies in shared memory. */
@@ -34,6 +41,8 @@ export interface WantedOutput {
   readonly name: string;
   /** In shared memory, in place of the answer. */
   readonly place?: Place | undefined;
+  /** So many of its highest elements in its place (Triton's classification extension). */
+  readonly classes?: number | undefined;
 }
 
 export interface AnsweredOutput extends WantedOutput {
@@ -54,20 +63,29 @@ export interface InferTools {
   readonly memory: SharedMemory;
 }
 
-/** @throws ServeError MODEL_NOT_SERVED, REQUEST_*, MODEL_RUN_FAILED, SERVE_OVERLOADED, SHARED_MEMORY_OFF */
+/** @throws ServeError MODEL_NOT_SERVED, REQUEST_*, INPUT_CONTRACT_VIOLATED, MODEL_RUN_FAILED, SERVE_OVERLOADED, SEQUENCE_*, SHARED_MEMORY_OFF */
 export async function infer(call: InferCall, { models, memory }: InferTools): Promise<InferAnswer> {
-  const { model, variant } = models.find(call.model, call.version);
+  const found = models.find(call.model, call.version);
+  const { model, variant } = found;
   const requestId = call.id ?? randomUUID();
   const wanted: readonly WantedOutput[] = call.outputs ?? variant.signature.outputs.map(({ name }) => ({ name }));
   const unknown = wanted.find(({ name }) => !variant.signature.outputs.some((output) => output.name === name));
   if (unknown !== undefined) throw invalid(`${model} has no output ${JSON.stringify(unknown.name)}`);
-  for (const { place } of wanted) if (place) memory.demand(place);
+  for (const { name, place, classes } of wanted) {
+    if (place) memory.demand(place);
+    if (classes !== undefined) demandClassifiable(found, name);
+  }
   const inputs = await byName(call.inputs, memory);
   const version = call.version === undefined ? {} : { version: call.version };
-  const { priority, deadlineMs, signal } = call;
-  const schedule = { priority, deadlineMs, signal };
+  const { priority, sequence, deadlineMs, signal, splitKey } = call;
+  const schedule = { priority, sequence, deadlineMs, signal, splitKey };
   const response = await models.infer({ model: ModelName(model), requestId, inputs, ...version, ...schedule });
-  const outputs = wanted.map((each) => ({ ...each, tensor: outputOf(response.outputs, each.name) }));
+  const outputs = wanted.map((each) => {
+    const tensor = outputOf(response.outputs, each.name);
+    if (each.classes === undefined) return { ...each, tensor };
+    const served = response.version === found.release.version ? found : models.find(call.model, response.version);
+    return { ...each, tensor: classified(served, each.name, tensor, each.classes) };
+  });
   for (const { place, tensor } of outputs) if (place) await memory.write(place, toBytes(tensor));
   const { parameters } = response;
   return {

@@ -1,10 +1,9 @@
-import { chmod, lstat, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { systemCode } from '../../host/errors.js';
-import { ServeError } from '../errors.js';
+import { rm } from 'node:fs/promises';
+import type { Server, Socket } from 'node:net';
 import { createGrpcServer } from './grpc/grpc-server.js';
+import { listenOnPort, listenOnSocket, portOf, type HeldListener, type ListenerPlace } from './listener.js';
 import { createRestServer, type RestServerOptions } from './rest/rest-server.js';
-import { SharedMemory } from './shared-memory.js';
+import { SharedMemory, type Region } from './shared-memory.js';
 
 /** Where applications reach the models of this device. */
 export interface InferenceAddress {
@@ -22,20 +21,41 @@ export interface InferenceSettings extends InferenceAddress {
   readonly maxBodyBytes?: number | undefined;
 }
 
-export interface InferenceServerOptions extends Omit<RestServerOptions, 'memory' | 'maxBodyBytes'>, InferenceSettings {}
+export interface InferenceServerOptions extends Omit<RestServerOptions, 'memory' | 'maxBodyBytes'>, InferenceSettings {
+  readonly succession?: Succession;
+  /** Regions of shared memory were registered or given up; all that there are. */
+  readonly onRegions?: (regions: readonly Region[]) => Promise<void>;
+  /** In place of a memory of its own. */
+  readonly memory?: SharedMemory;
+}
+
+/** What a process takes over from the one before it. */
+export interface Succession {
+  /** Sockets that listen already. */
+  readonly held: Readonly<Partial<Record<ListenerPlace, HeldListener>>>;
+  /** Shared memory that clients have registered. */
+  readonly regions: readonly Region[];
+  /** A region of these is gone. */
+  readonly onIncident: (error: unknown) => void;
+}
 
 export interface InferenceServer {
   readonly host: string;
   readonly port: number;
+  readonly memory: SharedMemory;
+  readonly listeners: Readonly<Partial<Record<ListenerPlace, Server>>>;
   /** Refuses new connections, lets what is under way finish (at most 5 s), then cuts. */
   close(): Promise<void>;
+  /**
+   * Leaves new connections to whoever listens on the same sockets, and the others to their clients: each ends with its next answer, or when it was silent for as long as it may be. Resolves when
+   * none is left.
+   */
+  retire(): Promise<void>;
 }
 
 /** A frame of 1080p as three planes of float32 takes 24. */
 const DEFAULT_MAX_BODY_BYTES = 64 * 1024 * 1024;
 const FIRST_BYTES_TIMEOUT_MS = 10_000;
-/** Its owner and its group may ask. */
-const SOCKET_MODE = 0o660;
 /** RFC 9113, section 3.4: how every HTTP/2 connection begins, and no request of HTTP/1.1. */
 const HTTP2_PREFACE = 'PRI ';
 
@@ -45,15 +65,22 @@ const HTTP2_PREFACE = 'PRI ';
  * @throws ServeError PORT_IN_USE, SERVE_ADDRESS_UNUSABLE
  */
 export async function listenInference(options: InferenceServerOptions): Promise<InferenceServer> {
-  const memory = new SharedMemory({ isAllowed: options.sharedMemory ?? false });
+  const { host, port, socket: path, onRegions, succession } = options;
+  const memory = options.memory ?? new SharedMemory({ isAllowed: options.sharedMemory ?? false, onChange: onRegions });
+  for (const region of succession?.regions ?? []) await memory.register(region).catch(succession?.onIncident);
   const bounded = { ...options, maxBodyBytes: options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES, memory };
   const rest = createRestServer(bounded);
   const grpc = createGrpcServer(bounded);
   /** Have not said yet what they speak. */
   const undecided = new Set<Socket>();
+  let onAllDecided = (): void => undefined;
+  const decided = (socket: Socket): void => {
+    undecided.delete(socket);
+    if (undecided.size === 0) onAllDecided();
+  };
   const accept = (socket: Socket): void => {
     undecided.add(socket);
-    socket.once('close', () => undecided.delete(socket));
+    socket.once('close', () => decided(socket));
     const giveUp = (): void => void socket.destroy();
     socket.setTimeout(FIRST_BYTES_TIMEOUT_MS, giveUp);
     socket.once('error', giveUp);
@@ -65,74 +92,51 @@ export async function listenInference(options: InferenceServerOptions): Promise<
         socket.once('readable', look);
         return;
       }
-      undecided.delete(socket);
       socket.setTimeout(0);
       socket.off('timeout', giveUp);
       socket.off('error', giveUp);
       socket.off('end', giveUp);
       socket.unshift(begun);
       (start === HTTP2_PREFACE ? grpc : rest).take(socket);
+      decided(socket);
     };
     socket.once('readable', look);
     // A client that ends without a word.
     socket.once('end', giveUp);
   };
-  const { host, port, socket } = options;
-  const tcp = createServer({ noDelay: true }, accept);
-  await listen(tcp, { host, port }, `${host}:${port}`);
-  const servers = [tcp];
-  if (socket !== undefined) {
-    try {
-      await removeLeftover(socket);
-      const local = createServer(accept);
-      await listen(local, { path: socket }, socket);
-      await chmod(socket, SOCKET_MODE);
-      servers.push(local);
-    } catch (error) {
-      tcp.close();
-      throw error;
-    }
+  const tcp = await listenOnPort(host, port, { accept, held: succession?.held.port });
+  let local: Server | undefined;
+  try {
+    if (path !== undefined) local = await listenOnSocket(path, { accept, held: succession?.held.socket });
+  } catch (error) {
+    tcp.close();
+    throw error;
   }
+  const stopListening = () =>
+    [tcp, local].map((server) => new Promise<void>((resolve) => (server ? server.close(() => resolve()) : resolve())));
+  const allDecided = (): Promise<void> =>
+    new Promise((resolve) => {
+      onAllDecided = resolve;
+      if (undecided.size === 0) resolve();
+    });
   return {
     host,
-    port: (tcp.address() as AddressInfo).port,
+    port: portOf(tcp),
+    memory,
+    listeners: { port: tcp, ...(local ? { socket: local } : {}) },
     async close() {
-      const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
+      const closed = stopListening();
+      if (path !== undefined) await rm(path, { force: true });
       for (const silent of undecided) silent.destroy();
       await Promise.all([...closed, rest.close(), grpc.close()]);
       await memory.close();
     },
+    async retire() {
+      // A server counts the connections that it has taken as its own until they end.
+      const closed = stopListening();
+      await allDecided();
+      await Promise.all([rest.retire(), grpc.retire(), ...closed]);
+      await memory.close();
+    },
   };
-}
-
-/** One that was killed leaves its socket behind. What is no socket is somebody else's. */
-async function removeLeftover(socket: string): Promise<void> {
-  const found = await lstat(socket).catch((error: unknown) => {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw error;
-  });
-  if (found?.isSocket()) await rm(socket, { force: true });
-}
-
-function listen(server: Server, at: { host: string; port: number } | { path: string }, where: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    // Not once: it may also fail to take a connection later, which is lost and no reason to end.
-    server.on('error', (cause: NodeJS.ErrnoException) => {
-      reject(
-        cause.code === 'EADDRINUSE'
-          ? new ServeError('PORT_IN_USE', `Another program listens on ${where}.`, {
-              remedy: 'Stop it, or choose another serve.port.',
-              where,
-              cause,
-            })
-          : new ServeError('SERVE_ADDRESS_UNUSABLE', `${where} cannot be listened on: ${cause.message}.`, {
-              remedy:
-                'Set serve.host to an address of this device, serve.port to one that its user may bind, and serve.socket to a folder that it may write.',
-              where,
-              cause,
-            }),
-      );
-    });
-    server.listen(at, resolve);
-  });
 }

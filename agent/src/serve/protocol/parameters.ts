@@ -1,6 +1,6 @@
 import { Type, type Static } from 'typebox';
 import { MAX_PRIORITY } from '../scheduling/run-queue.js';
-import type { InferCall } from './infer.js';
+import type { InferCall, WantedOutput } from './infer.js';
 import { invalid } from './invalid.js';
 import type { Place } from './shared-memory.js';
 
@@ -15,12 +15,38 @@ export const ScheduleParameters = Type.Object({
   timeout: Type.Optional(size),
 });
 
+/** Of a request to a recurrent model: Triton's sequence extension. 0 and the empty string name no sequence. */
+export const SequenceParameters = Type.Object({
+  sequence_id: Type.Optional(Type.Union([size, Type.String({ maxLength: 200 })])),
+  sequence_start: Type.Optional(Type.Boolean()),
+  sequence_end: Type.Optional(Type.Boolean()),
+});
+
+export const RequestParameters = Type.Object({
+  ...ScheduleParameters.properties,
+  ...SequenceParameters.properties,
+  /** Our extension: while a release is tried, requests with the same key are answered by the same release (docs/protocol.md, section 9). */
+  drover_split_key: Type.Optional(Type.String({ maxLength: 200 })),
+});
+
 /** Of an input or output that lies in shared memory (Triton's shared-memory extension). */
 export const PlaceParameters = Type.Object({
   shared_memory_region: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
   shared_memory_byte_size: Type.Optional(size),
   shared_memory_offset: Type.Optional(size),
 });
+
+/** Of an output that is asked for: also Triton's classification extension, with how many classes to give. 0 asks for the output itself. */
+export const OutputParameters = Type.Object({
+  ...PlaceParameters.properties,
+  classification: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })),
+});
+
+export const sequenceOf = ({
+  sequence_id: id,
+  sequence_start: isStart = false,
+  sequence_end: isEnd = false,
+}: Static<typeof SequenceParameters> = {}): InferCall['sequence'] => (id ? { id, isStart, isEnd } : undefined);
 
 export const scheduleOf = ({ priority = 0, timeout = 0 }: Static<typeof ScheduleParameters> = {}): Pick<
   InferCall,
@@ -36,6 +62,15 @@ export function placeOf(tensor: string, given: Static<typeof PlaceParameters> = 
   if (region === undefined && byteSize === undefined) return undefined;
   if (region !== undefined && byteSize !== undefined) return { region, byteSize, offset };
   throw invalid(`${JSON.stringify(tensor)} needs both shared_memory_region and shared_memory_byte_size`);
+}
+
+/** @throws ServeError REQUEST_INVALID */
+export function wantedOutput(name: string, given: Static<typeof OutputParameters> = {}): WantedOutput {
+  const place = placeOf(name, given);
+  const classes = given.classification || undefined;
+  if (place && classes !== undefined)
+    throw invalid(`${JSON.stringify(name)} cannot be given as classes in shared memory`);
+  return { name, place, classes };
 }
 
 /** Of an answered output. */

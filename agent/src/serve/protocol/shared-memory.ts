@@ -23,6 +23,8 @@ export interface Place {
 /** What Triton calls `allow-client-shm`: whoever may ask for inferences could else have this process read and write shared memory of others. */
 export interface SharedMemoryOptions {
   readonly isAllowed: boolean;
+  /** Regions were registered or given up. The client is answered after it. */
+  readonly onChange?: ((regions: readonly Region[]) => Promise<void>) | undefined;
 }
 
 const MAX_REGIONS = 256;
@@ -33,10 +35,12 @@ const FOLDER = '/dev/shm';
 /** System shared memory (Triton's shared-memory extension): large tensors need not go through a socket. */
 export class SharedMemory {
   readonly #isAllowed: boolean;
+  readonly #onChange: (regions: readonly Region[]) => Promise<void>;
   readonly #regions = new Map<string, { readonly region: Region; readonly file: FileHandle }>();
 
-  constructor({ isAllowed }: SharedMemoryOptions) {
+  constructor({ isAllowed, onChange = () => Promise.resolve() }: SharedMemoryOptions) {
     this.#isAllowed = isAllowed;
+    this.#onChange = onChange;
   }
 
   get isAllowed(): boolean {
@@ -64,6 +68,7 @@ export class SharedMemory {
       throw invalid(`the region ${quoted} does not lie within the ${size} bytes of ${JSON.stringify(region.key)}`);
     }
     this.#regions.set(region.name, { region, file });
+    await this.#onChange(this.#all());
   }
 
   /** All where none is named. @throws ServeError SHARED_MEMORY_OFF */
@@ -75,13 +80,14 @@ export class SharedMemory {
       this.#regions.delete(each);
       await known?.file.close();
     }
+    await this.#onChange(this.#all());
   }
 
   /** @throws ServeError REQUEST_INVALID, SHARED_MEMORY_OFF */
   status(name?: string): Region[] {
     this.#demandAllowed();
     if (name !== undefined) return [this.#find(name).region];
-    return [...this.#regions.values()].map(({ region }) => region);
+    return this.#all();
   }
 
   /** So that nothing is run for an output that has no place. @throws ServeError REQUEST_INVALID, SHARED_MEMORY_OFF */
@@ -111,6 +117,10 @@ export class SharedMemory {
   async close(): Promise<void> {
     for (const { file } of this.#regions.values()) await file.close();
     this.#regions.clear();
+  }
+
+  #all(): Region[] {
+    return [...this.#regions.values()].map(({ region }) => region);
   }
 
   #within({ region: name, offset, byteSize }: Place): { file: FileHandle; position: number } {

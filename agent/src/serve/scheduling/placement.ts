@@ -14,6 +14,8 @@ export interface Measured {
 export interface Machine {
   readonly cores: number;
   readonly freeBytes: number;
+  /** How long a request may wait for others to be run with, while a session is free. */
+  readonly maxBatchDelayMs: number;
 }
 
 export interface Placement {
@@ -34,10 +36,10 @@ const MEMORY_SHARE = 0.25;
 const MAX_BATCH_ROWS = 32;
 
 /** Where a model runs, decided by what was measured when it was loaded. */
-export function decidePlacement(measured: Measured, { cores, freeBytes }: Machine): Placement {
+export function decidePlacement(measured: Measured, { cores, freeBytes, maxBatchDelayMs }: Machine): Placement {
   const { runMs, isBatchable, fileBytes, provider } = measured;
-  // No run waits for others while a session is free: only what would wait anyway is put together.
-  const batching = isBatchable ? { maxRows: MAX_BATCH_ROWS, maxDelayMs: 0 } : undefined;
+  // Without a delay only what would wait anyway is put together.
+  const batching = isBatchable ? { maxRows: MAX_BATCH_ROWS, maxDelayMs: maxBatchDelayMs } : undefined;
   if (runMs < INLINE_BELOW_MS) return { where: 'inline', maxSessions: 1, batching };
   // A GPU runs one thing after the other, and holds each session's weights and engine.
   if (provider !== 'cpu') return { where: 'workers', maxSessions: 1, batching };

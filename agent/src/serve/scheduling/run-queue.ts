@@ -7,13 +7,20 @@ import { fitTogether, joinRows, rowsOf, splitRows } from './batch.js';
 const DEFAULT_PRIORITY = 5;
 export const MAX_PRIORITY = 10;
 
+/** Whether a client still wants its answer. An AbortSignal is one. */
+export interface ClientSignal {
+  readonly aborted: boolean;
+  addEventListener(type: 'abort', listener: () => void): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
 export interface RunRequest {
   readonly inputs: TensorMap;
   readonly priority?: number | undefined;
   /** By `performance.now()`: nobody wants the answer any more. */
   readonly deadlineMs?: number | undefined;
   /** The client has gone. */
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: ClientSignal | undefined;
 }
 
 export interface Batching {
@@ -31,8 +38,9 @@ export interface Growth {
 }
 
 export interface RunQueueOptions {
-  /** Runs one thing at a time. */
   readonly session: ModelSession;
+  /** Runs that the session may be given at once; 1 unless given. */
+  readonly atOnce?: number | undefined;
   readonly growth?: Growth | undefined;
   /** Requests that may wait; more are refused. */
   readonly maxWaiting: number;
@@ -63,9 +71,9 @@ export class RunQueue {
   readonly #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor({ session, growth, maxWaiting, batching }: RunQueueOptions) {
+  constructor({ session, atOnce = 1, growth, maxWaiting, batching }: RunQueueOptions) {
     this.#sessions = [session];
-    this.#free = [session];
+    this.#free = Array.from({ length: atOnce }, () => session);
     this.#growth = growth;
     this.#maxWaiting = maxWaiting;
     this.#batching = batching;
@@ -85,6 +93,8 @@ export class RunQueue {
 
   /** @throws ServeError SERVE_OVERLOADED, REQUEST_EXPIRED, REQUEST_CANCELLED; what the session throws */
   async run(request: RunRequest): Promise<TensorMap> {
+    const idle = this.#waiting.length === 0 && !this.#batching?.maxDelayMs ? this.#free.pop() : undefined;
+    if (idle) return this.#runAtOnce(idle, request);
     if (this.#waiting.length >= this.#maxWaiting) throw overloaded(this.#maxWaiting);
     const { signal } = request;
     const dropGone = (): void => this.#dropGone();
@@ -94,6 +104,18 @@ export class RunQueue {
     } finally {
       // A stream asks many times with one signal.
       signal?.removeEventListener('abort', dropGone);
+    }
+  }
+
+  /** What the queue would do with it as well, without the cost of a place in it. */
+  async #runAtOnce(session: ModelSession, { inputs, signal, deadlineMs = Infinity }: RunRequest): Promise<TensorMap> {
+    try {
+      if (signal?.aborted) throw cancelled();
+      if (deadlineMs <= performance.now()) throw expired();
+      return await session.run(inputs);
+    } finally {
+      this.#free.push(session);
+      if (this.#waiting.length > 0) this.#advance();
     }
   }
 
@@ -206,7 +228,7 @@ async function runTogether(session: ModelSession, batch: readonly Waiting[]): Pr
   });
 }
 
-const overloaded = (maxWaiting: number): ServeError =>
+export const overloaded = (maxWaiting: number): ServeError =>
   new ServeError('SERVE_OVERLOADED', `${maxWaiting} requests wait for this model already.`, {
     remedy: 'Send the request again, later or slower.',
   });

@@ -5,7 +5,8 @@ import type { TensorMap } from '../tensors/tensor.js';
 /** One loaded model that can be run, in this thread or another. */
 export interface ModelSession {
   /**
-   * Runs the whole signature: all inputs in, all outputs out. The inputs' buffers may be moved away by the call; do not read them afterwards.
+   * Runs the whole signature: all inputs in, all outputs out. Of a recurrent model also its states: those that are not given are the initial ones, and
+   * all are among the outputs. The inputs' buffers may be moved away by the call; do not read them afterwards.
    *
    * @throws ServeError MODEL_RUN_FAILED
    */
@@ -25,6 +26,8 @@ export interface SessionOptions {
   readonly providers: readonly string[];
   /** Threads inside one operator; 1 unless told otherwise, so that serving leaves the device its other cores. */
   readonly intraOpThreads?: number;
+  /** Of the thread of a worker, where the system has priorities of threads: 19 is the lowest (nice(2)). */
+  readonly niceness?: number;
   /** In place of the runtime's own, for providers that the machine of a test lacks. */
   readonly createNative?: (file: string, options: InferenceSession.SessionOptions) => Promise<InferenceSession>;
 }

@@ -1,6 +1,14 @@
 import { ServeError } from '../errors.js';
-import { fromFloat16, toFloat16 } from './float16.js';
-import { allocate, DATATYPES, isDatatype, type ModelTensor, type NumericDatatype, type TensorData } from './tensor.js';
+import {
+  allocate,
+  DATATYPES,
+  fromFloat16,
+  isDatatype,
+  toFloat16,
+  type ModelTensor,
+  type NumericDatatype,
+  type TensorData,
+} from './tensor.js';
 
 const INTEGER_BOUNDS: Partial<Record<NumericDatatype, readonly [number, number]>> = {
   UINT8: [0, 2 ** 8 - 1],

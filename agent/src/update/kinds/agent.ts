@@ -18,6 +18,7 @@ const NO_RELEASE = `sha256:${'0'.repeat(64)}` as Digest;
 export const agentKind: Kind<'agent'> = {
   unable: ({ agent }) => (agent.isUpdatable ? undefined : notUpdatable()),
   base: (committed, { agent }) => newestAgent(committed, agent),
+  isOver: () => false,
 
   files: (manifest, { platform }) => [agentVariantFor(manifest, platform).bundle],
 
@@ -46,6 +47,7 @@ export const agentKind: Kind<'agent'> = {
     contract: undefined,
     health: () => NO_REQUESTS,
     broken: () => undefined,
+    over: () => undefined,
     unfit() {
       const why = agent.unfit();
       return why === undefined ? undefined : notFit(deployment, why);

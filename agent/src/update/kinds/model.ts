@@ -2,7 +2,7 @@ import { contractFor, variantFor } from '@drover/shared/manifest';
 import { UpdateError } from '../errors.js';
 import { withDeadline } from '../deadline.js';
 import { refuseForeignFiles } from '../model-file.js';
-import type { InstalledModel, Replaced, Serving } from '../ports.js';
+import type { GoldenCompared, InstalledModel, Replaced, Serving, SwapOutlook } from '../ports.js';
 import type { Kind } from './kind.js';
 
 /** Probation has no deadline of its own, and a test may hang. */
@@ -11,6 +11,7 @@ const SELF_TEST_DEADLINE_MS = 15 * 60_000;
 export const modelKind: Kind<'model'> = {
   unable: () => undefined,
   base: (committed) => committed,
+  isOver: () => false,
 
   files(manifest, { hardwareClass }) {
     const { model } = variantFor(manifest, hardwareClass);
@@ -34,7 +35,9 @@ export const modelKind: Kind<'model'> = {
 
   async selfTest(candidate, { serving, signal }) {
     const result = await serving.selfTest(candidate, signal);
-    return `golden vectors within ${result.worstDifference} on ${result.provider.actual}, ${result.latencyUs} µs`;
+    if ('said' in result) return result.said;
+    const { provider, latencyUs, swap } = result;
+    return `${inWords(result)} on ${provider.actual}, ${latencyUs} µs${swap ? memoryPlan(swap) : ''}`;
   },
 
   activate: (candidate, { serving, signal }) => activateModel(serving, candidate, signal, 'keep'),
@@ -44,6 +47,7 @@ export const modelKind: Kind<'model'> = {
     contract: contractFor(candidate.manifest, deployment.hardwareClass),
     health: () => serving.health(candidate.model),
     broken: () => undefined,
+    over: () => undefined,
     unfit: () => undefined,
     /**
      * The golden vectors once more, from the disk and beside what serves: what is about to be committed has to be what was tested, after whatever
@@ -51,10 +55,10 @@ export const modelKind: Kind<'model'> = {
      */
     async testAgain() {
       const what = `The self-test of ${candidate.model} ${candidate.release.version} in probation`;
-      const { worstDifference } = await withDeadline({ what, deadlineMs: SELF_TEST_DEADLINE_MS, signal }, (bounded) =>
+      const result = await withDeadline({ what, deadlineMs: SELF_TEST_DEADLINE_MS, signal }, (bounded) =>
         serving.selfTest(candidate, bounded),
       );
-      return `; golden vectors within ${worstDifference}`;
+      return `; ${'said' in result ? result.said : inWords(result)}`;
     },
   }),
 
@@ -64,13 +68,23 @@ export const modelKind: Kind<'model'> = {
   restore: {
     by: 'activating',
     activate: (target, { serving }, signal) => activateModel(serving, target, signal, 'close'),
-    async deactivate(name, { serving }) {
-      if (serving.running(name)) await serving.deactivate(name);
-    },
+    // Also what does not run: it may lie ready for an application that will come.
+    deactivate: (name, { serving }) => serving.deactivate(name),
   },
 };
 
-/** Believes only what the inference process says it has loaded. @throws UpdateError UPDATE_UNEXPECTED_MODEL, or what serving threw */
+function memoryPlan({ how, needMiB, availableMiB }: SwapOutlook): string {
+  const figures = `${Math.round(needMiB)} MiB of ${Math.round(availableMiB)} available`;
+  return how === 'beside' ? `, ${figures}` : `; it needs ${figures}: what serves stops before it is loaded`;
+}
+
+/** For the log and the reports. */
+function inWords({ worstDifference, agreement }: GoldenCompared): string {
+  const decided = agreement && `; by ${agreement.measure} ${agreement.value} of ${agreement.compared} agree`;
+  return `golden vectors within ${worstDifference}${decided ?? ''}`;
+}
+
+/** Believes only what whoever runs it says has been loaded. @throws UpdateError UPDATE_UNEXPECTED_MODEL, or what serving threw */
 async function activateModel(
   serving: Serving,
   target: InstalledModel,
@@ -78,6 +92,7 @@ async function activateModel(
   replaced: Replaced,
 ): Promise<string> {
   const running = await serving.activate(target, signal, replaced);
+  if (!running) return `${target.model} ${target.release.version} lies ready; its application has not loaded it yet`;
   if (running.loaded === target.loaded && running.release.digest === target.release.digest) {
     return `${target.model} ${target.release.version} serves on ${running.provider.actual}`;
   }

@@ -9,6 +9,7 @@ import type { Kind, Runners } from './kind.js';
 export const parametersKind: Kind<'parameters'> = {
   unable: ({ parameters }) => (parameters ? undefined : notServed()),
   base: (committed) => committed,
+  isOver: () => false,
 
   files: () => [],
 

@@ -124,6 +124,7 @@ export class ParametersInForce {
           ? undefined
           : incompatible(manifest, `this device has ${version}`);
       },
+      over: () => undefined,
       unfit: () => undefined,
       testAgain: () => Promise.resolve(''),
     };

@@ -10,6 +10,7 @@ import { listenInference } from '../../../src/serve/inline/index.js';
 import { file_inference } from '../../../src/serve/protocol/grpc/generated/inference_pb.js';
 import { installClassifier } from '../installed-classifier.js';
 import { DATATYPES, installIdentity } from '../installed-identity.js';
+import { installRecurrent } from '../sequences/installed-recurrent.js';
 import { testServing } from '../test-serving.js';
 
 /** A Python that has tritonclient; .ci/run makes one. */
@@ -25,6 +26,8 @@ it.skipIf(!hasClient)(
     await serving.activate(await installClassifier({ directory: join(directory, 'classifier') }), signal);
     const identity = installIdentity(join(directory, 'identity'), DATATYPES);
     await serving.activate({ ...identity, model: ModelName('identity') }, signal);
+    const recurrent = await installRecurrent({ directory: join(directory, 'recurrent') });
+    await serving.activate(recurrent.installed, signal);
     const server = await listenInference({
       host: '127.0.0.1',
       port: 0,
@@ -40,10 +43,11 @@ it.skipIf(!hasClient)(
       child.stdin.end(toBinary(FileDescriptorProtoSchema, file_inference.proto));
       const code = await new Promise((resolve) => child.on('close', resolve));
       expect(code, output).toBe(0);
-      expect(output.match(/^held: /gm)).toHaveLength(15);
+      expect(output.match(/^held: /gm)).toHaveLength(19);
     } finally {
       await server.close();
       await serving.close();
+      await recurrent.close();
       rmSync(directory, { recursive: true });
     }
   },

@@ -145,11 +145,11 @@ describe('when parameters are ordered', () => {
 
   it('and nobody serves parameters here, refuses them and says so', async () => {
     await bench.restart({ parameters: undefined });
-    expect(bench.updater.kindsTaken()).toEqual(['model']);
+    expect(bench.updater.kindsTaken()).toEqual(['model', 'trial']);
     await bench.order(order(first));
     expect(state()?.lastOutcome).toMatchObject({ outcome: 'fell-back', error: { code: 'PARAMETERS_NOT_SERVED' } });
     await bench.restart();
-    expect(bench.updater.kindsTaken()).toEqual(['model', 'parameters']);
+    expect(bench.updater.kindsTaken()).toEqual(['model', 'parameters', 'trial']);
   });
 });
 

@@ -1,5 +1,6 @@
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import type { Digest } from '@drover/shared/ids';
+import { InputContract } from '@drover/shared/input-contract';
 import { Provider, Recipe, type Tolerance } from '@drover/shared/manifest';
 import type { AssembledRelease } from '@drover/shared/release';
 import { formatProblems, validate, type Problem } from '@drover/shared/validation';
@@ -9,31 +10,48 @@ import { CliError } from '../errors.js';
 import { readJson } from '../files.js';
 import type { VerifiedModel } from '../model-signing/index.js';
 import type { Session } from '../program.js';
-import type { BuildOptions } from '../release-builder/build.js';
 import type { Signed } from '../release-builder/publish.js';
+import type { StateGiven } from '../release-builder/states.js';
+import type { TaskGiven } from '../release-builder/task/index.js';
 import { modelCheckCommand } from './model-check.js';
+import { modelInputsCommand } from './model-inputs.js';
 import { uploadAndSign, withSigners, type SignersGiven } from './publishing.js';
+import { withTaskOptions } from './task-options.js';
 import { withdrawCommand } from './withdraw.js';
 import { formatTable, formatTime } from '../terminal.js';
-import { collectPair, collectText, parseCount, parseModelOrRelease, parseNumber, parseTolerance } from '../units.js';
+import {
+  collectPair,
+  collectState,
+  collectText,
+  parseCount,
+  parseDuration,
+  parseModelOrRelease,
+  parseNumber,
+  parseTolerance,
+} from '../units.js';
 
-interface PublishOptions extends SignersGiven {
+interface PublishOptions extends SignersGiven, TaskGiven {
   readonly signed?: string;
   readonly model?: string;
   readonly version?: string;
-  readonly task?: BuildOptions['task'];
-  readonly labels?: string;
-  readonly scores?: string;
   readonly description?: string;
   readonly samples?: string;
   readonly heldOut?: string;
   readonly parent?: string;
+  readonly contract?: string;
+  readonly expectations?: string;
+  readonly features?: string;
+  readonly skipUnsupported?: true;
   readonly recipe?: string;
   readonly revertFloor?: string;
   readonly hardwareClass?: readonly string[];
   readonly requireProvider?: readonly string[];
+  readonly state?: readonly StateGiven[];
+  readonly maxSequences: number;
+  readonly sequenceTimeout: number;
   readonly tolerance: Tolerance;
   readonly toleranceOn?: Readonly<Record<string, string>>;
+  readonly agreement?: number;
   readonly maxLatencyMs?: number;
   readonly maxMemoryMib?: number;
   readonly window: number;
@@ -46,8 +64,6 @@ interface PublishOptions extends SignersGiven {
   readonly omsFolder?: string;
 }
 
-const TASKS = ['classification', 'regression', 'detection', 'segmentation', 'anomaly', 'tensors'];
-
 export const modelCommands = (session: Session): Command => {
   const { client, answer, terminal } = session;
   const model = new Command('model').description('Models and their releases.');
@@ -58,17 +74,10 @@ export const modelCommands = (session: Session): Command => {
       'Check an ONNX model, make a release of it, sign it and publish it; or publish one that several people have signed.',
     )
     .argument('[onnx]', 'the model file');
-  withSigners(publish, 'the list of releases of this model')
+  withTaskOptions(withSigners(publish, 'the list of releases of this model'))
     .option('--model <name>', 'name of the model')
     .option('--version <version>', 'version of this release, such as 1.0.0')
     .option('--signed <file>', 'publish such a file once it is signed, instead of a model')
-    .addOption(
-      new Option('--task <task>', 'what the model does (default: classification with --labels, else tensors)').choices(
-        TASKS,
-      ),
-    )
-    .option('--labels <names>', 'names of the classes, in the order of the scores: a,b,c')
-    .option('--scores <output>', 'output that holds one score per class')
     .option('--description <text>', 'for people')
     .option(
       '--samples <file>',
@@ -79,6 +88,13 @@ export const modelCommands = (session: Session): Command => {
       'labelled inputs that the model never saw: accuracy in the contract, sealed anchor set',
     )
     .option('--parent <version>', 'release that this one continues')
+    .option('--contract <file>', 'JSON file: what inputs have to hold, and whether others are refused or counted')
+    .option(
+      '--expectations <file>',
+      'suite of Great Expectations (JSON): its rules about columns join those of --contract, and only record without one',
+    )
+    .option('--features <names>', 'names of the columns of the input, in their order, as the suite has them: a,b,c')
+    .option('--skip-unsupported', 'leave out what a device cannot hold of the suite, and say what')
     .option('--recipe <file>', 'JSON file: how devices may fine-tune it')
     .option('--revert-floor <version>', 'oldest release that the fleet may be sent back to')
     .option('--hardware-class <name>', 'hardware that it is for; may be repeated (default: any)', collectText)
@@ -97,6 +113,23 @@ export const modelCommands = (session: Session): Command => {
       '--tolerance-on <provider=absolute,relative>',
       'the same for one execution provider that computes otherwise; may be repeated',
       collectPair,
+    )
+    .option(
+      '--state <input=output[:file.npy]>',
+      'recurrent model: a state that the agent keeps for each sequence, and what it begins with (default: zeros); may be repeated',
+      collectState,
+    )
+    .option('--max-sequences <n>', 'with --state: sequences at a time; a further one is refused', parseCount, 100)
+    .option(
+      '--sequence-timeout <duration>',
+      'with --state: a sequence without requests for so long has ended',
+      parseDuration,
+      parseDuration('60s'),
+    )
+    .option(
+      '--agreement <share>',
+      'where answers are further off: how much of them has to agree all the same, by the measure of the task (default: all, with scores within the tolerance)',
+      parseNumber,
     )
     .option('--max-latency-ms <ms>', 'contract: longest inference (with --max-memory-mib)', parseNumber)
     .option('--max-memory-mib <mib>', 'contract: most memory (with --max-latency-ms)', parseNumber)
@@ -170,6 +203,7 @@ export const modelCommands = (session: Session): Command => {
       answer(list, formatTable(['VERSION', 'PUBLISHED (UTC)', 'BY', 'DIGEST'], rows));
     });
   model.addCommand(modelCheckCommand(session));
+  model.addCommand(modelInputsCommand(session));
   model.addCommand(withdrawCommand(session));
   return model;
 };
@@ -199,17 +233,17 @@ async function build(
   if (onnx === undefined || model === undefined || version === undefined) {
     throw usage('A model file, --model and --version are needed.', 'See `drover model publish --help` for an example.');
   }
-  const labels = options.labels?.split(',').map((label) => label.trim());
   // Loaded only when a release is built: it brings the ONNX reader and, on the first run, ONNX Runtime.
   const { buildRelease } = await import('../release-builder/build.js');
+  const { taskGivenOf } = await import('../release-builder/task/index.js');
   const given = {
-    task: options.task,
-    labels,
-    scores: options.scores,
+    agreement: options.agreement,
     description: options.description,
     samplesFile: options.samples,
     heldOutFile: options.heldOut,
     parent: options.parent === undefined ? undefined : await digestOfRelease(client, model, options.parent),
+    inputs: options.contract === undefined ? undefined : readContract(options.contract),
+    expectations: await readExpectations(options),
     recipe: options.recipe === undefined ? undefined : readRecipe(options.recipe),
     revertFloor: options.revertFloor,
     signedModel: await verifySignature(onnx, options, warn),
@@ -217,6 +251,7 @@ async function build(
     maxMemoryMiB: options.maxMemoryMib,
   };
   return buildRelease({
+    ...taskGivenOf(options),
     onNote: warn,
     modelFile: onnx,
     model,
@@ -224,6 +259,7 @@ async function build(
     createdAt: new Date(),
     hardwareClasses: options.hardwareClass ?? ['*'],
     ...providersOf(options),
+    ...sequencesOf(options),
     parity: options.tolerance,
     drift: {
       windowSize: options.window,
@@ -234,6 +270,9 @@ async function build(
     ...withoutAbsent(given),
   });
 }
+
+const sequencesOf = ({ state: states, maxSequences, sequenceTimeout: idleTimeoutMs }: PublishOptions) =>
+  states && { sequences: { states, maxSequences, idleTimeoutMs } };
 
 /** @throws CliError CLI_USAGE */
 function providersOf({ requireProvider, toleranceOn }: PublishOptions) {
@@ -289,6 +328,31 @@ async function digestOfRelease(client: Client, model: string, version: string): 
   );
   return release.digest;
 }
+
+async function readExpectations({ expectations, features, skipUnsupported }: PublishOptions) {
+  if (expectations === undefined) {
+    if (features === undefined && skipUnsupported === undefined) return undefined;
+    throw usage('--features and --skip-unsupported need --expectations.', 'Name the suite that they are for.');
+  }
+  const { readSuite } = await import('../input-contract/suite.js');
+  return {
+    file: expectations,
+    suite: readSuite(expectations),
+    features: features?.split(',').map((name) => name.trim()),
+    skipsUnsupported: skipUnsupported === true,
+  };
+}
+
+const readContract = (file: string): InputContract =>
+  validate(
+    InputContract,
+    readJson(file),
+    (problems) =>
+      new CliError('CLI_FILE_UNREADABLE', `This is no contract of inputs: ${formatProblems(problems)}.`, {
+        where: file,
+        remedy: 'Mend the named keys (docs/protocol.md, section 9).',
+      }),
+  );
 
 const readRecipe = (file: string): Recipe =>
   validate(

@@ -1,31 +1,34 @@
 import { basename } from 'node:path';
 import { digestOf, ModelName, Version, type Digest } from '@drover/shared/ids';
+import type { InputContract } from '@drover/shared/input-contract';
 import type { LabelledSamples, Manifest, Recipe, Tolerance, Variant } from '@drover/shared/manifest';
 import { assembleRelease, type AssembledRelease } from '@drover/shared/release';
-import { CliError } from '../errors.js';
 import { ModelSignatureError, type VerifiedModel } from '../model-signing/index.js';
 import { readFile } from '../files.js';
+import { importSuite, joinInputs, type ImportOptions } from '../input-contract/import-suite.js';
 import { makeGoldenVectors } from './golden.js';
+import { notesOnGolden } from './golden-notes.js';
 import { loadModel, type LoadedModel } from './model-run.js';
 import { buildProfile, calibrate, predict, type ReferenceOptions } from './reference.js';
 import { classesOf, readSamples, type Samples } from './samples.js';
+import { withStates, type SequenceOptions, type StatefulModel } from './states.js';
+import { demandBackgroundClear, demandTask, type TaskGiven } from './task/index.js';
 
-export interface BuildOptions {
+export interface BuildOptions extends TaskGiven {
   readonly modelFile: string;
   readonly model: string;
   readonly version: string;
   readonly createdAt: Date;
-  /** Classification with labels, else tensors, unless given. */
-  readonly task?: Manifest['task']['type'];
-  readonly labels?: readonly string[];
-  /** Name of the output with class scores; guessed where there is one candidate. */
-  readonly scores?: string;
   readonly description?: string;
   /** Inputs as the model meets them in normal operation: reference profile, thresholds, golden vectors; with labels also replay samples. */
   readonly samplesFile?: string;
   /** Labelled rows that the model never saw: its accuracy in the contract, and the sealed anchor set. */
   readonly heldOutFile?: string;
   readonly parent?: Digest;
+  /** What inputs have to hold. */
+  readonly inputs?: InputContract;
+  /** The same, as Great Expectations says it; rules of both are joined. Without `inputs` they only record. */
+  readonly expectations?: Omit<ImportOptions, 'sampleNames' | 'onNote'>;
   readonly recipe?: Recipe;
   readonly revertFloor?: string;
   /** The model file as somebody else signed it, verified before. */
@@ -34,8 +37,11 @@ export interface BuildOptions {
   readonly maxLatencyMs?: number;
   readonly maxMemoryMiB?: number;
   readonly requiredProviders?: Variant['requiredProviders'];
+  /** Of a recurrent model, whose state the agent shall keep. */
+  readonly sequences?: SequenceOptions;
   readonly parity: Tolerance;
   readonly providerParity?: Manifest['contract']['providerParity'];
+  readonly agreement?: Manifest['contract']['agreement'];
   readonly drift: ReferenceOptions;
   /** Something that was done to the model, for people. */
   readonly onNote?: (line: string) => void;
@@ -48,7 +54,8 @@ export async function buildRelease(options: BuildOptions): Promise<AssembledRele
   const model = await loadModel(bytes, { mayChange: options.signedModel === undefined });
   try {
     for (const line of notesOn(model.repairs)) options.onNote?.(line);
-    return assembleRelease(await draftOf(withClassesOf(model, options), model));
+    const stateful = options.sequences && withStates(model, options.sequences);
+    return assembleRelease(await draftOf(withClassesOf(model, options), stateful?.model ?? model, stateful));
   } finally {
     await model.close();
   }
@@ -72,23 +79,24 @@ function withClassesOf({ repairs }: LoadedModel, options: BuildOptions): BuildOp
   return { ...options, labels: classes.labels, scores: classes.output };
 }
 
-async function draftOf(options: BuildOptions, model: LoadedModel) {
-  const { labels, samplesFile, heldOutFile } = options;
+async function draftOf(options: BuildOptions, model: LoadedModel, stateful?: StatefulModel) {
+  const { samplesFile, heldOutFile } = options;
+  const task = demandTask(options, { outputs: model.signature.outputs, operators: model.operators });
+  const { scores } = task;
+  // Of classifiers alone are predictions recorded, profiled and fine-tuned.
+  const labels = scores === undefined ? undefined : task.labels;
   const samples = samplesFile === undefined ? undefined : readSamples(samplesFile);
   const heldOut = heldOutFile === undefined ? undefined : readSamples(heldOutFile);
-  const scores = labels && (options.scores ?? scoresOutput(model, labels.length));
-  if (labels && scores === undefined) throw labelsUnfit(model, labels);
-  const predicted = samples && scores !== undefined ? await predict(model, samples, scores) : undefined;
+  const predicted = samples && labels && scores !== undefined ? await predict(model, samples, scores) : undefined;
+  const goldenVectors = await makeGoldenVectors(model, samples ?? heldOut);
+  demandBackgroundClear(task, options, goldenVectors);
+  for (const line of notesOnGolden(task, model.signature.outputs, goldenVectors)) options.onNote?.(line);
   return {
     model: ModelName(options.model),
     version: Version(options.version),
     createdAt: options.createdAt,
     description: options.description,
-    task: {
-      type: options.task ?? (labels ? 'classification' : 'tensors'),
-      ...(scores === undefined ? {} : { scores }),
-      ...(labels ? { labels: [...labels] } : {}),
-    },
+    task,
     variants: [
       {
         name: 'default',
@@ -96,14 +104,17 @@ async function draftOf(options: BuildOptions, model: LoadedModel) {
         precision: 'fp32' as const,
         ...(options.requiredProviders && { requiredProviders: options.requiredProviders }),
         signature: model.signature,
+        ...(stateful && { sequences: stateful.sequences }),
         model: model.bytes,
       },
     ],
-    goldenVectors: await makeGoldenVectors(model, samples ?? heldOut),
+    goldenVectors,
     contract: {
       perHardwareClass: limitsOf(options),
       parity: options.parity,
       ...(options.providerParity && { providerParity: options.providerParity }),
+      ...withInputs(options, model, samples),
+      ...(options.agreement !== undefined && { agreement: options.agreement }),
       ...(heldOut && labels && scores !== undefined
         ? { heldOut: await accuracyOn(model, heldOut, classesOf(heldOut, labels, heldOutFile ?? ''), scores) }
         : {}),
@@ -114,6 +125,7 @@ async function draftOf(options: BuildOptions, model: LoadedModel) {
     },
     anchor: heldOut && labels && labelled(heldOut, labels, heldOutFile ?? ''),
     replay: samples?.labels && labels && labelled(samples, labels, samplesFile ?? ''),
+    states: stateful?.files,
     recipe: options.recipe,
     revertFloor: options.revertFloor === undefined ? undefined : Version(options.revertFloor),
     lineage: {
@@ -129,29 +141,24 @@ async function draftOf(options: BuildOptions, model: LoadedModel) {
   };
 }
 
+/** @throws CliError CLI_EXPECTATIONS_UNSUPPORTED */
+function withInputs(
+  { inputs, expectations, onNote }: BuildOptions,
+  { signature }: LoadedModel,
+  samples: Samples | undefined,
+): Pick<Manifest['contract'], 'inputs'> {
+  const imported =
+    expectations && importSuite(signature.inputs, { ...expectations, sampleNames: samples?.names, onNote });
+  if (!imported || imported.length === 0) return inputs ? { inputs } : {};
+  const contract = inputs ?? { action: 'record' as const, inputs: [] };
+  return { inputs: { ...contract, inputs: joinInputs(contract.inputs, imported) } };
+}
+
 const changedSince = (file: string) =>
   new ModelSignatureError('MODEL_SIGNATURE_FILES_DIFFER', 'The model file changed after its signature was verified.', {
     where: file,
     remedy: 'Publish again when nothing writes to the file any more.',
   });
-
-function labelsUnfit({ signature }: LoadedModel, labels: readonly string[]): CliError {
-  const found = signature.outputs.map(({ name, datatype, shape }) => `"${name}" (${datatype}, [${shape.join(', ')}])`);
-  return new CliError(
-    'CLI_LABELS_UNFIT',
-    `No output has one float32 score for each of the ${labels.length} labels: ${found.join(', ')}.`,
-    {
-      remedy:
-        'Give as many labels as the model has classes, in the order of its scores, or name the output with --scores.',
-    },
-  );
-}
-
-/** The first float output whose last axis has one element per label. */
-function scoresOutput({ signature }: LoadedModel, classes: number): string | undefined {
-  const fits = signature.outputs.filter(({ datatype, shape }) => datatype === 'FP32' && shape.at(-1) === classes);
-  return (fits.find(({ name }) => name === 'probabilities') ?? fits[0])?.name;
-}
 
 function limitsOf({
   hardwareClasses,

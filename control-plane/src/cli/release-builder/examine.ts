@@ -12,8 +12,11 @@ import {
   type ModelDescription,
   type Repairs,
 } from '@drover/shared/onnx';
+import type { Task } from '@drover/shared/task';
 import { makeGoldenVectors } from './golden.js';
+import { likelyStates, type LikelyState } from './likely-states.js';
 import { loadModel } from './model-run.js';
+import { possibleTasks, typeOf } from './task/index.js';
 
 /** What the agent will do with a model, and what can be done about it where it is not what one would want. */
 export interface Examination extends Repairs {
@@ -24,6 +27,10 @@ export interface Examination extends Repairs {
   >;
   /** Requests of several applications may be run together. */
   readonly hasBatchAxis: boolean;
+  /** Of a recurrent model, by the names of its inputs and outputs. */
+  readonly likelyStates: readonly LikelyState[];
+  /** What it is published as where nothing is said, and what else its outputs fit, with the options that this needs. */
+  readonly task: { readonly type: Task['type']; readonly possible: ReturnType<typeof possibleTasks> };
   /** On the CPU of this machine, in one thread as on devices; absent where the model could not be run. */
   readonly run?: { readonly medianMs: number; readonly memoryMiB: number };
   /** Why it cannot be published. */
@@ -50,13 +57,19 @@ const TINY = encodeOnnx(
 export async function examineModel(file: Uint8Array): Promise<Examination> {
   const { model: mended, repairs } = servable(decodeOnnx(file));
   const { irVersion, opset, inputs, outputs, operators, parameters } = describeModel(mended);
+  const signature = outputs.map(({ name, dtype, shape }) => ({ name, datatype: dtype, shape: [...shape] }));
   const isMended = repairs.zipMaps.length + repairs.initializerInputs.length > 0;
   const fixed = isMended ? encodeOnnx(mended) : undefined;
   const facts = {
     bytes: file.length,
     description: { irVersion, opset, inputs, outputs, operators, parameters },
     hasBatchAxis: [...inputs, ...outputs].every(({ shape }) => shape[0] === -1),
+    likelyStates: likelyStates(inputs, outputs),
     ...repairs,
+    task: {
+      type: repairs.zipMaps.length === 1 ? 'classification' : typeOf({}, { outputs: signature, operators }),
+      possible: possibleTasks({ outputs: signature, operators }),
+    },
     ...(fixed && { fixed }),
   };
   try {

@@ -19,6 +19,8 @@ export interface LoadedModel {
   readonly bytes: Uint8Array;
   readonly repairs: Repairs;
   readonly signature: Signature;
+  /** Distinct names. */
+  readonly operators: readonly string[];
   /** Tensors as little-endian bytes, row-major. @throws CliError CLI_MODEL_FAILED */
   run(inputs: NamedTensors): Promise<GoldenTensor[]>;
   close(): Promise<void>;
@@ -49,7 +51,7 @@ export async function loadModel(file: Uint8Array, { mayChange = true } = {}): Pr
   const { model, repairs } = mayChange ? servable(original) : { model: original, repairs: AS_IT_IS };
   checkOnnx(model);
   const bytes = model === original ? file : encodeOnnx(model);
-  const { inputs, outputs } = describeModel(model);
+  const { inputs, outputs, operators } = describeModel(model);
   const toSignature = (tensors: typeof inputs) =>
     tensors.map(({ name, dtype, shape }) => ({ name, datatype: dtype, shape: [...shape] }));
   const runtime = await importRuntime();
@@ -58,6 +60,7 @@ export async function loadModel(file: Uint8Array, { mayChange = true } = {}): Pr
     bytes,
     repairs,
     signature: { inputs: toSignature(inputs), outputs: toSignature(outputs) },
+    operators,
     run: async (tensors) => {
       const feeds = Object.fromEntries(tensors.map((tensor) => [tensor.name, toRuntime(runtime, tensor)]));
       try {

@@ -1,3 +1,4 @@
+import { decodeLabelledSamples } from '@drover/shared/manifest';
 import { CliError } from '../errors.js';
 import { readFile, readJson } from '../files.js';
 
@@ -16,16 +17,24 @@ export interface Samples {
 const SPECIAL_COLUMNS = ['label', 'stream'] as const;
 
 /**
- * Reads a CSV file with a heading, or a JSON file of an array of objects; columns `label` and `stream` are optional, every other column is one
+ * Reads a CSV file with a heading, or a JSON file of an array of objects or in the format `drover.samples/1`; columns `label` and `stream` are optional, every other column is one
  * feature, in the order of the model's input. Numbers are read as JavaScript reads them; an empty cell is NaN (a missing value).
  *
- * @throws CliError CLI_FILE_UNREADABLE, CLI_SAMPLES_UNFIT
+ * @throws CliError CLI_FILE_UNREADABLE, CLI_SAMPLES_UNFIT; ManifestError SAMPLES_INVALID
  */
 export function readSamples(file: string): Samples {
-  return toSamples(
-    file.endsWith('.json') ? fromJson(readJson(file), file) : fromCsv(readFile(file).toString('utf8'), file),
-    file,
-  );
+  if (!file.endsWith('.json')) return toSamples(fromCsv(readFile(file).toString('utf8'), file), file);
+  const json = readJson(file);
+  return hasFormat(json) ? fromLabelledSamples(file) : toSamples(fromJson(json, file), file);
+}
+
+const hasFormat = (json: unknown): boolean => typeof json === 'object' && json !== null && 'format' in json;
+
+/** Columns without names get their index; classes are known there by index only, so that the rows have no labels here. */
+function fromLabelledSamples(file: string): Samples {
+  const { features, count, width } = decodeLabelledSamples(readFile(file));
+  const names = Array.from({ length: width }, (_, column) => String(column));
+  return { names, values: features, count, width, labels: undefined, streams: undefined };
 }
 
 interface Columns {

@@ -7,6 +7,9 @@ import { releaseRepository } from './0005-release-repository.js';
 import { lostHistory } from './0006-lost-history.js';
 import { repositoryStanding } from './0007-repository-standing.js';
 import { parameters } from './0008-parameters.js';
+import { inputHours } from './0009-input-hours.js';
+import { trials } from './0010-trials.js';
+import { labelRequests } from './0011-label-requests.js';
 
 /** In order, append-only: a migration that was released never changes. */
 export const MIGRATIONS: readonly Migration[] = [
@@ -18,4 +21,7 @@ export const MIGRATIONS: readonly Migration[] = [
   lostHistory,
   repositoryStanding,
   parameters,
+  inputHours,
+  trials,
+  labelRequests,
 ];

@@ -3,7 +3,7 @@ import { seededRandom } from '@drover/shared/statistics';
 import { createModelPool } from '../releases/model-pool.js';
 import { CatalogueJson, type KillPointCatalogue } from './catalogue.js';
 import { playEpisode, type EpisodeViolation } from './episode.js';
-import { isThorough } from './kill-search.js';
+import { noteOutcome } from './kill-search.js';
 import { decideLife, type LifeDecision } from './planner.js';
 
 const Count = Type.Integer({ minimum: 0 });
@@ -76,7 +76,8 @@ export async function runCampaign(options: CampaignOptions): Promise<void> {
             if (event.event === 'passed') catalogue.notePassed(event.moments);
             if (event.event === 'killed') catalogue.noteKill(event.moment);
           }
-          if (isThorough(kill)) catalogue.noteSearch(scenario, ending === 'killed');
+          const died = events.find((event) => event.event === 'killed')?.moment;
+          if (died !== undefined || ending === 'ended') noteOutcome(catalogue, scenario, kill, died);
           onProgress();
         },
       });

@@ -8,7 +8,7 @@ import type { ModelPool } from '../releases/model-pool.js';
 import { startReleaseServer } from '../releases/release-server.js';
 import { createPublisher, type PublishedRelease } from '../releases/releases.js';
 import { corruptSomething } from './corruption.js';
-import { lifePlan } from './life-plan.js';
+import { killPlan, lifePlan } from './life-plan.js';
 import type { LifeDecision } from './planner.js';
 import { SCENARIOS } from './scenarios.js';
 import { TrialDevice } from './trial-device.js';
@@ -59,7 +59,7 @@ export async function playEpisode(options: EpisodeOptions): Promise<void> {
       const running = next[0]?.release as PublishedRelease | undefined;
       const planned = [...due, ...next, ...SCENARIOS[decision.scenario]({ ...scenery, running })];
       const fromStep = decision.sparesCheck ? due.length + next.length + 1 : 0;
-      const own = kill.at === 'time' || kill.at === 'none' ? undefined : { ...kill, fromStep };
+      const own = killPlan(kill, planned, fromStep);
       const life = await runLife(lifePlan(device, planned, { publisher, server, kill: own }), {
         ...(kill.at === 'time' ? { killAfterMs: kill.afterMs } : {}),
       });

@@ -9,13 +9,21 @@ const Occurrence = Type.Integer({ minimum: 1 });
 
 /** Where the device is to be killed in a life (KillPlace); at a time, when it is killed from outside. */
 const Kill = Type.Union([
-  Type.Object({ at: Type.Literal('moment'), moment: Type.String(), occurrence: Occurrence }),
+  Type.Object({
+    at: Type.Literal('moment'),
+    moment: Type.String(),
+    occurrence: Occurrence,
+    /** Of the steps after those in which it could have come: the write at which the device is killed instead. */
+    otherwise: Occurrence,
+  }),
   Type.Object({ at: Type.Literal('write'), occurrence: Occurrence }),
   Type.Object({
     at: Type.Literal('unreached'),
     reached: Type.Unsafe<readonly string[]>(Type.Array(Type.String())),
     skip: Type.Integer({ minimum: 0 }),
     phase: Type.Enum(['before', 'after']),
+    /** At this write it is killed wherever it is. */
+    otherwise: Occurrence,
   }),
   Type.Object({ at: Type.Literal('time'), afterMs: Type.Number({ minimum: 0 }) }),
   Type.Object({ at: Type.Literal('none') }),
@@ -40,9 +48,10 @@ const DISTURBED_SHARE = 0.25;
 const RANDOM_TIME_SHARE = 0.1;
 const RANDOM_WRITE_SHARE = 0.15;
 const CORRUPTION_SHARE = 0.15;
-/** A life lasts about that long, and has about so many writes. */
+/** A life lasts about that long, and has about so many writes; a step has at least so many. */
 const LIFE_MS = 900;
 const LIFE_WRITES = 300;
+const STEP_WRITES = 100;
 const ENOUGH_MISSES = 2;
 
 const OTHERS = SCENARIO_NAMES.filter((name) => name !== 'first');
@@ -52,17 +61,18 @@ export interface DecisionFacts {
   readonly mayCorrupt: boolean;
 }
 
-/** Chooses what happens in the next life of a device: kill points that nobody was killed at come first, then the least killed moments. */
+/** Chooses what happens in the next life of a device: kill points that nobody was killed at come first, then the least tried moments. */
 export function decideLife(catalogue: KillPointCatalogue, random: SeededRandom, facts: DecisionFacts): LifeDecision {
   const scenario = facts.isFirstLife ? 'first' : chooseScenario(catalogue, random);
   const sparesCheck = !facts.isFirstLife && random.next() >= DISTURBED_SHARE;
-  const kill = chooseKill({ scenario, sparesCheck }, catalogue, random);
+  const carriesOn = random.next() < 0.5;
+  const kill = chooseKill({ scenario, sparesCheck, carriesOn }, catalogue, random);
   const corrupts = facts.mayCorrupt && random.next() < CORRUPTION_SHARE;
   return {
     scenario,
     kill,
     sparesCheck,
-    carriesOn: random.next() < 0.5,
+    carriesOn,
     ...(corrupts ? { corruptionSeed: random.nextInt(2 ** 31) } : {}),
   };
 }
@@ -74,18 +84,31 @@ function chooseScenario(catalogue: KillPointCatalogue, random: SeededRandom): Sc
 }
 
 function chooseKill(
-  { scenario, sparesCheck }: Pick<LifeDecision, 'scenario' | 'sparesCheck'>,
+  life: Pick<LifeDecision, 'scenario' | 'sparesCheck' | 'carriesOn'>,
   catalogue: KillPointCatalogue,
   random: SeededRandom,
 ): Kill {
   const lot = random.next();
   if (lot < RANDOM_TIME_SHARE) return { at: 'time', afterMs: Math.round(random.next() * LIFE_MS) };
   if (lot < RANDOM_TIME_SHARE + RANDOM_WRITE_SHARE) return randomWrite(LIFE_WRITES, random);
-  const isCandidate = (moment: string): boolean => !sparesCheck || roleOf(moment) === scenario;
-  return searchKill(catalogue, random, {
-    kind: scenario,
+  const roles = rolesWithin(life);
+  const isCandidate = (moment: string): boolean => roles.includes(roleOf(moment));
+  const place = searchKill(catalogue, random, {
+    kind: life.scenario,
     enoughMisses: ENOUGH_MISSES,
     isCandidate,
     writes: LIFE_WRITES,
   });
+  if (place.at === 'write') return place;
+  return { ...place, otherwise: 1 + random.nextInt(place.at === 'moment' ? STEP_WRITES : LIFE_WRITES) };
+}
+
+/** Whose moments a life comes to while it may be killed; of others it would only find out at its end that they did not come. */
+function rolesWithin({
+  scenario,
+  sparesCheck,
+  carriesOn,
+}: Pick<LifeDecision, 'scenario' | 'sparesCheck' | 'carriesOn'>): readonly string[] {
+  if (sparesCheck) return [scenario];
+  return ['restart', ...(carriesOn ? ['carried on'] : []), ...(scenario === 'first' ? [] : ['upgrade']), scenario];
 }

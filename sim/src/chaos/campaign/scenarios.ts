@@ -168,5 +168,7 @@ function orderParameters(scenery: SceneryOptions): PlannedStep {
   const published = publisher.publishParameters();
   parameters.knows(published);
   server.offer(published);
-  return order(scenery, 'parameters', published, 'committed', { model: TRIAL_PARAMETERS, site: TRIAL_SITE });
+  const ordered = order(scenery, 'parameters', published, 'committed', { model: TRIAL_PARAMETERS, site: TRIAL_SITE });
+  parameters.isOrdered(ordered.step.deploymentId);
+  return ordered;
 }

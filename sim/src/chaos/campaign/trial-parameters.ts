@@ -13,7 +13,7 @@ export class TrialParameters {
   readonly #releases = new Map<Digest, Published>();
   #committed: Published | undefined;
   /** Orders since a file was last damaged. How those before ended says no more what the device has. */
-  readonly #acknowledged = new Set<string>();
+  readonly #orders = new Set<string>();
 
   knows(published: Published): void {
     this.#releases.set(published.release.digest, published);
@@ -22,17 +22,22 @@ export class TrialParameters {
     for (const [digest, release] of other.#releases) this.#releases.set(digest, release);
   }
 
+  /** A device that is killed before it has acknowledged an order may have it all the same, and carry it out in its next life. */
+  isOrdered(deploymentId: string): void {
+    this.#orders.add(deploymentId);
+  }
+
   /** The journal may have lost them, or their release. */
   forget(): void {
     this.#committed = undefined;
-    this.#acknowledged.clear();
+    this.#orders.clear();
   }
 
   judge({ events }: LifeRecord): Violation[] {
     const violations: Violation[] = [];
     let models: readonly ModelState[] = [];
     for (const event of events) {
-      if (event.event === 'acknowledged') this.#acknowledged.add(event.deploymentId);
+      if (event.event === 'acknowledged') this.#orders.add(event.deploymentId);
       if (event.event === 'report') models = modelsIn(event.bytesBase64) ?? models;
       if (event.event !== 'examined') continue;
       this.#judgeState(
@@ -53,7 +58,7 @@ export class TrialParameters {
       found('lie', `it reports values for the parameters ${running.release.version} that are not those of its site`);
     if (answer && file !== given)
       found('lie', `the file of the parameters holds ${file ?? 'nothing'}; applications get ${given ?? 'none'}`);
-    if (lastOutcome?.outcome === 'committed' && this.#acknowledged.has(lastOutcome.deploymentId))
+    if (lastOutcome?.outcome === 'committed' && this.#orders.has(lastOutcome.deploymentId))
       this.#committed = this.#releases.get(lastOutcome.release.digest);
     const isOnTrial = update !== undefined && update.state !== 'idle';
     if (answer && this.#committed && !isOnTrial && given !== this.#committed.loaded)

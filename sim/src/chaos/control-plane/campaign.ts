@@ -1,7 +1,7 @@
 import { Type, type Static } from 'typebox';
 import { seededRandom, type SeededRandom } from '@drover/shared/statistics';
 import { CatalogueJson, type KillPointCatalogue } from '../campaign/catalogue.js';
-import { isThorough, randomWrite, searchKill } from '../campaign/kill-search.js';
+import { noteOutcome, randomWrite, searchKill } from '../campaign/kill-search.js';
 import type { KillPlan } from '../device/plan.js';
 import { createModelPool } from '../releases/model-pool.js';
 import type { LedgerViolation } from './ledger.js';
@@ -64,7 +64,7 @@ export async function killControlPlanes(options: ControlPlaneOptions): Promise<C
         const kill = chooseKill(catalogue, random);
         const { killed, passed, failure } = await plant.live(kill);
         for (const moments of passed) catalogue.notePassed(moments);
-        if (isThorough(kill)) catalogue.noteSearch(KIND, killed !== undefined);
+        if (killed !== undefined || !failure) noteOutcome(catalogue, KIND, kill, killed);
         if (killed !== undefined) {
           tally.kills += 1;
           catalogue.noteKill(killed);

@@ -55,7 +55,10 @@ export type LifeStep =
   | { readonly kind: 'renew'; readonly role: string };
 
 /** Where the device kills itself, from step `fromStep` on; 0 is the restart. */
-export type KillPlan = { readonly fromStep: number } & KillPlace;
+export type KillPlan = { readonly fromStep: number } & KillPlace & {
+    /** Where that has not come before a step: at the nth write from there on, whichever that is. */
+    readonly otherwise?: { readonly fromStep: number; readonly occurrence: number };
+  };
 export type KillPlace =
   /** At the nth passing of a moment; 1 is the first. */
   | { readonly at: 'moment'; readonly moment: string; readonly occurrence: number }

@@ -64,7 +64,12 @@ export async function startAgent(options: RunningAgentOptions, who: { identity: 
     providers: ['cpu'],
     hardwareClass,
     clock: systemClock,
-    recorder: { record: () => undefined, label: () => undefined },
+    recorder: {
+      record: () => undefined,
+      compare: () => undefined,
+      label: () => Promise.reject(new Error('nothing is recorded here')),
+      inputs: () => undefined,
+    },
     onIncident: tellIncident,
   });
   const runner = new LaunchedAgent({

@@ -20,6 +20,7 @@ export class KillSwitch {
   readonly #place: () => LifePlace;
   readonly #emit: (event: KillEvent) => void;
   #occurrences = 0;
+  #otherOccurrences = 0;
 
   constructor(plan: KillPlan | undefined, place: () => LifePlace, emit: (event: KillEvent) => void) {
     this.#plan = plan;
@@ -42,6 +43,10 @@ export class KillSwitch {
   #isTime(step: number, phase: string, moment: string): boolean {
     const plan = this.#plan;
     if (!plan || step < plan.fromStep) return false;
+    if (plan.otherwise && step >= plan.otherwise.fromStep) {
+      this.#otherOccurrences += 1;
+      return this.#otherOccurrences === plan.otherwise.occurrence;
+    }
     if (plan.at === 'unreached') {
       const point = killPointOf(moment);
       if (this.#reached.has(point) || this.#skipped.has(point)) return false;

@@ -8,6 +8,8 @@ export interface GrpcServerOptions extends InferenceServiceOptions {
 }
 
 const CLOSE_TIMEOUT_MS = 5_000;
+/** A stream may last as long as its client likes. */
+const RETIRE_TIMEOUT_MS = 60_000;
 const MAX_STREAMS = 256;
 /** Bytes on their way before they were read: a frame of a camera needs no round trip. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
@@ -37,17 +39,20 @@ export function createGrpcServer(options: GrpcServerOptions): ConnectionServer {
       if (sessions.size === 0) closing?.();
     });
   });
+  const end = (timeoutMs: number): Promise<void> =>
+    new Promise((resolve) => {
+      const timer = setTimeout(() => sessions.forEach((session) => session.destroy()), timeoutMs);
+      closing = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      // GOAWAY (RFC 9113, section 6.8): clients open a connection of their own accord for what comes next.
+      for (const session of sessions) session.close();
+      if (sessions.size === 0) closing();
+    });
   return {
     take: (socket) => void server.emit('connection', socket),
-    close: () =>
-      new Promise((resolve) => {
-        const timer = setTimeout(() => sessions.forEach((session) => session.destroy()), CLOSE_TIMEOUT_MS);
-        closing = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-        for (const session of sessions) session.close();
-        if (sessions.size === 0) closing();
-      }),
+    close: () => end(CLOSE_TIMEOUT_MS),
+    retire: () => end(RETIRE_TIMEOUT_MS),
   };
 }

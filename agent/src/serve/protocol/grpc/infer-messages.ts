@@ -12,7 +12,16 @@ import {
 import { binaryTensor } from '../binary-tensor.js';
 import type { InferAnswer, InferCall } from '../infer.js';
 import { invalid } from '../invalid.js';
-import { PlaceParameters, placeOf, placeParameters, ScheduleParameters, scheduleOf } from '../parameters.js';
+import {
+  OutputParameters,
+  PlaceParameters,
+  placeOf,
+  placeParameters,
+  RequestParameters,
+  scheduleOf,
+  sequenceOf,
+  wantedOutput,
+} from '../parameters.js';
 import {
   ModelInferResponseSchema,
   type InferTensorContentsSchema,
@@ -50,18 +59,23 @@ export function toCall(request: ModelInferRequest): InferCall {
   if (raw.length > 0 && raw.length !== inBody)
     throw invalid(`there are ${raw.length} raw_input_contents for ${inBody} inputs`);
   let next = 0;
+  const given = readParameters(RequestParameters, parameters);
   return {
     model: modelName,
     version: modelVersion === '' ? undefined : modelVersion,
     id: id === '' ? undefined : id,
-    ...scheduleOf(readParameters(ScheduleParameters, parameters)),
+    ...scheduleOf(given),
+    sequence: sequenceOf(given),
+    splitKey: given.drover_split_key,
     inputs: inputs.map((input, index) => {
       const place = places[index];
       if (place) return [input.name, { datatype: input.datatype, shape: shapeOf(input), place }];
       return [input.name, toTensor(input, raw[next++])];
     }),
     outputs:
-      outputs.length === 0 ? undefined : outputs.map((output) => ({ name: output.name, place: placeIn(output) })),
+      outputs.length === 0
+        ? undefined
+        : outputs.map(({ name, parameters: said }) => wantedOutput(name, readParameters(OutputParameters, said))),
   };
 }
 

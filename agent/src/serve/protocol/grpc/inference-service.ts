@@ -12,10 +12,15 @@ export interface InferenceServiceOptions extends InferTools {
 
 const STATUS: Readonly<Partial<Record<string, Code>>> = {
   REQUEST_INVALID: Code.InvalidArgument,
+  INPUT_CONTRACT_VIOLATED: Code.InvalidArgument,
   SHARED_MEMORY_OFF: Code.FailedPrecondition,
+  SEQUENCE_UNKNOWN: Code.InvalidArgument,
+  SEQUENCE_LOST: Code.Aborted,
+  SEQUENCE_LIMIT: Code.ResourceExhausted,
   MODEL_NOT_SERVED: Code.NotFound,
   REQUEST_TOO_LARGE: Code.ResourceExhausted,
   SERVE_OVERLOADED: Code.Unavailable,
+  MODEL_BEING_REPLACED: Code.Unavailable,
   REQUEST_EXPIRED: Code.DeadlineExceeded,
   REQUEST_CANCELLED: Code.Canceled,
 } satisfies Partial<Record<ServeCode, Code>>;

@@ -1,7 +1,7 @@
 import { Type, type Static } from 'typebox';
 import { DIGEST_PATTERN, type Digest } from '@drover/shared/ids';
 import { MAX_RANK } from '../../tensors/tensor.js';
-import { PlaceParameters, ScheduleParameters } from '../parameters.js';
+import { OutputParameters, PlaceParameters, RequestParameters } from '../parameters.js';
 
 const MAX_NAME_LENGTH = 200;
 const name = Type.String({ minLength: 1, maxLength: MAX_NAME_LENGTH });
@@ -22,7 +22,7 @@ export const RegionBody = Type.Object({
 export const InferBody = Type.Object({
   id: Type.Optional(id),
   parameters: Type.Optional(
-    Type.Object({ ...ScheduleParameters.properties, binary_data_output: Type.Optional(Type.Boolean()) }),
+    Type.Object({ ...RequestParameters.properties, binary_data_output: Type.Optional(Type.Boolean()) }),
   ),
   inputs: Type.Array(
     Type.Object({
@@ -41,7 +41,7 @@ export const InferBody = Type.Object({
       Type.Object({
         name,
         parameters: Type.Optional(
-          Type.Object({ ...PlaceParameters.properties, binary_data: Type.Optional(Type.Boolean()) }),
+          Type.Object({ ...OutputParameters.properties, binary_data: Type.Optional(Type.Boolean()) }),
         ),
       }),
       { maxItems: 64 },
@@ -50,12 +50,22 @@ export const InferBody = Type.Object({
 });
 export type InferBody = Static<typeof InferBody>;
 
+/** Index or name of a class; null where it is not known. */
+const label = Type.Union([
+  Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 }),
+  Type.String({ maxLength: 100 }),
+  Type.Null(),
+]);
+
 /** Our extension: ground truth for the rows of an earlier request (docs/protocol.md, section 9). */
 export const FeedbackBody = Type.Object({
   id: Type.String({ minLength: 1, maxLength: 200 }),
-  labels: Type.Array(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 }), { minItems: 1, maxItems: 100_000 }),
+  labels: Type.Array(label, { minItems: 1, maxItems: 100_000 }),
 });
 export type FeedbackBody = Static<typeof FeedbackBody>;
+
+/** Our extension: what the agent asked for (docs/protocol.md, section 9). */
+export const AnswerBody = Type.Object({ id: Type.String({ minLength: 1, maxLength: 100 }), label });
 
 /** Our extension: an application can't work with its parameters (docs/protocol.md, section 9). */
 export const RejectionBody = Type.Object({

@@ -1,10 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import { digestHex } from '@drover/shared/ids';
 import type { ServedParameters } from '../../../update/ports.js';
+import type { LabelRequest } from '../../label-desk.js';
+import type { ClientSignal } from '../../scheduling/run-queue.js';
 import { describeModel, describeServer, repositoryIndex } from '../description.js';
 import { infer, type InferTools } from '../infer.js';
 import type { Region } from '../shared-memory.js';
-import { FeedbackBody, IndexBody, RegionBody, RejectionBody } from './bodies.js';
+import { AnswerBody, FeedbackBody, IndexBody, RegionBody, RejectionBody } from './bodies.js';
 import { inferReply } from './infer-reply.js';
 import { readInferRequest } from './infer-request.js';
 import { readBody, readJson } from './request-body.js';
@@ -17,7 +19,7 @@ export interface HandlerOptions extends InferTools {
 
 export interface Handling extends HandlerOptions {
   /** Aborted when the client has gone. */
-  readonly signal: AbortSignal;
+  readonly signal: ClientSignal;
 }
 
 /** A status and the JSON text of the body; none where the reader has it already. */
@@ -53,15 +55,22 @@ export async function handle(route: Route, request: IncomingMessage, options: Ha
       return inferReplyTo(route, request, options);
     case 'feedback': {
       const { id, labels } = await readJson(request, FeedbackBody, maxBodyBytes);
-      models.feedback(route.model, id, labels);
-      // Accepted, not done: the label is joined with its inference by the supervisor's store.
-      return ok({ id, labels: labels.length }, 202);
+      const { joined, repeated, conflicting, gone } = await models.feedback(route.model, id, labels);
+      return ok({ id, labels: labels.length, joined, repeated, conflicting, gone });
+    }
+    case 'labels': {
+      const names = models.find(route.model).manifest.task.labels ?? [];
+      return ok({ requests: (await models.labelRequests(route.model)).map((each) => labelRequestToJson(each, names)) });
+    }
+    case 'label-answers': {
+      const { id, label } = await readJson(request, AnswerBody, maxBodyBytes);
+      return ok({ id, became: await models.answerLabel(route.model, id, label) });
     }
     case 'parameters':
-      return parametersReply(models.parameters(route.model), request.headers['if-none-match']);
+      return parametersReply(await models.parameters(route.model), request.headers['if-none-match']);
     case 'parameters-rejection': {
       const rejection = await readJson(request, RejectionBody, maxBodyBytes);
-      models.rejectParameters(route.model, rejection);
+      await models.rejectParameters(route.model, rejection);
       return ok({ digest: rejection.digest }, 202);
     }
     case 'memory-status':
@@ -78,6 +87,22 @@ export async function handle(route: Route, request: IncomingMessage, options: Ha
 }
 
 const regionToJson = ({ name, key, offset, byteSize }: Region) => ({ name, key, offset, byte_size: byteSize });
+
+const labelRequestToJson = (request: LabelRequest, names: readonly string[]) => {
+  const { id, version, requestId, row, reason, requestedAtMs, servedAtMs, prediction, confidence, features } = request;
+  return {
+    id,
+    version,
+    request_id: requestId,
+    row,
+    reason,
+    requested_at: new Date(requestedAtMs).toISOString(),
+    served_at: new Date(servedAtMs).toISOString(),
+    prediction: { index: prediction, ...(names[prediction] === undefined ? {} : { label: names[prediction] }) },
+    confidence,
+    ...(features ? { features: Array.from(features) } : {}),
+  };
+};
 
 /** RFC 9110, section 13.1.2: an application may ask before each of its decisions, and pays for an answer only when the values have changed. */
 function parametersReply({ document, loaded }: ServedParameters, known: string | undefined): Reply {

@@ -5,7 +5,7 @@ import { invalid } from '../invalid.js';
 import { readTensor } from '../../tensors/json.js';
 import { bytesPerElement, elementsOf, type ModelTensor } from '../../tensors/tensor.js';
 import type { InstalledModel } from '../../../update/ports.js';
-import { placeOf, scheduleOf } from '../parameters.js';
+import { placeOf, scheduleOf, sequenceOf, wantedOutput } from '../parameters.js';
 import { InferBody } from './bodies.js';
 import { parseHead, type RequestBody } from './request-body.js';
 import type { ModelRoute } from './routes.js';
@@ -51,10 +51,10 @@ export function readInferRequest(
       id: id === '' ? undefined : id,
       inputs: tensors,
       ...scheduleOf(parameters),
+      sequence: sequenceOf(parameters),
+      splitKey: parameters?.drover_split_key,
       // None asked for by name: all.
-      outputs: outputs?.length
-        ? outputs.map(({ name, parameters: given }) => ({ name, place: placeOf(name, given) }))
-        : undefined,
+      outputs: outputs?.length ? outputs.map(({ name, parameters: given }) => wantedOutput(name, given)) : undefined,
     },
     isBinary: (output) => binary.get(output) ?? parameters?.binary_data_output ?? false,
   };

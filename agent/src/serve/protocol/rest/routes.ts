@@ -9,7 +9,10 @@ export interface ModelRoute {
 export type Route =
   | { readonly kind: 'server' | 'live' | 'ready' | 'index' }
   | ModelRoute
-  | { readonly kind: 'feedback' | 'parameters' | 'parameters-rejection'; readonly model: string }
+  | {
+      readonly kind: 'feedback' | 'labels' | 'label-answers' | 'parameters' | 'parameters-rejection';
+      readonly model: string;
+    }
   | { readonly kind: 'memory-register'; readonly region: string }
   | { readonly kind: 'memory-status' | 'memory-unregister'; readonly region?: string };
 
@@ -22,6 +25,8 @@ export const METHODS: Readonly<Record<Route['kind'], 'GET' | 'POST'>> = {
   'model-ready': 'GET',
   infer: 'POST',
   feedback: 'POST',
+  labels: 'GET',
+  'label-answers': 'POST',
   parameters: 'GET',
   'parameters-rejection': 'POST',
   'memory-status': 'GET',
@@ -37,7 +42,7 @@ const FIXED: Readonly<Record<string, Route>> = {
 };
 
 const MODEL_PATH =
-  /^\/v2\/models\/([^/]+)(?:\/versions\/([^/]+))?(?:\/(ready|infer|feedback|parameters|parameters\/rejection))?$/;
+  /^\/v2\/models\/([^/]+)(?:\/versions\/([^/]+))?(?:\/(ready|infer|feedback|labels|labels\/answers|parameters|parameters\/rejection))?$/;
 
 /** Triton's shared-memory extension; all regions where none is named. */
 const MEMORY_PATH = /^\/v2\/systemsharedmemory(?:\/region\/([^/]+))?\/(status|register|unregister)$/;
@@ -45,6 +50,8 @@ const MEMORY_PATH = /^\/v2\/systemsharedmemory(?:\/region\/([^/]+))?\/(status|re
 /** Ours; they are about a model, and no version of it. */
 const EXTENSIONS = {
   feedback: 'feedback',
+  labels: 'labels',
+  'labels/answers': 'label-answers',
   parameters: 'parameters',
   'parameters/rejection': 'parameters-rejection',
 } as const;

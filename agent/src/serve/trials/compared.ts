@@ -1,0 +1,52 @@
+import type { ProviderReport } from '@drover/shared/protocol';
+import { agreement, decoderFor, type Agreement, type Decoded } from '@drover/shared/task';
+import type { Tolerance } from '@drover/shared/tensors';
+import type { InstalledModel } from '../../update/ports.js';
+import type { ModelSession } from '../session/model-session.js';
+import type { TensorMap } from '../tensors/tensor.js';
+
+/** Where the terms of a trial say nothing: below it nobody would act on a difference of a value or a score. */
+export const DEFAULT_TOLERANCE: Tolerance = { absolute: 0.01, relative: 0.05 };
+
+/** What a candidate made of one request, and how far that agrees with what was answered. */
+export interface Compared {
+  /** Of the run alone. */
+  readonly latencyUs: number;
+  readonly agreement: Agreement;
+  /** Of a classification: the class of each row, of the release that answered and of the candidate. */
+  readonly classes?: { readonly active: Int32Array; readonly candidate: Int32Array };
+}
+
+/** A candidate that runs on what another release has answered. */
+export interface ComparingSession {
+  readonly provider: ProviderReport;
+  /** Both tensors may be moved away. @throws ServeError MODEL_RUN_FAILED; TaskError TASK_OUTPUT_UNFIT */
+  compare(inputs: TensorMap, answered: TensorMap): Promise<Compared>;
+  close(): Promise<void>;
+}
+
+/**
+ * Runs and compares where the session runs. Both answers are read as the candidate's manifest says: what is tried has the same outputs.
+ *
+ * @throws TaskError TASK_UNFIT
+ */
+export function comparing(
+  session: Pick<ModelSession, 'run'>,
+  { manifest, variant }: InstalledModel,
+  tolerance: Tolerance,
+): (inputs: TensorMap, answered: TensorMap) => Promise<Compared> {
+  const decoder = decoderFor(manifest.task, variant.signature.outputs);
+  return async (inputs, answered) => {
+    const startedMs = performance.now();
+    const outputs = await session.run(inputs);
+    const latencyUs = Math.round((performance.now() - startedMs) * 1_000);
+    const [expected, actual] = [decoder.decode(answered), decoder.decode(outputs)];
+    const classes = classesOf(expected, actual);
+    return { latencyUs, agreement: agreement(expected, actual, { tolerance }), ...(classes && { classes }) };
+  };
+}
+
+const classesOf = (expected: Decoded, actual: Decoded): Compared['classes'] =>
+  expected.kind === 'classification' && actual.kind === 'classification'
+    ? { active: expected.classes, candidate: actual.classes }
+    : undefined;

@@ -1,0 +1,148 @@
+import type { CodedErrorJson } from '@drover/shared/coded-error';
+import { digestHex } from '@drover/shared/ids';
+import type { RunningModel } from '@drover/shared/protocol';
+import { seededRandom } from '@drover/shared/statistics';
+import type { InstalledModel, Trial, TrialStanding } from '../../update/ports.js';
+import { runningModel } from '../activation.js';
+import { servedBy } from '../inline/observation.js';
+import type { Comparison, Recorder } from '../recorder.js';
+import type { TensorMap } from '../tensors/tensor.js';
+import { bytesIn, copyOf } from '../tensors/copies.js';
+import type { ComparingSession } from './compared.js';
+import { MeetingBudget } from './meeting-budget.js';
+import type { Compare } from './running-trial.js';
+
+/** Requests that may wait for the candidate, and what they may hold; more are left out and counted. */
+const MAX_WAITING = 8;
+const MAX_WAITING_BYTES = 64 * 1024 ** 2;
+
+/** The run that is under way when a trial ends is waited for that long, at the lowest priority. */
+const LAST_RUN_TIMEOUT_MS = 30_000;
+
+/** One request that was answered, for the candidate to be compared on. */
+interface Answered {
+  readonly active: InstalledModel;
+  readonly inputs: TensorMap;
+  readonly outputs: TensorMap;
+  readonly bytes: number;
+  readonly latencyUs: number;
+}
+
+export interface ShadowOptions {
+  readonly session: ComparingSession;
+  readonly recorder: Pick<Recorder, 'compare'>;
+  /** Requests of the model that are being answered now. */
+  readonly underWay: () => number;
+}
+
+/**
+ * A candidate that runs on a sample of what was answered, in its own time.
+ *
+ * INVARIANT: no request waits for it, and few ever meet a run of it; of one that is not in the sample nothing is copied; what waits is bounded in number and size.
+ */
+export class ShadowTrial {
+  readonly mode = 'shadow';
+  readonly trial: Trial;
+  readonly running: RunningModel;
+  lost: CodedErrorJson | undefined;
+  readonly #session: ComparingSession;
+  readonly #recorder: Pick<Recorder, 'compare'>;
+  readonly #underWay: () => number;
+  readonly #budget = new MeetingBudget();
+  readonly #random: () => number;
+  readonly #waiting: Answered[] = [];
+  #waitingBytes = 0;
+  #work: Promise<void> | undefined;
+  #isEnded = false;
+
+  constructor(trial: Trial, { session, recorder, underWay }: ShadowOptions) {
+    this.trial = trial;
+    this.#session = session;
+    this.#recorder = recorder;
+    this.#underWay = underWay;
+    this.running = { ...runningModel(trial.candidate, session.provider), trial: trial.terms };
+    // The sample is the same again for the same requests in the same order, and has nothing to do with what stands in them.
+    const random = seededRandom(Number.parseInt(digestHex(trial.candidate.release.digest).slice(0, 8), 16));
+    this.#random = () => random.next();
+  }
+
+  get standing(): TrialStanding {
+    return this.lost ? { running: undefined, lost: this.lost } : { running: this.running };
+  }
+
+  /** Before a request is run: undefined where it is not in the sample, too much waits already, or enough have met a run. */
+  compareWith(active: InstalledModel, given: TensorMap): Compare | undefined {
+    this.#budget.request();
+    if (this.#random() >= this.trial.terms.share) return undefined;
+    if (!this.#budget.mayBegin || this.#isFull(bytesIn(given))) {
+      this.#note(active, { outcome: 'dropped' });
+      return undefined;
+    }
+    const inputs = copyOf(given);
+    return (outputs, latencyUs) =>
+      this.#enter({ active, inputs, outputs, latencyUs, bytes: bytesIn(inputs) + bytesIn(outputs) });
+  }
+
+  /** What waits is given up. */
+  async close(): Promise<void> {
+    this.#isEnded = true;
+    this.#waiting.length = 0;
+    await this.#lastRun();
+    await this.#session.close();
+  }
+
+  /** A thread that is ended within a run takes the process with it: the runtime throws where nobody can catch. */
+  async #lastRun(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const hung = new Promise<void>((resolve) => (timer = setTimeout(resolve, LAST_RUN_TIMEOUT_MS)));
+    await Promise.race([this.#work, hung]);
+    clearTimeout(timer);
+  }
+
+  #isFull(bytes: number): boolean {
+    return this.#waiting.length >= MAX_WAITING || this.#waitingBytes + bytes > MAX_WAITING_BYTES;
+  }
+
+  #enter(answered: Answered): void {
+    if (this.#isEnded || this.lost) return;
+    if (this.#isFull(answered.bytes)) {
+      this.#note(answered.active, { outcome: 'dropped', activeLatencyUs: answered.latencyUs });
+      return;
+    }
+    this.#waiting.push(answered);
+    this.#waitingBytes += answered.bytes;
+    // After the answer has gone out: handing over copies it.
+    this.#work ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => this.#compareAll());
+  }
+
+  async #compareAll(): Promise<void> {
+    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) {
+      this.#waitingBytes -= next.bytes;
+      await this.#compare(next);
+    }
+    this.#waitingBytes = 0;
+    this.#work = undefined;
+  }
+
+  async #compare({ active, inputs, outputs, latencyUs: activeLatencyUs }: Answered): Promise<void> {
+    if (!this.#budget.mayBegin) {
+      this.#note(active, { outcome: 'dropped', activeLatencyUs });
+      return;
+    }
+    this.#budget.begin(this.#underWay());
+    try {
+      const { latencyUs, ...compared } = await this.#session.compare(inputs, outputs);
+      this.#note(active, { outcome: 'compared', activeLatencyUs, candidateLatencyUs: latencyUs, ...compared });
+    } catch {
+      // Its words are those of the runtime; the count is what is judged by. The end of a thread is told elsewhere.
+      if (!this.#isEnded && !this.lost) this.#note(active, { outcome: 'failed', activeLatencyUs });
+    } finally {
+      this.#budget.end();
+    }
+  }
+
+  #note(active: InstalledModel, what: Omit<Comparison, 'active' | 'candidate' | 'mode'>): void {
+    const candidate = this.trial.candidate.release;
+    this.#recorder.compare({ active: servedBy(active), candidate, mode: 'shadow', ...what });
+  }
+}
