@@ -29,6 +29,8 @@ function heldProcess() {
   const process = {
     pid: 1,
     started: started.promise,
+    loaded: started.promise,
+    takeOver: vi.fn(),
     exited: exited.promise,
     stop,
     retire,

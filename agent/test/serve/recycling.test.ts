@@ -2,10 +2,18 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent as HttpAgent, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { createClient } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createInferenceClient } from '../../src/client/index.js';
 import { systemClock } from '../../src/host/clock.js';
 import { ProcessServing, type ProcessServingOptions } from '../../src/serve/index.js';
+import {
+  GRPCInferenceService,
+  type ModelInferRequestSchema,
+} from '../../src/serve/protocol/grpc/generated/inference_pb.js';
 import { MemoryCeiling } from '../../src/serve/process/memory-ceiling.js';
 import type { InstalledModel } from '../../src/update/ports.js';
 import { virtualClock } from '../update/fixtures/virtual-clock.js';
@@ -25,18 +33,43 @@ async function until<Value>(read: () => Promise<Value | undefined> | Value | und
 }
 
 /** One request on whatever connection the agent gives it. */
-const ask = (agent: HttpAgent, port: number): Promise<number> =>
+const answerOf = (agent: HttpAgent, port: number, body = BODY): Promise<{ status: number; version?: string }> =>
   new Promise((resolve, reject) => {
     const call = request(
       { agent, port, host: '127.0.0.1', method: 'POST', path: '/v2/models/classifier/infer' },
       (answer) => {
-        answer.resume();
-        answer.once('end', () => resolve(answer.statusCode ?? 0));
+        let text = '';
+        answer.on('data', (bytes: Buffer) => (text += bytes.toString()));
+        answer.once('end', () => {
+          const { model_version: version } = JSON.parse(text) as { model_version?: string };
+          resolve({ status: answer.statusCode ?? 0, ...(version === undefined ? {} : { version }) });
+        });
       },
     );
     call.once('error', reject);
-    call.end(BODY);
+    call.end(body);
   });
+const ask = async (agent: HttpAgent, port: number): Promise<number> => (await answerOf(agent, port)).status;
+
+/** A gRPC stream on a connection of its own, asked one request at a time. */
+function openStream(port: number) {
+  const client = createClient(GRPCInferenceService, createGrpcTransport({ baseUrl: `http://127.0.0.1:${port}` }));
+  const requests = new PassThrough({ objectMode: true });
+  const asked = client.modelStreamInfer(requests as AsyncIterable<MessageInitShape<typeof ModelInferRequestSchema>>);
+  const answers = asked[Symbol.asyncIterator]();
+  return {
+    /** @returns the version that answered */
+    async ask(): Promise<string | undefined> {
+      requests.write({
+        modelName: 'classifier',
+        inputs: [{ name: 'features', datatype: 'FP32', shape: [1n, 4n], contents: { fp32Contents: [1, 2, 3, 4] } }],
+      });
+      const answer = await answers.next();
+      return answer.done === true ? undefined : answer.value.inferResponse?.modelVersion;
+    },
+    end: () => void requests.end(),
+  };
+}
 
 const isAlive = (pid: number): boolean => {
   try {
@@ -118,6 +151,31 @@ describe('an inference process whose place another takes', () => {
     expect(incidents).toMatchObject([{ code: 'INFERENCE_RECYCLED' }]);
   });
 
+  it.each([1, 2])(
+    'when another release takes over after that, no old connection answers with the one before (threads: %i)',
+    async (protocolThreads) => {
+      const serving = await open({ protocolThreads });
+      await serving.activate(first, signal);
+      const { port } = serving.address;
+      const old = Array.from({ length: 6 }, keepAlive);
+      const answered = (version: string) => Array.from(old, () => ({ status: 200, version }));
+      expect(await Promise.all(old.map((agent) => answerOf(agent, port)))).toEqual(answered('1.0.0'));
+      const stream = openStream(port);
+      expect(await stream.ask()).toBe('1.0.0');
+      const { pid } = serving;
+      await serving.recycle();
+      expect(serving.pid).not.toBe(pid);
+      await serving.activate(await installClassifier({ directory: join(directory, '2'), version: '2.0.0' }), signal);
+      // Also what is refused is refused by the other.
+      const refused = await answerOf(old[0] ?? keepAlive(), port, '{"inputs": 5}');
+      expect(refused).toEqual({ status: 400 });
+      expect(await Promise.all(old.map((agent) => answerOf(agent, port)))).toEqual(answered('2.0.0'));
+      expect([await stream.ask(), await stream.ask()]).toEqual(['2.0.0', '2.0.0']);
+      stream.end();
+      await until(() => !isAlive(pid ?? 0));
+    },
+  );
+
   it('when applications use a Unix socket and shared memory, they find both again', async () => {
     const socketPath = join(directory, 'inference.sock');
     const serving = await open({ socket: socketPath, sharedMemory: true });
@@ -126,11 +184,17 @@ describe('an inference process whose place another takes', () => {
     writeFileSync(`/dev/shm/${key}`, Buffer.alloc(64));
     const regions = (what: string, init?: RequestInit) =>
       fetch(`http://127.0.0.1:${serving.address.port}/v2/systemsharedmemory${what}`, init);
-    try {
+    const register = async (name: string) => {
       const body = JSON.stringify({ key: `/${key}`, byte_size: 64 });
-      expect((await regions('/region/inputs/register', { method: 'POST', body })).status).toBe(200);
-      await serving.recycle();
-      expect(await (await regions('/status')).json()).toMatchObject([{ name: 'inputs', byte_size: 64 }]);
+      return (await regions(`/region/${name}/register`, { method: 'POST', body })).status;
+    };
+    try {
+      expect(await register('inputs')).toBe(200);
+      const relief = serving.recycle();
+      // With the one that goes, while the other loads.
+      expect(await register('outputs')).toBe(200);
+      await relief;
+      expect(await (await regions('/status')).json()).toMatchObject([{ name: 'inputs' }, { name: 'outputs' }]);
       const client = createInferenceClient({ socketPath });
       const features = { datatype: 'FP32', shape: [1, 4], data: new Float32Array(4) } as const;
       expect((await client.infer('classifier', { features })).version).toBe('1.0.0');

@@ -46,6 +46,9 @@ async function perform(command: Command): Promise<void> {
     case 'flush':
       recorder.flush();
       return;
+    case 'give-way':
+      server?.giveWay();
+      return;
     case 'end':
       await server?.[command.how]();
       await inline.close();

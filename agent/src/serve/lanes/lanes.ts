@@ -71,6 +71,11 @@ export class Lanes {
     return this.#all({ kind: 'flush' });
   }
 
+  /** Another process serves from now on: they accept nothing any more. */
+  giveWay(): Promise<void> {
+    return this.#all({ kind: 'give-way' });
+  }
+
   async end(how: 'close' | 'retire'): Promise<void> {
     await Promise.all(this.#lanes.map((lane) => lane.end(how)));
   }

@@ -31,6 +31,8 @@ export type Command =
   | { readonly kind: 'regions'; readonly regions: readonly Region[] }
   /** Done when all that it has served was handed over. */
   | { readonly kind: 'flush' }
+  /** Done when it accepts nothing any more. */
+  | { readonly kind: 'give-way' }
   | { readonly kind: 'end'; readonly how: 'close' | 'retire' };
 
 /** An inference for the other thread. Clocks of threads begin at different times: its deadline is what is left. */

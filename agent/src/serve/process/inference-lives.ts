@@ -43,7 +43,7 @@ const MAX_AWAITED_DEATHS = 2;
 /**
  * The inference process, life after life, on the same sockets.
  *
- * INVARIANT: `current` is the one that takes new requests; one that was relieved by another ends with its last connection, and is asked for nothing more.
+ * INVARIANT: `current` is the one that answers new requests; one that was relieved by another hands them on, ends with its last connection, and is asked for nothing more.
  */
 export class InferenceLives {
   readonly #options: LivesOptions;
@@ -144,7 +144,7 @@ export class InferenceLives {
   }
 
   #launch(relieves = false): InferenceProcess {
-    return this.#options.launch({
+    const child = this.#options.launch({
       isRestart: this.#hasServed,
       relieves,
       listeners: this.#listeners,
@@ -154,20 +154,30 @@ export class InferenceLives {
         if (before) closeHandle(before);
         this.#listeners.set(place, handle);
       },
-      onRegions: (regions) => (this.#regions = regions),
+      onRegions: (regions) => {
+        if (!this.#relieved.has(child)) this.#regions = regions;
+      },
     });
+    return child;
   }
 
   async #relieve(child: InferenceProcess): Promise<void> {
     const other = this.#launch(true);
     // Updates wait for it: one that hangs is ended, and the first goes on.
     const timer = setTimeout(() => void other.stop(), RELIEF_TIMEOUT_MS);
-    const { running } = await other.started.finally(() => clearTimeout(timer));
-    this.#process = other;
-    this.#up(other, running);
-    void this.#superviseFrom(other);
-    this.#relieved.add(child);
-    void child.retire().finally(() => this.#relieved.delete(child));
+    try {
+      await other.loaded;
+      this.#process = other;
+      // From here on, connections and requests wait for the other: were both to answer, a sequence could live in both, and a region be registered with the one and asked for at the other.
+      await child.retire();
+      this.#relieved.add(child);
+      void child.exited.then(() => this.#relieved.delete(child));
+      other.takeOver(this.#regions);
+      void this.#superviseFrom(other);
+      await this.#begun(other);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async #startAfresh(child: InferenceProcess): Promise<void> {

@@ -10,6 +10,7 @@ import { listenInference, type InferenceServer } from '../protocol/inference-ser
 import { Lanes } from '../lanes/lanes.js';
 import { LentListeners } from '../lanes/lent-listeners.js';
 import { handleOf, type ListenerHandle, type ListenerPlace } from '../protocol/listener.js';
+import type { Region } from '../protocol/shared-memory.js';
 import { openWorkerSession } from '../session/worker-session.js';
 import { DEFAULT_TOLERANCE } from '../trials/compared.js';
 import { createBatchingRecorder } from './batching-recorder.js';
@@ -35,6 +36,8 @@ const lent = new LentListeners();
 let serving: InlineServing | undefined;
 let server: InferenceServer | undefined;
 let lanes: Lanes | undefined;
+let takeOver: (regions: readonly Region[]) => void = () => undefined;
+const whenTakenOver = new Promise<readonly Region[]>((resolve) => (takeOver = resolve));
 
 async function start({ isRestart, settings, models, parameters, regions, relieves }: Beginning): Promise<Started> {
   const place = (model: InstalledModel, onLost: (error: ServeError) => void) =>
@@ -79,11 +82,17 @@ async function start({ isRestart, settings, models, parameters, regions, relieve
   }
   const [problem] = failed;
   if (problem && relieves) throw fromCodedErrorJson(problem.error);
+  if (relieves) send({ kind: 'loaded' });
+  const inherited = relieves ? await whenTakenOver : regions;
   // Listens only now: until the models are loaded again, a client waits, or is refused and tries again, instead of being told that there is no such model.
   server = await listenInference({
     ...settings,
     models: started,
-    succession: { held, regions, onIncident: (error) => send({ kind: 'incident', error: toCodedErrorJson(error) }) },
+    succession: {
+      held,
+      regions: inherited,
+      onIncident: (error) => send({ kind: 'incident', error: toCodedErrorJson(error) }),
+    },
     onRegions: async (all) => {
       send({ kind: 'regions', regions: all });
       await lanes?.regions(all);
@@ -119,8 +128,15 @@ async function change<Result>(model: ModelName, work: (serves: InlineServing) =>
   return lanes.change(model, () => work(now));
 }
 
-async function stop(how: 'close' | 'retire'): Promise<void> {
+/** Another process takes this one's place. */
+async function giveWay(): Promise<void> {
   serving?.giveWay();
+  server?.giveWay();
+  await lanes?.giveWay();
+  send({ kind: 'gave-way' });
+}
+
+async function end(how: 'close' | 'retire'): Promise<void> {
   await Promise.all([server?.[how](), lanes?.end(how)]);
   await serving?.close();
   recorder.close();
@@ -147,6 +163,9 @@ process.on('message', (message: ToInference, handle?: ListenerHandle) => {
         (started) => send({ kind: 'started', ...started }),
         (error: unknown) => send({ kind: 'unstarted', error: toCodedErrorJson(error) }, () => process.exit(1)),
       );
+      return;
+    case 'take-over':
+      takeOver(message.regions);
       return;
     case 'activate': {
       const { model, replaced } = message;
@@ -203,10 +222,11 @@ process.on('message', (message: ToInference, handle?: ListenerHandle) => {
       desk.told(message.call, fromCodedErrorJson(message.error));
       return;
     case 'stop':
-      void stop('close');
+      serving?.giveWay();
+      void end('close');
       return;
     case 'retire':
-      void stop('retire');
+      void giveWay().then(() => end('retire'));
   }
 });
 // The supervisor is gone, or said stop: an inference process without one would hold the port against its successor.

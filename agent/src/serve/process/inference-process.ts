@@ -16,8 +16,12 @@ export interface InferenceProcess {
   readonly pid: number | undefined;
   /** Rejects with what the child said (PORT_IN_USE, …), or INFERENCE_PROCESS_DIED. */
   readonly started: Promise<Started>;
+  /** Of one that relieves another: it has loaded every model, and can take over. Rejects as `started` does. */
+  readonly loaded: Promise<unknown>;
   /** Never rejects; resolves with how it ended. */
   readonly exited: Promise<string>;
+  /** The one before it has given way: it starts to answer. */
+  takeOver(regions: readonly Region[]): void;
   activate(model: InstalledModel, replaced: Replaced): Promise<RunningModel>;
   dropKept(model: ModelName): Promise<void>;
   deactivate(model: ModelName): Promise<void>;
@@ -26,7 +30,9 @@ export interface InferenceProcess {
   endTrial(model: ModelName): Promise<void>;
   /** Asks it to finish and end; kills it when it does not. */
   stop(): Promise<void>;
-  /** Asks it to leave new connections to another, and to end with the last of its own; kills it when it does not. */
+  /**
+   * Asks it to leave new requests to another, and to end with the last of its connections; kills it when it does not. Resolves when it answers no new request any more, or has ended.
+   */
   retire(): Promise<void>;
 }
 
@@ -54,6 +60,8 @@ interface Waiting<Value> {
 
 /** Longer than the child takes to close its server and to drain its sessions. */
 const STOP_TIMEOUT_MS = 20_000;
+/** Updates wait for it. */
+const GIVE_WAY_TIMEOUT_MS = 10_000;
 /** Longer than its connections may last. */
 const RETIRE_TIMEOUT_MS = 150_000;
 
@@ -63,6 +71,8 @@ export function launchInference(options: LaunchOptions): InferenceProcess {
   const calls = new Map<number, Waiting<RunningModel | undefined>>();
   let lastCall = 0;
   let start: Waiting<Started> | undefined;
+  let onLoaded: (() => void) | undefined;
+  let gaveWay: (() => void) | undefined;
 
   const exited = new Promise<string>((resolve) => {
     child.once('exit', (code, signal) => resolve(endingOf(code, signal)));
@@ -76,6 +86,9 @@ export function launchInference(options: LaunchOptions): InferenceProcess {
     if (child.connected) child.send(message, handle, () => undefined);
   };
   const started = new Promise<Started>((resolve, reject) => (start = { resolve, reject }));
+  const loaded = Promise.race([new Promise<void>((resolve) => (onLoaded = resolve)), started]);
+  // Of the others, `started` tells.
+  loaded.catch(() => undefined);
   const call = (message: (call: number) => ToInference): Promise<RunningModel | undefined> =>
     new Promise((resolve, reject) => {
       if (!child.connected) {
@@ -107,6 +120,10 @@ export function launchInference(options: LaunchOptions): InferenceProcess {
         return start?.resolve(message);
       case 'unstarted':
         return start?.reject(fromCodedErrorJson(message.error));
+      case 'loaded':
+        return onLoaded?.();
+      case 'gave-way':
+        return gaveWay?.();
       case 'done':
         return take(message.call)?.resolve(message.running);
       case 'failed':
@@ -146,17 +163,18 @@ export function launchInference(options: LaunchOptions): InferenceProcess {
   });
   for (const [place, handle] of listeners) send({ kind: 'listener', place }, handle);
   send({ kind: 'start', isRestart, settings, models, parameters, regions, relieves });
-  const end = async (kind: 'stop' | 'retire', timeoutMs: number): Promise<void> => {
+  const killAfter = async (timeoutMs: number, unless: Promise<unknown>): Promise<void> => {
     const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
-    send({ kind });
-    await exited;
+    await unless;
     clearTimeout(timer);
   };
 
   return {
     pid: child.pid,
     started,
+    loaded,
     exited,
+    takeOver: (inherited) => send({ kind: 'take-over', regions: inherited }),
     async activate(model, replaced) {
       const running = await call((id) => ({ kind: 'activate', call: id, model, replaced }));
       if (!running) throw new Error('the inference process activated a model without saying what it loaded');
@@ -179,8 +197,16 @@ export function launchInference(options: LaunchOptions): InferenceProcess {
     async endTrial(model) {
       await call((id) => ({ kind: 'end-trial', call: id, model }));
     },
-    stop: () => end('stop', STOP_TIMEOUT_MS),
-    retire: () => end('retire', RETIRE_TIMEOUT_MS),
+    stop() {
+      send({ kind: 'stop' });
+      return killAfter(STOP_TIMEOUT_MS, exited);
+    },
+    retire() {
+      const hasGivenWay = new Promise<void>((resolve) => (gaveWay = resolve));
+      send({ kind: 'retire' });
+      void killAfter(RETIRE_TIMEOUT_MS, exited);
+      return killAfter(GIVE_WAY_TIMEOUT_MS, Promise.race([hasGivenWay, exited]));
+    },
   };
 }
 

@@ -32,7 +32,7 @@ export interface Beginning {
   readonly models: readonly InstalledModel[];
   readonly parameters: readonly ServedParameters[];
   readonly regions: readonly Region[];
-  /** It shall take over from one that serves: then it does not start unless it has loaded every model. */
+  /** It shall take over from one that serves: then it does not start unless it has loaded every model, and listens only when it is told to. */
   readonly relieves: boolean;
 }
 
@@ -40,6 +40,8 @@ export type ToInference =
   /** Comes with a socket that listens, before the start. */
   | { readonly kind: 'listener'; readonly place: ListenerPlace }
   | ({ readonly kind: 'start' } & Beginning)
+  /** The one before it has given way, with these regions. */
+  | { readonly kind: 'take-over'; readonly regions: readonly Region[] }
   /** Comes with the socket again, for a further thread. */
   | { readonly kind: 'lent'; readonly place: ListenerPlace }
   | { readonly kind: 'activate'; readonly call: number; readonly model: InstalledModel; readonly replaced: Replaced }
@@ -68,8 +70,12 @@ export type FromInference =
   /** Comes with the socket, which whoever takes over can listen on. */
   | { readonly kind: 'listening'; readonly place: ListenerPlace }
   | { readonly kind: 'regions'; readonly regions: readonly Region[] }
+  /** It can take over. */
+  | { readonly kind: 'loaded' }
   | ({ readonly kind: 'started' } & Started)
   | { readonly kind: 'unstarted'; readonly error: CodedErrorJson }
+  /** As it was asked to: it accepts no connection any more, and answers no request that comes on those that it has. */
+  | { readonly kind: 'gave-way' }
   | { readonly kind: 'done'; readonly call: number; readonly running?: RunningModel }
   | { readonly kind: 'failed'; readonly call: number; readonly error: CodedErrorJson }
   | ({ readonly kind: 'batch' } & Batch)

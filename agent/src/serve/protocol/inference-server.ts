@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import type { Server, Socket } from 'node:net';
 import { createGrpcServer } from './grpc/grpc-server.js';
+import { Handover } from './handover.js';
 import { listenOnPort, listenOnSocket, portOf, type HeldListener, type ListenerPlace } from './listener.js';
 import { createRestServer, type RestServerOptions } from './rest/rest-server.js';
 import { SharedMemory, type Region } from './shared-memory.js';
@@ -21,7 +22,8 @@ export interface InferenceSettings extends InferenceAddress {
   readonly maxBodyBytes?: number | undefined;
 }
 
-export interface InferenceServerOptions extends Omit<RestServerOptions, 'memory' | 'maxBodyBytes'>, InferenceSettings {
+export interface InferenceServerOptions
+  extends Omit<RestServerOptions, 'memory' | 'maxBodyBytes' | 'handover'>, InferenceSettings {
   readonly succession?: Succession;
   /** Regions of shared memory were registered or given up; all that there are. */
   readonly onRegions?: (regions: readonly Region[]) => Promise<void>;
@@ -46,9 +48,11 @@ export interface InferenceServer {
   readonly listeners: Readonly<Partial<Record<ListenerPlace, Server>>>;
   /** Refuses new connections, lets what is under way finish (at most 5 s), then cuts. */
   close(): Promise<void>;
+  /** Leaves new connections to whoever listens on the same sockets. Requests that come on the others wait until this retires. */
+  giveWay(): void;
   /**
-   * Leaves new connections to whoever listens on the same sockets, and the others to their clients: each ends with its next answer, or when it was silent for as long as it may be. Resolves when
-   * none is left.
+   * After it gave way, and everybody else in this process: hands requests on to whoever listens. Leaves connections to their clients: each ends with its next answer, or when it was silent
+   * for as long as it may be. Resolves when none is left.
    */
   retire(): Promise<void>;
 }
@@ -68,7 +72,8 @@ export async function listenInference(options: InferenceServerOptions): Promise<
   const { host, port, socket: path, onRegions, succession } = options;
   const memory = options.memory ?? new SharedMemory({ isAllowed: options.sharedMemory ?? false, onChange: onRegions });
   for (const region of succession?.regions ?? []) await memory.register(region).catch(succession?.onIncident);
-  const bounded = { ...options, maxBodyBytes: options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES, memory };
+  const handover = new Handover();
+  const bounded = { ...options, maxBodyBytes: options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES, memory, handover };
   const rest = createRestServer(bounded);
   const grpc = createGrpcServer(bounded);
   /** Have not said yet what they speak. */
@@ -114,6 +119,7 @@ export async function listenInference(options: InferenceServerOptions): Promise<
   }
   const stopListening = () =>
     [tcp, local].map((server) => new Promise<void>((resolve) => (server ? server.close(() => resolve()) : resolve())));
+  let closed: Promise<void>[] = [];
   const allDecided = (): Promise<void> =>
     new Promise((resolve) => {
       onAllDecided = resolve;
@@ -125,15 +131,19 @@ export async function listenInference(options: InferenceServerOptions): Promise<
     memory,
     listeners: { port: tcp, ...(local ? { socket: local } : {}) },
     async close() {
-      const closed = stopListening();
+      closed = stopListening();
       if (path !== undefined) await rm(path, { force: true });
       for (const silent of undecided) silent.destroy();
       await Promise.all([...closed, rest.close(), grpc.close()]);
       await memory.close();
     },
-    async retire() {
+    giveWay() {
+      handover.begin(tcp);
       // A server counts the connections that it has taken as its own until they end.
-      const closed = stopListening();
+      closed = stopListening();
+    },
+    async retire() {
+      handover.complete();
       await allDecided();
       await Promise.all([rest.retire(), grpc.retire(), ...closed]);
       await memory.close();

@@ -161,9 +161,9 @@ describe('sequences in a process of their own', () => {
     expect(await infer(start)).toMatchObject({ status: 200, steps: 1 });
   }, 30_000);
 
-  it('when another process relieves it, they are lost on old connections as on new ones, and go on nowhere by mistake', async () => {
-    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-    const overOld = (parameters: object) =>
+  it('when another process relieves it, they are lost on old connections as on new ones, and the same ones go on whatever the connection', async () => {
+    const agents = [1, 2].map(() => new Agent({ keepAlive: true, maxSockets: 1 }));
+    const overOld = (agent: Agent | undefined, parameters: object) =>
       new Promise<{ status: number | undefined; code: unknown }>((resolve, reject) => {
         const body = JSON.stringify({ inputs: [{ name: 'x', datatype: 'FP32', shape: [1, WIDTH], data: ROW }], parameters }); // prettier-ignore
         const { port } = serving.address;
@@ -175,14 +175,14 @@ describe('sequences in a process of their own', () => {
         });
         asked.on('error', reject).end(body);
       });
-    expect(await overOld(start)).toMatchObject({ status: 200 });
+    const [one, other] = agents;
+    for (const agent of agents) expect(await overOld(agent, start)).toMatchObject({ status: 200 });
     const { pid } = serving;
     await serving.recycle();
     expect(serving.pid).not.toBe(pid);
-    expect(await infer(start)).toMatchObject({ status: 200, steps: 1 });
-    expect(await overOld(start)).toMatchObject({ status: 410, code: 'SEQUENCE_LOST' });
+    expect(await overOld(one, next)).toMatchObject({ status: 410, code: 'SEQUENCE_LOST' });
+    expect(await overOld(other, start)).toMatchObject({ status: 200 });
     expect(await infer(next)).toMatchObject({ status: 200, steps: 2 });
-    expect(await overOld(next)).toMatchObject({ status: 200 });
-    agent.destroy();
+    for (const agent of agents) agent.destroy();
   }, 30_000);
 });

@@ -1,13 +1,23 @@
-import { Code, ConnectError, type ConnectRouter, type HandlerContext } from '@connectrpc/connect';
+import {
+  Code,
+  ConnectError,
+  createClient,
+  type Client,
+  type ConnectRouter,
+  type HandlerContext,
+} from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
 import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { ServeError, type ServeCode } from '../../errors.js';
 import { describeModel, describeServer, repositoryIndex } from '../description.js';
+import type { Handover } from '../handover.js';
 import { infer, type InferTools } from '../infer.js';
 import { GRPCInferenceService, type ModelInferRequest, type ModelInferResponse } from './generated/inference_pb.js';
 import { toCall, toResponse } from './infer-messages.js';
 
 export interface InferenceServiceOptions extends InferTools {
   readonly serverVersion: string;
+  readonly handover: Handover;
 }
 
 const STATUS: Readonly<Partial<Record<string, Code>>> = {
@@ -27,9 +37,21 @@ const STATUS: Readonly<Partial<Record<string, Code>>> = {
 
 /** The service of the protocol's gRPC form, and what of Triton's is served. Our code of an error travels as `drover-code` in its metadata. */
 export const inferenceService =
-  ({ models, memory, serverVersion }: InferenceServiceOptions) =>
+  ({ models, memory, serverVersion, handover }: InferenceServiceOptions) =>
   (router: ConnectRouter): void => {
+    let successor: Promise<Client<typeof GRPCInferenceService>> | undefined;
+    const openSuccessor = async () => {
+      const { host, port } = await handover.successor;
+      const baseUrl = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+      return createClient(GRPCInferenceService, createGrpcTransport({ baseUrl }));
+    };
     const modelInfer = async (request: ModelInferRequest, context: HandlerContext): Promise<ModelInferResponse> => {
+      // A stream may last longer than its process is the one that answers.
+      if (handover.hasBegun) {
+        const { modelInfer: ask } = await (successor ??= openSuccessor());
+        const timeoutMs = context.timeoutMs();
+        return ask(request, { signal: context.signal, ...(timeoutMs !== undefined && { timeoutMs }) });
+      }
       const call = toCall(request);
       const byGrpcMs = performance.now() + (context.timeoutMs() ?? Infinity);
       const deadlineMs = Math.min(call.deadlineMs ?? Infinity, byGrpcMs);
@@ -83,7 +105,8 @@ export const inferenceService =
           try {
             yield { inferResponse: await modelInfer(request, context) };
           } catch (error) {
-            yield { errorMessage: toCodedErrorJson(error).what, inferResponse: { id: request.id } };
+            const errorMessage = error instanceof ConnectError ? error.rawMessage : toCodedErrorJson(error).what;
+            yield { errorMessage, inferResponse: { id: request.id } };
           }
         }
       },
@@ -94,6 +117,7 @@ async function coded<Value>(act: () => Promise<Value>): Promise<Value> {
   try {
     return await act();
   } catch (cause) {
+    if (cause instanceof ConnectError) throw cause;
     const { code, what, remedy } = toCodedErrorJson(cause);
     throw new ConnectError(
       `${what} ${remedy}`,

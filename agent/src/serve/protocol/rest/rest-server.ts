@@ -5,12 +5,15 @@ import type { MonitorCode } from '../../../monitor/errors.js';
 import { ServeError, type ServeCode } from '../../errors.js';
 import type { ConnectionServer } from '../connection-server.js';
 import type { ClientSignal } from '../../scheduling/run-queue.js';
+import type { Handover } from '../handover.js';
+import { handOn } from './hand-on.js';
 import { handle, type HandlerOptions, type Reply } from './handlers.js';
 import { METHODS, routeOf } from './routes.js';
 
 export interface RestServerOptions extends HandlerOptions {
   /** Requests that may be under way at once; more are answered 503. */
   readonly maxPending?: number;
+  readonly handover: Handover;
 }
 
 const DEFAULT_MAX_PENDING = 256;
@@ -54,7 +57,7 @@ const RETRY_SOON: ReadonlySet<string> = new Set<ServeCode | MonitorCode>([
 
 /** Open Inference Protocol v2, REST, on plain node:http: this is the data path. */
 export function createRestServer(options: RestServerOptions): ConnectionServer {
-  const { maxBodyBytes, maxPending = DEFAULT_MAX_PENDING, models, memory, serverVersion } = options;
+  const { maxBodyBytes, maxPending = DEFAULT_MAX_PENDING, models, memory, serverVersion, handover } = options;
   const handlers: HandlerOptions = { models, memory, serverVersion, maxBodyBytes };
   const sockets = new Set<Socket>();
   let pending = 0;
@@ -62,13 +65,14 @@ export function createRestServer(options: RestServerOptions): ConnectionServer {
   const server = createServer(
     { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: 10_000, keepAliveTimeout: KEEP_ALIVE_MS },
     (request, response) => {
-      if (closing) response.shouldKeepAlive = false;
+      if (closing || handover.hasBegun) response.shouldKeepAlive = false;
       if (pending >= maxPending) {
         refuse(request, response, overloaded(maxPending).toJSON());
         return;
       }
       pending += 1;
-      void answer(request, response, handlers).finally(() => (pending -= 1));
+      const answered = handover.hasBegun ? handOn(request, response, handover) : answer(request, response, handlers);
+      void answered.finally(() => (pending -= 1));
     },
   );
   // Only after this event does node:http look after the time-outs of its connections.
