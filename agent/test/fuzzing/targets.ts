@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,6 +31,8 @@ const request = (bytes: Uint8Array, headers: Readonly<Record<string, string>> = 
   Object.assign(Readable.from([Buffer.from(bytes)]), { headers }) as unknown as IncomingMessage;
 
 const MAX_BODY_BYTES = 1024 * 1024;
+/** What is written durably waits for the disk, on which thousands of cases should not depend. */
+const SCRATCH = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 const route = { kind: 'infer', model: 'm' } as const;
 const noModel = (): never => {
   throw new ServeError('MODEL_NOT_SERVED', 'There is no model here.', { remedy: 'None.' });
@@ -162,7 +164,7 @@ export const targets: readonly FuzzTarget[] = [
     format: 'bytes',
     seeds: once(() => [bundleSeed()]),
     async parse(bytes) {
-      const folder = mkdtempSync(join(tmpdir(), 'drover-fuzz-bundle-'));
+      const folder = mkdtempSync(join(SCRATCH, 'drover-fuzz-bundle-'));
       try {
         writeFileSync(join(folder, 'bundle'), bytes);
         const file = await openBundle(join(folder, 'bundle'));
@@ -183,7 +185,7 @@ export const targets: readonly FuzzTarget[] = [
     format: 'json',
     seeds: () => [json(grant)],
     async parse(bytes) {
-      const dataDir = mkdtempSync(join(tmpdir(), 'drover-fuzz-enrol-'));
+      const dataDir = mkdtempSync(join(SCRATCH, 'drover-fuzz-enrol-'));
       try {
         return await enrol({
           controlPlaneUrl: 'http://127.0.0.1:1',
