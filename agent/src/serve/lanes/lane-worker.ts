@@ -5,6 +5,7 @@ import { fromCodedErrorJson } from '../errors.js';
 import { InlineServing } from '../inline/inline-serving.js';
 import { createBatchingRecorder } from '../process/batching-recorder.js';
 import { listenInference, type InferenceServer } from '../protocol/inference-server.js';
+import { AcceptTurns } from './accept-turns.js';
 import { LaneMemory } from './lane-memory.js';
 import { LaneModels } from './lane-models.js';
 import type { Command, FromLane, LaneData, ToLane } from './messages.js';
@@ -14,7 +15,7 @@ const port = parentPort;
 if (!port) throw new Error('lane-worker is the entry of a worker thread');
 const post = (message: FromLane, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
 const onIncident = (error: unknown): void => post({ kind: 'incident', error: toCodedErrorJson(error) });
-const { settings, descriptors, models: served, regions } = workerData as LaneData;
+const { settings, descriptors, models: served, regions, turns: shared, thread } = workerData as LaneData;
 
 const recorder = createBatchingRecorder({
   deliver({ records, inputs }, delivered) {
@@ -75,7 +76,14 @@ port.on('message', (message: ToLane) => {
 try {
   await memory.adopt(regions).catch(onIncident);
   const held = Object.fromEntries(Object.entries(descriptors).map(([place, fd]) => [place, { fd }]));
-  server = await listenInference({ ...settings, models, memory, succession: { held, regions: [], onIncident } });
+  const turns = new AcceptTurns(shared, thread);
+  server = await listenInference({
+    ...settings,
+    models,
+    memory,
+    succession: { held, regions: [], onIncident },
+    onAccepted: (socket) => void turns.taken(socket),
+  });
   post({ kind: 'started' });
 } catch (error) {
   post({ kind: 'unstarted', error: toCodedErrorJson(error) });

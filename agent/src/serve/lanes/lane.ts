@@ -30,8 +30,8 @@ export class Lane {
 
   constructor(options: LaneOptions) {
     this.#options = options;
-    const { settings, descriptors, models, regions } = options;
-    const workerData: LaneData = { settings, descriptors, models, regions };
+    const { settings, descriptors, models, regions, turns, thread } = options;
+    const workerData: LaneData = { settings, descriptors, models, regions, turns, thread };
     this.#worker = new Worker(processEntry(import.meta.url, './lane-worker.js'), { workerData });
     this.started = new Promise((resolve, reject) => {
       this.#worker.on('message', (message: FromLane) => {

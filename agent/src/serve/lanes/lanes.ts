@@ -3,6 +3,7 @@ import type { InlineServing } from '../inline/inline-serving.js';
 import type { InferenceResponse } from '../inline/served-models.js';
 import type { ListenSettings } from '../process/messages.js';
 import type { Region, SharedMemory } from '../protocol/shared-memory.js';
+import type { AcceptTurns } from './accept-turns.js';
 import { Lane, type LaneOptions } from './lane.js';
 import type { Command, Descriptors, ForeignInference, Question } from './messages.js';
 
@@ -12,6 +13,7 @@ export interface LanesOptions extends Pick<LaneOptions, 'recorder' | 'onIncident
   readonly settings: ListenSettings;
   /** For each lane, sockets of its own. */
   readonly descriptors: readonly Descriptors[];
+  readonly turns: AcceptTurns;
 }
 
 /**
@@ -27,13 +29,22 @@ export class Lanes {
   /** Changes that are under way, by model. */
   readonly #changes = new Map<ModelName, number>();
 
-  constructor({ serving, memory, settings, descriptors, ...told }: LanesOptions) {
+  constructor({ serving, memory, settings, descriptors, turns: { shared: turns }, ...told }: LanesOptions) {
     this.#serving = serving;
     this.#onIncident = told.onIncident;
     const regions = memory.isAllowed ? memory.status() : [];
-    this.#lanes = descriptors.map((each) => {
+    this.#lanes = descriptors.map((each, index) => {
       const answer = (question: Question, signal: AbortSignal) => answerFor(question, { serving, memory, signal });
-      return new Lane({ ...told, settings, descriptors: each, models: serving.served(), regions, answer });
+      return new Lane({
+        ...told,
+        settings,
+        descriptors: each,
+        models: serving.served(),
+        regions,
+        turns,
+        thread: index + 1,
+        answer,
+      });
     });
   }
 

@@ -18,6 +18,9 @@ export interface LaneData {
   readonly descriptors: Descriptors;
   readonly models: readonly InstalledModel[];
   readonly regions: readonly Region[];
+  readonly turns: SharedArrayBuffer;
+  /** Of the lane, among the threads that take turns. */
+  readonly thread: number;
 }
 
 /** What a lane is told; each is answered by `done` or `failed`. */

@@ -7,6 +7,7 @@ import { fromCodedErrorJson, type ServeError } from '../errors.js';
 import { InlineServing } from '../inline/inline-serving.js';
 import { openHere } from '../inline/open-here.js';
 import { listenInference, type InferenceServer } from '../protocol/inference-server.js';
+import { AcceptTurns } from '../lanes/accept-turns.js';
 import { Lanes } from '../lanes/lanes.js';
 import { LentListeners } from '../lanes/lent-listeners.js';
 import { handleOf, type ListenerHandle, type ListenerPlace } from '../protocol/listener.js';
@@ -85,6 +86,7 @@ async function start({ isRestart, settings, models, parameters, regions, relieve
   if (relieves) send({ kind: 'loaded' });
   const inherited = relieves ? await whenTakenOver : regions;
   // Listens only now: until the models are loaded again, a client waits, or is refused and tries again, instead of being told that there is no such model.
+  const turns = AcceptTurns.among(settings.protocolThreads ?? 1);
   server = await listenInference({
     ...settings,
     models: started,
@@ -97,16 +99,22 @@ async function start({ isRestart, settings, models, parameters, regions, relieve
       send({ kind: 'regions', regions: all });
       await lanes?.regions(all);
     },
+    onAccepted: (socket) => void turns.taken(socket),
   });
   for (const [place, listener] of Object.entries(server.listeners)) {
     const message: FromInference = { kind: 'listening', place: place as ListenerPlace };
     if (process.connected) process.send?.(message, handleOf(listener));
   }
-  await openLanes(started, server, settings);
+  await openLanes(started, server, turns, settings);
   return { port: server.port, running, failed };
 }
 
-async function openLanes(serves: InlineServing, { memory, listeners }: InferenceServer, settings: ListenSettings) {
+async function openLanes(
+  serves: InlineServing,
+  { memory, listeners }: InferenceServer,
+  turns: AcceptTurns,
+  settings: ListenSettings,
+): Promise<void> {
   const { protocolThreads = 1 } = settings;
   const descriptors = await lent.all(Object.keys(listeners) as ListenerPlace[], protocolThreads - 1);
   lanes = new Lanes({
@@ -114,6 +122,7 @@ async function openLanes(serves: InlineServing, { memory, listeners }: Inference
     memory,
     settings,
     descriptors,
+    turns,
     recorder,
     onIncident: (error) => send({ kind: 'incident', error: toCodedErrorJson(error) }),
     onLost: endWith,

@@ -29,6 +29,8 @@ export interface InferenceServerOptions
   readonly onRegions?: (regions: readonly Region[]) => Promise<void>;
   /** In place of a memory of its own. */
   readonly memory?: SharedMemory;
+  /** Connections were accepted here, of which other threads might have had some. */
+  readonly onAccepted?: (socket: Socket) => void;
 }
 
 /** What a process takes over from the one before it. */
@@ -108,6 +110,7 @@ export async function listenInference(options: InferenceServerOptions): Promise<
     socket.once('readable', look);
     // A client that ends without a word.
     socket.once('end', giveUp);
+    options.onAccepted?.(socket);
   };
   const tcp = await listenOnPort(host, port, { accept, held: succession?.held.port });
   let local: Server | undefined;
