@@ -231,9 +231,12 @@ class SqliteTelemetry implements SynchronousTelemetry {
     this.#database.close();
   }
 
-  #insertRows(serving: number, { requestId, atMs, failed, inferences, features, predictions }: InferenceRecord): void {
-    // A failed request has no outcome to learn from, and one without rows and classes nothing to join a label with.
-    if (failed || (!features && !predictions)) return;
+  #insertRows(
+    serving: number,
+    { requestId, atMs, failed, inferences, features, predictions, values }: InferenceRecord,
+  ): void {
+    // A failed request has no outcome to learn from, and one without rows and answers nothing to join a label with.
+    if (failed || (!features && !predictions && !values)) return;
     for (let row = 0; row < inferences; row++) {
       this.#sql.insertSample.run({
         serving,
@@ -243,6 +246,7 @@ class SqliteTelemetry implements SynchronousTelemetry {
         features: features ? rowBytes(features.values, row, features.width) : null,
         prediction: predictions?.classes[row] ?? null,
         confidence: predictions?.confidences[row] ?? null,
+        value: values?.[row] ?? null,
       });
     }
   }

@@ -121,4 +121,13 @@ export const TELEMETRY_MIGRATIONS: readonly string[] = [
     PRIMARY KEY (active, candidate, mode)
   ) STRICT;
   `,
+  // What a regression gave for a row, and what was true; of the differences, sums.
+  `
+  ALTER TABLE samples ADD COLUMN value REAL;
+  ALTER TABLE samples ADD COLUMN true_value REAL;
+  ALTER TABLE counts ADD COLUMN error_count INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE counts ADD COLUMN error_sum REAL NOT NULL DEFAULT 0;
+  ALTER TABLE counts ADD COLUMN error_absolute REAL NOT NULL DEFAULT 0;
+  ALTER TABLE counts ADD COLUMN error_squared REAL NOT NULL DEFAULT 0;
+  `,
 ];

@@ -30,6 +30,7 @@ interface SampleInsert {
   readonly features: Buffer | null;
   readonly prediction: number | null;
   readonly confidence: number | null;
+  readonly value: number | null;
 }
 
 interface VerdictInsert {
@@ -104,8 +105,8 @@ export function telemetryStatements(database: SqliteDatabase): TelemetryStatemen
       'INSERT INTO servings (model, version, release, adaptation) VALUES (:model, :version, :release, :adaptation)',
     ),
     insertSample: prepare(
-      `INSERT INTO samples (serving, request_id, row, at_ms, features, prediction, confidence)
-       VALUES (:serving, :requestId, :row, :atMs, :features, :prediction, :confidence)`,
+      `INSERT INTO samples (serving, request_id, row, at_ms, features, prediction, confidence, value)
+       VALUES (:serving, :requestId, :row, :atMs, :features, :prediction, :confidence, :value)`,
     ),
     countSamples: prepare(`SELECT count(*) AS samples FROM samples WHERE ${OF_MODEL} AND ${IS_FREE}`),
     dropOldest: prepare(
@@ -125,13 +126,13 @@ export function telemetryStatements(database: SqliteDatabase): TelemetryStatemen
     // Of the sequence, not of the table: ids of samples that were dropped already must not come back as "after".
     lastSampleId: prepare("SELECT seq AS id FROM sqlite_sequence WHERE name = 'samples'"),
     countsOf: prepare(
-      `SELECT requests, failures, inferences, labelled, correct, conflicting, targeted, targeted_correct, confidence_count, confidence_sum, latencies, predictions
+      `SELECT requests, failures, inferences, labelled, correct, conflicting, targeted, targeted_correct, confidence_count, confidence_sum, error_count, error_sum, error_absolute, error_squared, latencies, predictions
        FROM counts WHERE serving = :serving`,
     ),
     saveCounts: prepare(
       `INSERT OR REPLACE INTO counts
-       (serving, requests, failures, inferences, labelled, correct, conflicting, targeted, targeted_correct, confidence_count, confidence_sum, latencies, predictions)
-       VALUES (:serving, :requests, :failures, :inferences, :labelled, :correct, :conflicting, :targeted, :targeted_correct, :confidence_count, :confidence_sum, :latencies, :predictions)`,
+       (serving, requests, failures, inferences, labelled, correct, conflicting, targeted, targeted_correct, confidence_count, confidence_sum, error_count, error_sum, error_absolute, error_squared, latencies, predictions)
+       VALUES (:serving, :requests, :failures, :inferences, :labelled, :correct, :conflicting, :targeted, :targeted_correct, :confidence_count, :confidence_sum, :error_count, :error_sum, :error_absolute, :error_squared, :latencies, :predictions)`,
     ),
     counts: prepare(
       'SELECT servings.*, counts.* FROM counts JOIN servings ON servings.id = counts.serving ORDER BY servings.id DESC LIMIT :limit',

@@ -14,6 +14,11 @@ export interface CountsRow {
   targeted_correct: number;
   confidence_count: number;
   confidence_sum: number;
+  /** Of values with a known truth: how many there are, and sums of what they were too large by, of its magnitude, and of its square. */
+  error_count: number;
+  error_sum: number;
+  error_absolute: number;
+  error_squared: number;
   /** JSON of a LatencyHistogram. */
   latencies: string;
   /** JSON object: class index to count. */
@@ -38,6 +43,10 @@ export class WindowCounts {
       targeted_correct: 0,
       confidence_count: 0,
       confidence_sum: 0,
+      error_count: 0,
+      error_sum: 0,
+      error_absolute: 0,
+      error_squared: 0,
       latencies: '{}',
       predictions: '{}',
     };
@@ -69,6 +78,16 @@ export class WindowCounts {
     if (isCorrect) this.#row.correct += 1;
   }
 
+  /** @param error by how much a value was too large */
+  addError(error: number): void {
+    // What cannot be squared is no error that a mean could bear.
+    if (!Number.isFinite(this.#row.error_squared + error ** 2)) return;
+    this.#row.error_count += 1;
+    this.#row.error_sum += error;
+    this.#row.error_absolute += Math.abs(error);
+    this.#row.error_squared += error ** 2;
+  }
+
   addTargeted(isCorrect: boolean): void {
     this.#row.targeted += 1;
     if (isCorrect) this.#row.targeted_correct += 1;
@@ -94,6 +113,10 @@ export class WindowCounts {
       targeted_correct: targetedCorrect,
       confidence_count: count,
       confidence_sum: sum,
+      error_count: errors,
+      error_sum: errorSum,
+      error_absolute: errorAbsolute,
+      error_squared: errorSquared,
     } = this.#row;
     const [p50, p99] = [this.#latencies.quantileUs(0.5), this.#latencies.quantileUs(0.99)];
     return {
@@ -102,6 +125,16 @@ export class WindowCounts {
       inferences,
       labelled: { count: labelled, correct, ...(conflicting === 0 ? {} : { conflicting }) },
       ...(targeted === 0 ? {} : { targeted: { count: targeted, correct: targetedCorrect } }),
+      ...(errors === 0
+        ? {}
+        : {
+            errors: {
+              count: errors,
+              mean: errorSum / errors,
+              meanAbsolute: errorAbsolute / errors,
+              meanSquare: errorSquared / errors,
+            },
+          }),
       ...(p50 === undefined || p99 === undefined ? {} : { latencyUs: { p50, p99, max: this.#latencies.maxUs } }),
       ...(count === 0 ? {} : { confidence: { count, mean: sum / count }, predictions: this.#predictions }),
     };

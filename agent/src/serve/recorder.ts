@@ -32,6 +32,8 @@ export interface InferenceRecord extends ServedBy {
   readonly inferences: number;
   readonly features?: FeatureRows;
   readonly predictions?: Predictions;
+  /** Of a regression with one value per row: those, in the unit of the task. */
+  readonly values?: Float64Array;
 }
 
 /** The request still counts; no profile is made of it. */
@@ -42,11 +44,15 @@ export function withoutRows({ features: _features, ...counted }: InferenceRecord
 /** Bytes of the rows that it keeps. */
 export const rowBytes = ({ features }: InferenceRecord): number => features?.values.byteLength ?? 0;
 
-/** Ground truth for the rows of an earlier request, in their order; null where it is not known (yet). */
+/** Of a classification or of a regression. */
+export type TruthKind = 'classes' | 'values';
+
+/** Ground truth for the rows of an earlier request, in their order: classes by their index, or values in the unit of the task; null where it is not known (yet). */
 export interface LabelRecord {
   readonly model: ModelName;
   readonly requestId: string;
   readonly atMs: number;
+  readonly of: TruthKind;
   readonly labels: readonly (number | null)[];
 }
 

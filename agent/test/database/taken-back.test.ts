@@ -143,7 +143,7 @@ describe('when a newer agent has added columns and tables, and was taken back', 
     addTo(file);
     const after = open();
     await after.record([served('r2', [[3, 4]])]);
-    await after.label([{ model: MODEL, requestId: 'r1', atMs: 2, labels: [0] }]);
+    await after.label([{ model: MODEL, requestId: 'r1', atMs: 2, of: 'classes', labels: [0] }]);
     const window = await after.window({ model: MODEL, release: RELEASE.release.digest, afterId: 0, size: 2 });
     expect(window?.rows).toEqual(Float32Array.of(1, 2, 3, 4));
     await after.close();

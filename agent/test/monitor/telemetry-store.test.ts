@@ -21,6 +21,7 @@ const label = (requestId: string, labels: (number | null)[], atMs = 2_000) => ({
   model: MODEL,
   requestId,
   atMs,
+  of: 'classes' as const,
   labels,
 });
 
@@ -99,6 +100,59 @@ describe.each(['inline', 'thread'] as const)('the telemetry store (%s)', (placem
     expect(counts.find(({ release }) => release.version === '2.0.0')?.labelled).toEqual({ count: 1, correct: 1 });
     expect((await store.labelled(MODEL, 0, 2)).features).toEqual(Float32Array.of(2, 3));
     expect((await store.labelled(MODEL, 2_001, 10)).count).toBe(0);
+  });
+
+  it('when true values arrive, each row counts once by how much its value was too large', async () => {
+    const answer = fc.float({ noNaN: true, noDefaultInfinity: true, min: -1_000, max: 1_000 });
+    const truth = fc.option(answer, { freq: 3 });
+    let request = 0;
+    const law = fc.asyncProperty(
+      fc.array(fc.tuple(fc.oneof(answer, fc.constant(NaN)), truth, truth), { minLength: 1, maxLength: 6 }),
+      async (rows) => {
+        const id = `values-${++request}`;
+        const [values, first, second] = [0, 1, 2].map((part) => rows.map((row) => row[part] ?? null));
+        const { predictions: _classes, ...record } = served(
+          id,
+          rows.map(() => [0]),
+        );
+        await store.record([{ ...record, values: Float64Array.from(values ?? [], (each) => each ?? NaN) }]);
+        const outcomes = await store.label(
+          [first, second].map((labels = []) => ({ model: MODEL, requestId: id, atMs: 2, of: 'values', labels })),
+        );
+        const [counts] = await store.takeCounts(1);
+        // The first truth of a row counts.
+        const known = rows.map(([value, early, late]) => ({ value, truth: early ?? late, early, late }));
+        const errors = known.flatMap(({ value, truth: is }) =>
+          is === null || Number.isNaN(value) ? [] : [value - is],
+        );
+        const mean = (of: (error: number) => number) =>
+          errors.reduce((sum, error) => sum + of(error), 0) / errors.length;
+        expect(counts?.errors).toEqual(
+          errors.length === 0
+            ? undefined
+            : {
+                count: errors.length,
+                mean: expect.closeTo(
+                  mean((error) => error),
+                  6,
+                ) as number,
+                meanAbsolute: expect.closeTo(mean(Math.abs), 6) as number,
+                meanSquare: expect.closeTo(
+                  mean((error) => error ** 2),
+                  3,
+                ) as number,
+              },
+        );
+        const both = known.filter(({ early, late }) => early !== null && late !== null);
+        expect(outcomes[1]).toMatchObject({
+          repeated: both.filter(({ early, late }) => early === late).length,
+          conflicting: both.filter(({ early, late }) => early !== late).length,
+        });
+        expect(counts?.labelled.count).toBe(0);
+      },
+    );
+    await fc.assert(law, { numRuns: 60 });
+    expect((await store.labelled(MODEL, 0, 10)).count).toBe(0);
   });
 
   it('when a request id is used again, the labels are for the newest, also where the one before had more rows', async () => {

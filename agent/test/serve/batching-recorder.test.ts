@@ -16,7 +16,7 @@ describe('the batching recorder', () => {
   it('when a batch is full, it is delivered; the rest, labels behind records, when it closes', () => {
     const { batches, recorder } = open(true);
     for (const id of ['a', 'b', 'c']) recorder.record(served(id, [[1]]));
-    void recorder.label({ model: MODEL, requestId: 'c', atMs: 1, labels: [0] });
+    void recorder.label({ model: MODEL, requestId: 'c', atMs: 1, of: 'classes', labels: [0] });
     expect(batches.map(({ records }) => records.length)).toEqual([2]);
     recorder.close();
     expect(batches[1]).toMatchObject({ records: [{ requestId: 'c' }], labels: [{ label: { requestId: 'c' } }] });
@@ -26,7 +26,8 @@ describe('the batching recorder', () => {
   it('when somebody waits for what becomes of labels, they are delivered in this turn of the loop, and each gets its answer', async () => {
     const { batches, recorder } = open(true);
     recorder.record(served('a', [[1]]));
-    const label = (requestId: string) => recorder.label({ model: MODEL, requestId, atMs: 1, labels: [0] });
+    const label = (requestId: string) =>
+      recorder.label({ model: MODEL, requestId, atMs: 1, of: 'classes', labels: [0] });
     const [first, second] = [label('a'), label('b')];
     await new Promise((resolve) => setImmediate(resolve));
     expect(batches).toMatchObject([{ records: [{ requestId: 'a' }], labels: [{}, {}] }]);

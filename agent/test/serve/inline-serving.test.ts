@@ -190,12 +190,31 @@ describe('inline serving', () => {
     await serving.activate(first, signal);
     const { labels = [] } = first.manifest.task;
     await serving.feedback(first.model, 'r1', [0, labels[2] ?? '', null]);
-    expect(recorder.labels).toMatchObject([{ model: first.model, requestId: 'r1', labels: [0, 2, null] }]);
+    expect(recorder.labels).toMatchObject([
+      { model: first.model, requestId: 'r1', of: 'classes', labels: [0, 2, null] },
+    ]);
     for (const wrong of [[3], [-1], ['none of its classes'], [null, null]]) {
       await expect(serving.feedback(first.model, 'r1', wrong)).rejects.toMatchObject({ code: 'REQUEST_INVALID' });
     }
     await expect(serving.feedback('other', 'r1', [0])).rejects.toMatchObject({ code: 'MODEL_NOT_SERVED' });
   });
+
+  it.each([
+    [['logits'], [0.5, -3, null], { of: 'values', labels: [0.5, -3, null] }],
+    [['logits'], ['a', 1], '"a" is no number'],
+    [['logits'], [null], 'no row has a label'],
+    [['logits', 'probabilities'], [0.5], 'gives one class or one value for each row'],
+  ] as const)(
+    'when a regression gives %j, and true values %j come, it hands them on, or says why not',
+    async (outputs, given, expected) => {
+      const task = { type: 'regression' as const, regression: { outputs: [...outputs], unit: 'bar' } };
+      await serving.activate({ ...first, manifest: { ...first.manifest, task } }, signal);
+      const sent = serving.feedback(first.model, 'r1', [...given]);
+      if (typeof expected === 'string') await expect(sent).rejects.toThrow(expected);
+      else await sent;
+      expect(recorder.labels).toMatchObject(typeof expected === 'string' ? [] : [expected]);
+    },
+  );
 
   it('when labels hold for no row of the request, it says why', async () => {
     await serving.activate(first, signal);

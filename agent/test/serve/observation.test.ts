@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { decoderFor } from '@drover/shared/task';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { predictionsOf } from '../../src/serve/inline/observation.js';
+import { observed } from '../../src/serve/inline/observation.js';
 import { toFloat16, type ModelTensor } from '../../src/serve/tensors/tensor.js';
 import type { InstalledModel } from '../../src/update/ports.js';
 import { installClassifier } from './installed-classifier.js';
@@ -14,7 +14,8 @@ describe('when the predictions of an answer are recorded', () => {
   let model: InstalledModel;
   beforeAll(async () => void (model = await installClassifier({ directory })));
   afterAll(() => rmSync(directory, { recursive: true }));
-  const seen = (probabilities: ModelTensor) => predictionsOf(model, { probabilities });
+  const seen = (probabilities: ModelTensor) =>
+    observed(model, { features: undefined, outputs: { probabilities }, inferences: 1 }).predictions;
 
   it('finds the classes of image classifiers, whose scores end in axes of one', () => {
     const scores = { datatype: 'FP32', shape: [2, 3, 1, 1], data: Float32Array.of(0, 1, 0, 0, 0, 1) } as const;
@@ -49,4 +50,29 @@ describe('when the predictions of an answer are recorded', () => {
       }),
     );
   });
+
+  it.each([
+    ['one value per row', ['y'], [3, 1], Float64Array.of(2, 4, 6)],
+    ['another number of values than rows', ['y'], [3, 2], undefined],
+    ['two outputs', ['y', 'z'], [3, 1], undefined],
+  ] as const)(
+    'of a regression with %s, gives the values in the unit of the task, or none',
+    (_, names, shape, values) => {
+      const regression = { outputs: [...names], unit: 'bar', scale: 2 };
+      const regressor = {
+        ...model,
+        manifest: { ...model.manifest, task: { type: 'regression' as const, regression } },
+      };
+      const data = Float32Array.from({ length: shape[0] * shape[1] }, (_each, index) => index + 1);
+      const outputs = {
+        y: { datatype: 'FP32', shape: [...shape], data },
+        z: { datatype: 'FP32', shape: [...shape], data },
+      } as const;
+      const seenOf = observed(regressor, { features: undefined, outputs, inferences: 3 });
+      expect(seenOf).toEqual(values ? { values } : {});
+      if (!values) return;
+      const decoder = decoderFor(regressor.manifest.task, [{ name: 'y', datatype: 'FP32', shape: [-1, 1] }]);
+      expect(decoder.decode(outputs)).toEqual({ kind: 'regression', values });
+    },
+  );
 });

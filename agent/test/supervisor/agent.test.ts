@@ -211,7 +211,7 @@ describe('the agent', () => {
         features: { values: samples.features, count: samples.count, width: samples.width },
       },
     ]);
-    await bench.telemetry.label([{ model, requestId: 'r', atMs: 2, labels: [...samples.labels] }]);
+    await bench.telemetry.label([{ model, requestId: 'r', atMs: 2, of: 'classes', labels: [...samples.labels] }]);
     await bench.stop();
     const wish = { model, base: loaded, sinceMs: 0, atLeast: 0, attempts: 0, done: false };
     mkdirSync(join(bench.dataDir, 'tuning'), { recursive: true });

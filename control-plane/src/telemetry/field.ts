@@ -13,6 +13,16 @@ export interface FieldCounts {
   readonly correct: number;
   /** correct / labelled; undefined without labels. */
   readonly accuracy: number | undefined;
+  /** Of the values of a regression, in the unit of its task; undefined where no truth has arrived. */
+  readonly errors: ValueErrors | undefined;
+}
+
+export interface ValueErrors {
+  readonly count: number;
+  /** By how much values were too large. */
+  readonly mean: number;
+  readonly meanAbsolute: number;
+  readonly rootMeanSquare: number;
 }
 
 export interface FieldQuery {
@@ -34,6 +44,10 @@ export async function fieldAccuracy(db: Db, { model, since, until }: FieldQuery)
       fn.sum<number | string>('failures').as('failures'),
       fn.sum<number | string>('labelled').as('labelled'),
       fn.sum<number | string>('correct').as('correct'),
+      fn.sum<number | string>('error_count').as('error_count'),
+      fn.sum<number>('error_sum').as('error_sum'),
+      fn.sum<number>('error_absolute').as('error_absolute'),
+      fn.sum<number>('error_squared').as('error_squared'),
       fn.min('report_id').as('first'),
     ])
     .where('model', '=', model)
@@ -49,8 +63,25 @@ export async function fieldAccuracy(db: Db, { model, since, until }: FieldQuery)
     labelled: Number(row.labelled),
     correct: Number(row.correct),
     accuracy: Number(row.labelled) > 0 ? Number(row.correct) / Number(row.labelled) : undefined,
+    errors: valueErrors(Number(row.error_count), row),
   }));
 }
+
+interface ErrorSums {
+  readonly error_sum: number;
+  readonly error_absolute: number;
+  readonly error_squared: number;
+}
+
+const valueErrors = (count: number, sums: ErrorSums): ValueErrors | undefined =>
+  count === 0
+    ? undefined
+    : {
+        count,
+        mean: sums.error_sum / count,
+        meanAbsolute: sums.error_absolute / count,
+        rootMeanSquare: Math.sqrt(sums.error_squared / count),
+      };
 
 export interface StoredReport {
   readonly id: number;

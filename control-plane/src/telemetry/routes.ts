@@ -38,6 +38,17 @@ const FieldDocument = Type.Object({
   labelled: Type.Integer(),
   correct: Type.Integer(),
   accuracy: Type.Optional(Type.Number({ description: 'correct / labelled; absent without labels.' })),
+  errors: Type.Optional(
+    Type.Object(
+      {
+        count: Type.Integer(),
+        mean: Type.Number({ description: 'By how much values were too large.' }),
+        meanAbsolute: Type.Number(),
+        rootMeanSquare: Type.Number(),
+      },
+      { description: 'Of a regression, in the unit of its task; absent where no true value has arrived.' },
+    ),
+  ),
 });
 
 const InputsDocument = Type.Object({
@@ -107,7 +118,11 @@ export const telemetryRoutes =
           until: toNumber(query.until),
         });
         return {
-          items: field.map(({ accuracy, ...counts }) => (accuracy === undefined ? counts : { ...counts, accuracy })),
+          items: field.map(({ accuracy, errors, ...counts }) => ({
+            ...counts,
+            ...(accuracy !== undefined && { accuracy }),
+            ...(errors && { errors }),
+          })),
         };
       },
     );

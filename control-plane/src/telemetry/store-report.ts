@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Report, ReportBody } from '@drover/shared/protocol';
+import type { Report, ReportBody, ServingCounts } from '@drover/shared/protocol';
 import type { Db } from '../database/index.js';
 import { storeLabelOutcomes } from '../labels/delivery.js';
 import { storeLabelListing } from '../labels/store-listing.js';
@@ -138,6 +138,7 @@ async function storeCounts(
     labelled: counts.labelled.count,
     // More right answers than answers is no accuracy; counting them all as answers keeps it within [0, 1].
     correct: Math.min(counts.labelled.correct, counts.labelled.count),
+    ...errorSums(counts.errors),
   }));
   if (rows.length > 0) await trx.insertInto('serving_counts').values(rows).execute();
   const comparisons = (body.comparisons ?? []).map((counts) => ({
@@ -150,3 +151,18 @@ async function storeCounts(
   }));
   if (comparisons.length > 0) await trx.insertInto('trial_comparisons').values(comparisons).execute();
 }
+
+const NO_ERRORS = { count: 0, mean: 0, meanAbsolute: 0, meanSquare: 0 };
+
+function errorSums({ count, mean, meanAbsolute, meanSquare }: ServingCounts['errors'] = NO_ERRORS) {
+  return {
+    error_count: count,
+    error_sum: finite(count * mean),
+    error_absolute: finite(count * meanAbsolute),
+    error_squared: finite(count * meanSquare),
+  };
+}
+
+/** A device may say anything; sums over a fleet have to stay numbers. */
+const finite = (sum: number): number => Math.max(-MAX_SUM, Math.min(MAX_SUM, sum));
+const MAX_SUM = 1e290;

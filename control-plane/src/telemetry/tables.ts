@@ -77,6 +77,11 @@ export interface ServingCountTable {
   readonly failures: number;
   readonly labelled: number;
   readonly correct: number;
+  /** Of values with a known truth: how many there are, and sums of what they were too large by, of its magnitude, and of its square. */
+  readonly error_count: number;
+  readonly error_sum: number;
+  readonly error_absolute: number;
+  readonly error_squared: number;
 }
 
 /** What a device said of one hour in which inputs were held against a contract: sums, of which the report with most rows counts. */

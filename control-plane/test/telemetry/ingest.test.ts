@@ -207,6 +207,34 @@ describe('ingesting reports', () => {
     expect(await fieldAccuracy(world.db, { model: MODEL, until: 0 })).toEqual([]);
   });
 
+  it('when devices report errors of values, those of a release in the field are the means over all rows', async () => {
+    const report = (count: number, mean: number, meanSquare: number) =>
+      device.report('telemetry', {
+        windowMs: 1,
+        models: [
+          {
+            model: MODEL,
+            release,
+            requests: count,
+            failures: 0,
+            inferences: count,
+            labelled: { count: 0, correct: 0 },
+            errors: { count, mean, meanAbsolute: Math.abs(mean), meanSquare },
+          },
+        ],
+      });
+    await report(1, -2, 4);
+    await report(3, 2, 8);
+    const errors = { count: 4, mean: 1, meanAbsolute: 2, rootMeanSquare: Math.sqrt(7) };
+    expect(await fieldAccuracy(world.db, { model: MODEL })).toMatchObject([
+      { labelled: 0, accuracy: undefined, errors },
+    ]);
+    // What no device can mean does not spoil the sums of the others.
+    await report(Number.MAX_SAFE_INTEGER, 1e300, 1e300);
+    const [spoilt] = await fieldAccuracy(world.db, { model: MODEL });
+    expect(Number.isFinite(spoilt?.errors?.rootMeanSquare)).toBe(true);
+  });
+
   it('when there are more rows than retention allows, the oldest go, and their repetition is still recognized', async () => {
     for (let sequence = 100; sequence < 110; sequence++) await receive(drift(sequence));
     const limits = { ...REPORT_LIMITS, drift: { maxRows: 3, maxAgeMs: 1e9 } };

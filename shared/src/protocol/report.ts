@@ -160,6 +160,15 @@ export const ServingCounts = Type.Object({
   labelled: Type.Object({ count, correct: count, conflicting: Type.Optional(count) }),
   /** Of labels that were asked for because the model was unsure. They are not among those above, and say nothing of how often it is right. */
   targeted: Type.Optional(Type.Object({ count, correct: count })),
+  /** Of the values of a regression whose truth arrived in this window, in the unit of the task: by how much they were too large. */
+  errors: Type.Optional(
+    Type.Object({
+      count,
+      mean: Type.Number(),
+      meanAbsolute: Type.Number({ minimum: 0 }),
+      meanSquare: Type.Number({ minimum: 0 }),
+    }),
+  ),
   confidence: Type.Optional(Type.Object({ count, mean: Type.Number() })),
   predictions: Type.Optional(Type.Record(Type.String(), count)),
 });

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { toCodedErrorJson } from '@drover/shared/coded-error';
 import type { Digest, ModelName } from '@drover/shared/ids';
 import type { Clock } from '../../host/clock.js';
-import { classesOf, demandHeld } from '../../serve/inline/feedback.js';
+import { demandHeld, truthOf } from '../../serve/inline/feedback.js';
 import { inputCounts } from '../../serve/inline/input-contract.js';
 import { servedBy } from '../../serve/inline/observation.js';
 import { rowBytes, withoutRows, type Recorder } from '../../serve/recorder.js';
@@ -201,8 +201,8 @@ export class ObserveConnection {
     try {
       const [newest] = known.of(model)?.releases ?? [];
       if (!newest) throw invalid(`no release of ${model} is on this device`);
-      const classes = classesOf(newest.installed, labels);
-      const outcome = await recorder.label({ model, requestId: id, atMs: clock.now(), labels: classes });
+      const truth = truthOf(newest.installed, labels);
+      const outcome = await recorder.label({ model, requestId: id, atMs: clock.now(), ...truth });
       const { joined, repeated, conflicting, gone } = demandHeld(outcome, id, labels.length);
       this.#reply({ type: 'labelled', id, joined, repeated, conflicting, gone });
     } catch (error) {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { TensorSignature } from '@drover/shared/manifest';
-import { featureRows, inferencesIn, observation, predictionsOf, servedBy } from '../../serve/inline/observation.js';
+import { featureRows, inferencesIn, observed, servedBy } from '../../serve/inline/observation.js';
 import { binaryTensor } from '../../serve/protocol/binary-tensor.js';
 import type { InferenceRecord, Predictions } from '../../serve/recorder.js';
 import { readTensor } from '../../serve/tensors/json.js';
@@ -44,10 +44,16 @@ export function readObservation(
   verifyTensors('input', inputs, signature.inputs);
   verifyTensors('output', outputs, signature.outputs);
   const rows = featureRows(inputs);
-  const inferences = Object.keys(inputs).length > 0 ? inferencesIn(inputs) : Math.max(1, message.classes?.length ?? 1);
-  const predictions = failed ? undefined : (predictionsIn(message, installed) ?? predictionsOf(installed, outputs));
-  if (rows && predictions && predictions.classes.length !== rows.count)
-    throw invalid(`it has ${rows.count} rows of features and ${predictions.classes.length} of answers`);
+  const inferences =
+    Object.keys(inputs).length === 0 && message.classes
+      ? Math.max(1, message.classes.length)
+      : inferencesIn(Object.keys(inputs).length > 0 ? inputs : outputs);
+  // As of a request to the agent: what could not be answered has no place in a profile.
+  const seen = failed
+    ? {}
+    : { ...observed(installed, { features: rows, outputs, inferences }), ...predictionsIn(message, installed) };
+  if (rows && seen.predictions && seen.predictions.classes.length !== rows.count)
+    throw invalid(`it has ${rows.count} rows of features and ${seen.predictions.classes.length} of answers`);
   const record = {
     ...servedBy(installed),
     requestId: message.id ?? randomUUID(),
@@ -55,8 +61,7 @@ export function readObservation(
     latencyUs,
     failed,
     inferences,
-    // As of a request to the agent: what could not be answered has no place in a profile.
-    ...observation(failed ? undefined : rows, predictions),
+    ...seen,
   };
   return { inputs, record };
 }
@@ -95,15 +100,15 @@ function verifyTensors(kind: 'input' | 'output', tensors: TensorMap, signature: 
 function predictionsIn(
   { classes, confidences }: ObservedInference,
   { model, manifest: { task } }: InstalledModel,
-): Predictions | undefined {
-  if (!classes) return undefined;
+): { readonly predictions?: Predictions } {
+  if (!classes) return {};
   if (task.type !== 'classification')
     throw invalid(`${model} is a model for ${task.type}; "classes" are for classification`);
   if (confidences?.length !== classes.length) throw invalid('it has not as many "confidences" as "classes"');
   const count = task.labels?.length ?? Infinity;
   const beyond = classes.find((each) => each >= count);
   if (beyond !== undefined) throw invalid(`the model has ${count} classes, and none ${beyond}`);
-  return { classes: Int32Array.from(classes), confidences: Float32Array.from(confidences) };
+  return { predictions: { classes: Int32Array.from(classes), confidences: Float32Array.from(confidences) } };
 }
 
 function readTensors(

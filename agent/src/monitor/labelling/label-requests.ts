@@ -108,7 +108,10 @@ export class LabelRequests {
     }
     const { sample, row, request_id: requestId, reason } = request;
     const isTargeted = reason === 'targeted';
-    const became = this.#truth.joinRow({ id: sample, requestId, row, label, atMs, isTargeted }, countsOf);
+    const became = this.#truth.joinRow(
+      { id: sample, requestId, row, of: 'classes', label, atMs, isTargeted },
+      countsOf,
+    );
     if (became === 'joined' || became === 'repeated') this.#sql.setAnswered.run({ id, atMs });
     return became;
   }

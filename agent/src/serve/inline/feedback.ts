@@ -1,31 +1,57 @@
 import type { InstalledModel } from '../../update/ports.js';
 import { ServeError } from '../errors.js';
 import type { AnswerOutcome } from '../label-desk.js';
-import type { LabelOutcome } from '../recorder.js';
+import type { LabelOutcome, LabelRecord } from '../recorder.js';
 
-/** A class by its index or its name; null where it is not known (yet). */
+/** A class by its index or its name, or a value; null where it is not known (yet). */
 export type GivenLabel = number | string | null;
 
-/** Class indices, by the labels of the release that serves. @throws ServeError REQUEST_INVALID */
-export function classesOf({ model, manifest: { task } }: InstalledModel, labels: readonly GivenLabel[]) {
-  if (task.type !== 'classification') {
-    throw invalid(`${model} is a model for ${task.type}; labels are for classification`, {
-      remedy: 'Send labels to classification models only.',
-    });
-  }
+/** Where the release does not say how many there are. */
+const MAX_CLASSES = 2 ** 31;
+
+/** By the task of the release that serves. @throws ServeError REQUEST_INVALID */
+export function truthOf(installed: InstalledModel, labels: readonly GivenLabel[]): Pick<LabelRecord, 'of' | 'labels'> {
+  const { model, manifest } = installed;
   if (labels.every((label) => label === null)) {
     throw invalid('no row has a label', {
       remedy: 'Send at least one; null is for rows whose truth is not known yet.',
     });
   }
+  const { type, regression } = manifest.task;
+  if (type === 'classification') return { of: 'classes', labels: classesOf(installed, labels) };
+  if (type !== 'regression' || regression?.outputs.length !== 1) {
+    throw invalid(`${model} is no model that gives one class or one value for each row`, {
+      remedy: 'Send ground truth to models for classification, and for regression with one output of values.',
+    });
+  }
+  const unit = regression.unit === undefined ? '' : `, in ${regression.unit}`;
+  const values = labels.map((label) => {
+    if (label === null || (typeof label === 'number' && Number.isFinite(label))) return label;
+    throw invalid(`${JSON.stringify(label).slice(0, 200)} is no number`, {
+      remedy: `Send for each row the true value${unit}, or null.`,
+    });
+  });
+  return { of: 'values', labels: values };
+}
+
+/** Class indices, by the labels of the release that serves. @throws ServeError REQUEST_INVALID */
+export function classesOf(
+  { model, manifest: { task } }: InstalledModel,
+  labels: readonly GivenLabel[],
+): (number | null)[] {
+  if (task.type !== 'classification') {
+    throw invalid(`${model} is a model for ${task.type}; classes are for classification`, {
+      remedy: 'Answer label requests of classification models only.',
+    });
+  }
   const names = labels.some((label) => typeof label === 'string') ? indicesByName(task.labels ?? []) : undefined;
-  const classes = task.labels?.length ?? Infinity;
+  const classes = task.labels?.length ?? MAX_CLASSES;
   return labels.map((label) => {
     const index = typeof label === 'string' ? names?.get(label) : label;
     if (index === null || (index !== undefined && Number.isInteger(index) && index >= 0 && index < classes))
       return index;
     throw invalid(`${model} has no class ${JSON.stringify(label).slice(0, 200)}`, {
-      remedy: `Send for each row the index of its class${classes === Infinity ? '' : `, 0 to ${classes - 1}`}, its name as the release has it, or null.`,
+      remedy: `Send for each row the index of its class${task.labels === undefined ? '' : `, 0 to ${classes - 1}`}, its name as the release has it, or null.`,
     });
   });
 }

@@ -32,9 +32,9 @@ import { SplitTrial } from '../trials/split-trial.js';
 import { Trials } from '../trials/trials.js';
 import { ActiveModel, type PlacedModel } from './active-model.js';
 import { checkInputs } from './check-inputs.js';
-import { classesOf, demandAnswered, demandHeld, type GivenLabel, type HeldAnswer } from './feedback.js';
+import { classesOf, demandAnswered, demandHeld, truthOf, type GivenLabel, type HeldAnswer } from './feedback.js';
 import { inputCounts, verifyContract } from './input-contract.js';
-import { featureRows, inferencesIn, observation, predictionsOf, servedBy } from './observation.js';
+import { featureRows, inferencesIn, observed, servedBy } from './observation.js';
 import { openHere, openShadowHere } from './open-here.js';
 import type { InferenceRequest, InferenceResponse, ServedModels } from './served-models.js';
 
@@ -234,7 +234,7 @@ export class InlineServing implements Serving, ParameterServing, TrialServing, S
       const latencyUs = Math.round((performance.now() - startedMs) * 1_000);
       const failed = outputs === undefined;
       counts.add({ failed, latencyUs });
-      const seen = outputs ? observation(features, predictionsOf(installed, outputs)) : {};
+      const seen = outputs ? observed(installed, { features, outputs, inferences }) : {};
       const { requestId } = request;
       recorder.record({ ...servedBy(installed), requestId, atMs, latencyUs, failed, inferences, ...seen });
       return latencyUs;
@@ -272,10 +272,10 @@ export class InlineServing implements Serving, ParameterServing, TrialServing, S
 
   async feedback(model: string, requestId: string, labels: readonly GivenLabel[]): Promise<LabelOutcome> {
     const { installed } = this.#current(model);
-    const classes = classesOf(installed, labels);
+    const truth = truthOf(installed, labels);
     const { recorder, clock, settle } = this.#options;
     await settle?.();
-    const outcome = await recorder.label({ model: installed.model, requestId, atMs: clock.now(), labels: classes });
+    const outcome = await recorder.label({ model: installed.model, requestId, atMs: clock.now(), ...truth });
     return demandHeld(outcome, requestId, labels.length);
   }
 

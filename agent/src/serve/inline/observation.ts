@@ -24,7 +24,7 @@ export function inferencesIn(inputs: TensorMap): number {
 }
 
 /** Class and confidence per row of the scores output, for classification. */
-export function predictionsOf({ manifest }: InstalledModel, outputs: TensorMap): Predictions | undefined {
+function predictionsOf({ manifest }: InstalledModel, outputs: TensorMap): Predictions | undefined {
   const name = manifest.task.type === 'classification' ? manifest.task.scores : undefined;
   const scores = name === undefined ? undefined : outputs[name];
   if (!scores || !isNumeric(scores)) return undefined;
@@ -63,8 +63,28 @@ export const servedBy = ({ model, release, adaptation }: InstalledModel): Served
   ...(adaptation === undefined ? {} : { adaptation }),
 });
 
-export type Observation = Pick<InferenceRecord, 'features' | 'predictions'>;
+/** The value of each row, for a regression that gives one. */
+function valuesOf({ manifest }: InstalledModel, outputs: TensorMap, rows: number): Float64Array | undefined {
+  const { regression } = manifest.task;
+  const [name, ...others] = regression?.outputs ?? [];
+  const tensor = name === undefined || others.length > 0 ? undefined : outputs[name];
+  if (!tensor || !isNumeric(tensor)) return undefined;
+  const data = numbersOf(tensor);
+  return data.length === rows ? Float64Array.from(data, (value) => value * (regression?.scale ?? 1)) : undefined;
+}
 
-export function observation(features: FeatureRows | undefined, predictions: Predictions | undefined): Observation {
-  return { ...(features ? { features } : {}), ...(predictions ? { predictions } : {}) };
+export interface Observed {
+  readonly features: FeatureRows | undefined;
+  readonly outputs: TensorMap;
+  readonly inferences: number;
+}
+
+/** What is recorded of a run beside its counts, as far as it is known. */
+export function observed(
+  installed: InstalledModel,
+  { features, outputs, inferences }: Observed,
+): Pick<InferenceRecord, 'features' | 'predictions' | 'values'> {
+  const predictions = predictionsOf(installed, outputs);
+  const values = valuesOf(installed, outputs, inferences);
+  return { ...(features && { features }), ...(predictions && { predictions }), ...(values && { values }) };
 }

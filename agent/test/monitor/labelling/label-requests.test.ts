@@ -102,7 +102,13 @@ describe('the queue of requests for labels', () => {
     ask();
     const { id } = asked('targeted');
     answer(id, 2);
-    const feedback = { model: MODEL, requestId: 'r', atMs: START_MS, labels: [null, null, null, 2] };
+    const feedback = {
+      model: MODEL,
+      requestId: 'r',
+      atMs: START_MS,
+      of: 'classes' as const,
+      labels: [null, null, null, 2],
+    };
     expect(store.label([feedback, feedback])).toMatchObject([{ repeated: 1 }, { repeated: 1 }]);
     expect(store.takeCounts(1)[0]?.labelled).toEqual({ count: 1, correct: 0 });
   });
@@ -110,7 +116,9 @@ describe('the queue of requests for labels', () => {
   it('when ordinary feedback comes for a row that is asked for, the request is answered by it, and the row counts', () => {
     ask();
     const { id } = asked('targeted');
-    store.label([{ model: MODEL, requestId: 'r', atMs: START_MS, labels: [null, null, null, 1] }]);
+    store.label([
+      { model: MODEL, requestId: 'r', atMs: START_MS, of: 'classes' as const, labels: [null, null, null, 1] },
+    ]);
     expect(store.labelRequests(MODEL).filter((request) => request.reason === 'targeted')).toEqual([]);
     expect([answer(id, 1), answer(id, 2)]).toEqual(['repeated', 'conflicting']);
     const [counts] = store.takeCounts(1);

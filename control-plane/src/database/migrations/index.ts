@@ -10,6 +10,7 @@ import { parameters } from './0008-parameters.js';
 import { inputHours } from './0009-input-hours.js';
 import { trials } from './0010-trials.js';
 import { labelRequests } from './0011-label-requests.js';
+import { valueErrors } from './0012-value-errors.js';
 
 /** In order, append-only: a migration that was released never changes. */
 export const MIGRATIONS: readonly Migration[] = [
@@ -24,4 +25,5 @@ export const MIGRATIONS: readonly Migration[] = [
   inputHours,
   trials,
   labelRequests,
+  valueErrors,
 ];

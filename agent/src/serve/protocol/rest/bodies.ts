@@ -50,12 +50,8 @@ export const InferBody = Type.Object({
 });
 export type InferBody = Static<typeof InferBody>;
 
-/** Index or name of a class; null where it is not known. */
-const label = Type.Union([
-  Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 }),
-  Type.String({ maxLength: 100 }),
-  Type.Null(),
-]);
+/** Index or name of a class, or a true value; null where it is not known. */
+const label = Type.Union([Type.Number(), Type.String({ maxLength: 100 }), Type.Null()]);
 
 /** Our extension: ground truth for the rows of an earlier request (docs/protocol.md, section 9). */
 export const FeedbackBody = Type.Object({
