@@ -22,6 +22,8 @@ export const CLI_CODES = {
   CLI_RUNTIME_MISSING: { fault: 'environment', retryable: false },
   CLI_MODEL_FAILED: { fault: 'caller', retryable: false },
   CLI_MODEL_AXES_VARIABLE: { fault: 'caller', retryable: false },
+  CLI_GOLDEN_UNFIT: { fault: 'caller', retryable: false },
+  CLI_GOLDEN_DIFFERS: { fault: 'caller', retryable: false },
   CLI_SAMPLES_UNFIT: { fault: 'caller', retryable: false },
   CLI_EXPECTATIONS_UNSUPPORTED: { fault: 'caller', retryable: false },
   CLI_LABELS_UNFIT: { fault: 'caller', retryable: false },

@@ -2,11 +2,16 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { InputContract } from '@drover/shared/input-contract';
-import { decodeGoldenVectors, encodeLabelledSamples } from '@drover/shared/manifest';
+import {
+  decodeGoldenVectors,
+  encodeGoldenVectors,
+  encodeLabelledSamples,
+  type GoldenVector,
+} from '@drover/shared/manifest';
 import { decodeOnnx, encodeOnnx, floatTensor, graph, model, node, valueInfo } from '@drover/shared/onnx';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runDrover } from '../../src/cli/program.js';
-import { buildRelease } from '../../src/cli/release-builder/build.js';
+import { buildRelease, type BuildOptions } from '../../src/cli/release-builder/build.js';
 import { examineModel } from '../../src/cli/release-builder/examine.js';
 import { loadModel } from '../../src/cli/release-builder/model-run.js';
 
@@ -164,6 +169,34 @@ describe('drover model check', () => {
     for (const { inputs, outputs } of vectors) expect(await loaded.run(inputs)).toEqual(outputs);
     await loaded.close();
     expect(await check(at('a.onnx'), '--samples', at('normal.csv'))).toBe(2);
+    const golden = async (change: (vector: GoldenVector) => GoldenVector, by: Partial<BuildOptions> = {}) => {
+      writeFileSync(at('changed.json'), encodeGoldenVectors(vectors.map(change)));
+      const { manifest, files } = await buildRelease({ ...options, ...by, goldenFile: at('changed.json') });
+      return decodeGoldenVectors(files.get(manifest.goldenVectors.digest) ?? new Uint8Array());
+    };
+    expect(await golden((vector) => vector)).toEqual(vectors);
+    const off = (by: number) => (vector: GoldenVector) => ({
+      ...vector,
+      outputs: vector.outputs.map((output) => ({
+        ...output,
+        bytes: new Uint8Array(new Float32Array(output.bytes.slice().buffer).map((value) => value + by).buffer),
+      })),
+    });
+    // What the file says is what devices test themselves by.
+    expect(await golden(off(1e-4))).toEqual(vectors.map(off(1e-4)));
+    await expect(golden(off(0.1))).rejects.toMatchObject({ code: 'CLI_GOLDEN_DIFFERS' });
+    const classifier = { task: 'classification', labels: CLASSES, scores: 'scores' } as const;
+    expect(await golden(off(0.1), { ...classifier, agreement: 0.9 })).toHaveLength(16);
+    const unfit = { code: 'CLI_GOLDEN_UNFIT' };
+    await expect(golden((vector) => ({ ...vector, outputs: [] }))).rejects.toMatchObject(unfit);
+    const [renamed, reshaped] = [{ name: 'Y' }, { shape: [3, 1] }];
+    for (const change of [renamed, reshaped]) {
+      const changed = golden((vector) => ({
+        ...vector,
+        inputs: vector.inputs.map((each) => ({ ...each, ...change })),
+      }));
+      await expect(changed).rejects.toMatchObject(unfit);
+    }
   });
 
   it('when samples are in the format of the project, reads them too', async () => {

@@ -37,6 +37,7 @@ interface PublishOptions extends SignersGiven, TaskGiven {
   readonly description?: string;
   readonly samples?: string;
   readonly heldOut?: string;
+  readonly golden?: string;
   readonly parent?: string;
   readonly contract?: string;
   readonly expectations?: string;
@@ -86,6 +87,10 @@ export const modelCommands = (session: Session): Command => {
     .option(
       '--held-out <file>',
       'labelled inputs that the model never saw: accuracy in the contract, sealed anchor set',
+    )
+    .option(
+      '--golden <file>',
+      'golden vectors with answers from where the model was trained: it is refused where it answers otherwise here (default: samples with the answers of this machine)',
     )
     .option('--parent <version>', 'release that this one continues')
     .option('--contract <file>', 'JSON file: what inputs have to hold, and whether others are refused or counted')
@@ -241,6 +246,7 @@ async function build(
     description: options.description,
     samplesFile: options.samples,
     heldOutFile: options.heldOut,
+    goldenFile: options.golden,
     parent: options.parent === undefined ? undefined : await digestOfRelease(client, model, options.parent),
     inputs: options.contract === undefined ? undefined : readContract(options.contract),
     expectations: await readExpectations(options),

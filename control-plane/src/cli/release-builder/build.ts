@@ -7,6 +7,7 @@ import { ModelSignatureError, type VerifiedModel } from '../model-signing/index.
 import { readFile } from '../files.js';
 import { importSuite, joinInputs, type ImportOptions } from '../input-contract/import-suite.js';
 import { makeGoldenVectors } from './golden.js';
+import { readGoldenFile } from './golden-file.js';
 import { notesOnGolden } from './golden-notes.js';
 import { loadModel, type LoadedModel } from './model-run.js';
 import { buildProfile, calibrate, predict, type ReferenceOptions } from './reference.js';
@@ -24,6 +25,8 @@ export interface BuildOptions extends TaskGiven {
   readonly samplesFile?: string;
   /** Labelled rows that the model never saw: its accuracy in the contract, and the sealed anchor set. */
   readonly heldOutFile?: string;
+  /** Golden vectors with answers from elsewhere, in place of samples with those of this machine. */
+  readonly goldenFile?: string;
   readonly parent?: Digest;
   /** What inputs have to hold. */
   readonly inputs?: InputContract;
@@ -80,7 +83,7 @@ function withClassesOf({ repairs }: LoadedModel, options: BuildOptions): BuildOp
 }
 
 async function draftOf(options: BuildOptions, model: LoadedModel, stateful?: StatefulModel) {
-  const { samplesFile, heldOutFile } = options;
+  const { samplesFile, heldOutFile, goldenFile: file } = options;
   const task = demandTask(options, { outputs: model.signature.outputs, operators: model.operators });
   const { scores } = task;
   // Of classifiers alone are predictions recorded, profiled and fine-tuned.
@@ -88,7 +91,11 @@ async function draftOf(options: BuildOptions, model: LoadedModel, stateful?: Sta
   const samples = samplesFile === undefined ? undefined : readSamples(samplesFile);
   const heldOut = heldOutFile === undefined ? undefined : readSamples(heldOutFile);
   const predicted = samples && labels && scores !== undefined ? await predict(model, samples, scores) : undefined;
-  const goldenVectors = await makeGoldenVectors(model, samples ?? heldOut);
+  const { parity, agreement } = options;
+  const goldenVectors =
+    file === undefined
+      ? await makeGoldenVectors(model, samples ?? heldOut)
+      : await readGoldenFile(model, { file, task, parity, agreement });
   demandBackgroundClear(task, options, goldenVectors);
   for (const line of notesOnGolden(task, model.signature.outputs, goldenVectors)) options.onNote?.(line);
   return {
