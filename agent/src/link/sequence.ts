@@ -3,6 +3,8 @@ import { systemCode, writeDurablySync } from '../host/index.js';
 
 /** Numbers that are reserved ahead with one fsync. */
 const BLOCK = 1000;
+/** A device starts less often than each millisecond, and then skips a block: what it numbers stays below what the clock stands for later. Safe integers last until 2255. */
+const NUMBERS_PER_MS = BLOCK;
 
 /**
  * Numbers that never repeat, for the frame of reports (docs/protocol.md, section 5). They are reserved in blocks in a file of their own: the
@@ -21,7 +23,7 @@ export interface SequenceOptions {
   readonly isFirstStart: boolean;
   /** The highest number that is known to be used, where the file is missing or damaged. */
   readonly above: number;
-  /** Above all numbers that a lost file may have held: no device makes a report each millisecond. */
+  /** Milliseconds since 1970: a lost file held no number that is as high as those which stand for now. */
   readonly nowMs: number;
 }
 
@@ -29,7 +31,7 @@ export function openSequenceNumbers({ file, isFirstStart, above, nowMs }: Sequen
   const reserved = readReserved(file) ?? (isFirstStart ? 1 : 'lost');
   // A file that is older than the reports beside it (restored, or the folder was not synced) would give out numbers that are there already.
   const isBelieved = reserved !== 'lost' && reserved > above;
-  let next = isBelieved ? reserved : Math.max(above + BLOCK, nowMs);
+  let next = isBelieved ? reserved : Math.max(above + BLOCK, nowMs * NUMBERS_PER_MS);
   let reservedBelow = next;
   const persist = (below: number) => writeDurablySync(file, `${below} ${below}\n`);
   return {
