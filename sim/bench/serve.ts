@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { ProcessServing } from '@drover/agent/serve';
 import { startChild, type Load, type Measured } from './serve/children.js';
 import { installBenchModel, isAtHand, MODELS, type BenchModelName } from './serve/models.js';
+import { startMlServer } from './serve/mlserver.js';
 import { openBenchServing } from './serve/serving.js';
 
 interface Bench {
@@ -58,9 +59,16 @@ async function measureModel({ name, seed, folder, serving, signal, progress, rou
   ];
   const common = { input, shape, range: MODELS[name].range, seed, forMs };
   const { port: naivePort } = await naive.ask<{ port: number }>({ modelFile: original, input, shape });
-  const ask = (form: Load['form'], connections: number): Promise<Measured> => {
-    const port = form === 'naive' ? naivePort : serving.address.port;
-    return client.ask({ ...common, url: `http://127.0.0.1:${port}`, model: name, form, connections } satisfies Load);
+  const mlserver = await startMlServer({ folder, model: name, modelFile: original, signal });
+  if (!mlserver) progress('  without MLServer: DROVER_MLSERVER_PYTHON names no Python that has it');
+  const ask = (form: Load['form'], connections: number, port = form === 'naive' ? naivePort : serving.address.port) => {
+    return client.ask<Measured>({
+      ...common,
+      url: `http://127.0.0.1:${port}`,
+      model: name,
+      form,
+      connections,
+    } satisfies Load);
   };
   const seen: Record<string, Measured[]> = {};
   try {
@@ -71,10 +79,14 @@ async function measureModel({ name, seed, folder, serving, signal, progress, rou
       note('bareMended', await bare.ask({ ...common, modelFile: installed.modelFile }));
       for (const form of ['binary', 'json', 'grpc', 'naive'] as const) note(form, await ask(form, CONNECTIONS));
       note('one', await ask('binary', 1));
+      if (mlserver) {
+        note('mlserverJson', await ask('json', CONNECTIONS, mlserver.httpPort));
+        note('mlserverGrpc', await ask('grpc', CONNECTIONS, mlserver.grpcPort));
+      }
       progress(`  round ${round + 1} of ${rounds}`);
     }
   } finally {
-    await Promise.all([bare.stop(), naive.stop(), client.stop()]);
+    await Promise.all([bare.stop(), naive.stop(), client.stop(), mlserver?.stop()]);
     await serving.deactivate(installed.model);
   }
   const rps = (key: string): number => median((seen[key] ?? []).map((each) => each.rps));
@@ -87,6 +99,8 @@ async function measureModel({ name, seed, folder, serving, signal, progress, rou
     httpJsonRps: rps('json'),
     grpcRps: rps('grpc'),
     naiveRps: rps('naive'),
+    /** By whichever of its forms it is faster in. */
+    ...(mlserver && { mlserverRps: Math.max(rps('mlserverJson'), rps('mlserverGrpc')), mlserver: mlserver.version }),
     ratio: rps('binary') / rps('bare'),
     p50BareMs: p50('bare'),
     p50BareMendedMs: p50('bareMended'),

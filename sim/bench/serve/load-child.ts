@@ -82,39 +82,44 @@ function sender({ url, model, form, input, shape, range, seed, connections }: Lo
     ),
     body,
   ]);
-  const sockets = Array.from({ length: connections }, () => connect(Number(port), hostname).setNoDelay());
-  return (index) => exchange(sockets[index], request);
+  const exchanges = Array.from({ length: connections }, () =>
+    exchanger(connect(Number(port), hostname).setNoDelay(), request),
+  );
+  return async (index) => exchanges[index]?.();
 }
 
-/** Sends what was made before and reads one answer, with as little of its own as can be: the server is measured, not a client. */
-function exchange(socket: Socket | undefined, request: Buffer): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let received: Buffer = Buffer.alloc(0);
-    let end = Infinity;
-    const onData = (chunk: Buffer): void => {
-      received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
-      if (end === Infinity) {
-        const headEnd = received.indexOf('\r\n\r\n');
-        if (headEnd < 0) return;
-        const head = received.toString('latin1', 0, headEnd);
-        if (!head.startsWith('HTTP/1.1 200')) {
-          reject(new Error(head));
-          return;
-        }
-        end = headEnd + 4 + Number(/^content-length: (\d+)/im.exec(head)?.[1]);
-      }
-      if (received.length < end) return;
-      if (received.length !== end) {
-        reject(new Error(`there are ${received.length} bytes, and the answer has ${end}`));
+/** Sends what was made before and reads one answer at a time, with as little of its own as can be: the server is measured, not a client. */
+function exchanger(socket: Socket, request: Buffer): () => Promise<void> {
+  let settle: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
+  let received: Buffer = Buffer.alloc(0);
+  let end = Infinity;
+  socket.on('error', (error) => settle?.reject(error));
+  socket.on('data', (chunk: Buffer) => {
+    received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
+    if (end === Infinity) {
+      const headEnd = received.indexOf('\r\n\r\n');
+      if (headEnd < 0) return;
+      const head = received.toString('latin1', 0, headEnd);
+      if (!head.startsWith('HTTP/1.1 200')) {
+        settle?.reject(new Error(head));
         return;
       }
-      socket?.off('data', onData);
-      resolve();
-    };
-    socket?.on('data', onData);
-    socket?.once('error', reject);
-    socket?.write(request, () => socket.off('error', reject));
+      end = headEnd + 4 + Number(/^content-length: (\d+)/im.exec(head)?.[1]);
+    }
+    if (received.length < end) return;
+    if (received.length !== end) {
+      settle?.reject(new Error(`there are ${received.length} bytes, and the answer has ${end}`));
+      return;
+    }
+    received = Buffer.alloc(0);
+    end = Infinity;
+    settle?.resolve();
   });
+  return () =>
+    new Promise((resolve, reject) => {
+      settle = { resolve, reject };
+      socket.write(request);
+    });
 }
 
 process.once('disconnect', () => process.exit(0));
