@@ -18,8 +18,11 @@ interface Totals {
     lowest: number;
     tenths: number[];
   };
-  classes?: Record<Side, Record<string, number>>;
+  classes?: CountsByIndex;
+  /** By bucket. */
+  values?: CountsByIndex;
 }
+type CountsByIndex = Record<Side, Record<string, number>>;
 interface StoredLatencies {
   readonly counts?: number[];
   readonly maxUs?: number;
@@ -45,17 +48,14 @@ export class ComparisonTotals {
     this.#latencies = { active: toLatencies(read.active), candidate: toLatencies(read.candidate) };
   }
 
-  add({ outcome, agreement, activeLatencyUs, candidateLatencyUs, classes }: Comparison): void {
+  add({ outcome, agreement, activeLatencyUs, candidateLatencyUs, classes, values }: Comparison): void {
     const { outcomes } = this.#totals;
     outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
     this.#addLatency('active', activeLatencyUs);
     this.#addLatency('candidate', candidateLatencyUs);
     if (agreement) this.#addAgreement(agreement);
-    if (!classes) return;
-    const counted = (this.#totals.classes ??= { active: {}, candidate: {} });
-    for (const side of ['active', 'candidate'] as const) {
-      for (const index of classes[side]) counted[side][index] = (counted[side][index] ?? 0) + 1;
-    }
+    if (classes) count((this.#totals.classes ??= { active: {}, candidate: {} }), classes);
+    if (values) count((this.#totals.values ??= { active: {}, candidate: {} }), values);
   }
 
   #addLatency(side: Side, latencyUs: number | undefined): void {
@@ -92,14 +92,15 @@ export class ComparisonTotals {
     return { totals: this.#totals, active: stored(active), candidate: stored(candidate) };
   }
 
-  toReport(): Pick<ComparisonCounts, 'outcomes' | 'agreement' | 'latencies' | 'classes'> {
-    const { outcomes, agreement, classes } = this.#totals;
+  toReport(): Pick<ComparisonCounts, 'outcomes' | 'agreement' | 'latencies' | 'classes' | 'values'> {
+    const { outcomes, agreement, classes, values } = this.#totals;
     const { compared = 0, answered = 0, left = 0, failed = 0, dropped = 0 } = outcomes;
     return {
       outcomes: { compared, answered, left, failed, dropped },
       ...(agreement && { agreement: toAgreement(agreement) }),
       latencies: { ...this.#latencyReport('active'), ...this.#latencyReport('candidate') },
       ...(classes && { classes }),
+      ...(values && { values }),
     };
   }
 
@@ -109,6 +110,11 @@ export class ComparisonTotals {
     if (p50 === undefined || p99 === undefined) return {};
     return { [side]: { count, meanUs: sumUs / count, p50Us: p50, p99Us: p99, maxUs: histogram.maxUs } };
   }
+}
+
+function count(counts: CountsByIndex, met: Readonly<Record<Side, Iterable<number>>>): void {
+  for (const side of ['active', 'candidate'] as const)
+    for (const index of met[side]) counts[side][index] = (counts[side][index] ?? 0) + 1;
 }
 
 type Agreement = NonNullable<ComparisonCounts['agreement']>;

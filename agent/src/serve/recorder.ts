@@ -113,6 +113,8 @@ export interface Comparison {
   readonly agreement?: Agreement;
   /** Of a classification: the class of each row by either release. */
   readonly classes?: { readonly active: Int32Array; readonly candidate: Int32Array };
+  /** Of a regression or an anomaly score: the bucket of each value of either release, if there are many, of some of them. */
+  readonly values?: { readonly active: Int16Array; readonly candidate: Int16Array };
 }
 
 /** Takes what was served. Called on the data path: must return at once and never throw. */

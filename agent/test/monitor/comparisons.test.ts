@@ -75,6 +75,18 @@ describe('when releases were compared', () => {
     expect(store.takeComparisons(64)).toEqual([]);
   });
 
+  it('counts the buckets of values on either side', () => {
+    const { classes: _classes, ...others } = comparison(1);
+    const values = { active: Int16Array.of(-3, 0, 7), candidate: Int16Array.of(7, 7) };
+    store.compare([
+      { ...others, values },
+      { ...others, values },
+    ]);
+    const [counts] = store.takeComparisons(64);
+    expect(counts?.values).toEqual({ active: { [-3]: 2, 0: 2, 7: 2 }, candidate: { 7: 4 } });
+    expect(Value.Check(ComparisonCounts, counts)).toBe(true);
+  });
+
   it('keeps pairs and ways of trying apart, and leaves for later what is beyond the limit', () => {
     const other = release('1.2.0', 'c');
     const adapted = { model, release: active, adaptation: someDigest('d') };

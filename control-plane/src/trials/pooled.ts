@@ -1,4 +1,5 @@
 import type { ComparisonCounts } from '@drover/shared/protocol';
+import { bucketDistance } from '@drover/shared/statistics';
 
 type Latencies = NonNullable<ComparisonCounts['latencies']['active']>;
 type Agreement = NonNullable<ComparisonCounts['agreement']>;
@@ -13,6 +14,8 @@ export interface PooledComparison {
   readonly latencyRatio?: number;
   /** Of classifications: the share of the answers that would have to move to another class for both to give each as often (total variation distance). */
   readonly classShift?: number;
+  /** Of regressions and anomaly scores: by how much the share of values up to some bound differs at most (Kolmogorov–Smirnov distance, over buckets of 4 %). */
+  readonly valueShift?: number;
 }
 
 export interface PooledLatencies {
@@ -31,13 +34,16 @@ export function pooledComparison(counts: readonly ComparisonCounts[]): PooledCom
   const agreement = pooledAgreement(counts.flatMap((each) => each.agreement ?? []));
   const active = pooledLatencies(counts.flatMap(({ latencies }) => latencies.active ?? []));
   const candidate = pooledLatencies(counts.flatMap(({ latencies }) => latencies.candidate ?? []));
-  const classShift = totalVariation(counts);
+  const classShift = totalVariation(countsBySide(counts, 'classes'));
+  const values = countsBySide(counts, 'values');
+  const valueShift = bucketDistance(values.active, values.candidate);
   return {
     outcomes,
     ...(agreement && { agreement }),
     latencies: { ...(active && { active }), ...(candidate && { candidate }) },
     ...(active && candidate && active.meanUs > 0 && { latencyRatio: candidate.meanUs / active.meanUs }),
     ...(classShift !== undefined && { classShift }),
+    ...(valueShift !== undefined && { valueShift }),
   };
 }
 
@@ -70,18 +76,29 @@ function pooledLatencies(all: readonly Latencies[]): PooledLatencies | undefined
   };
 }
 
-function totalVariation(counts: readonly ComparisonCounts[]): number | undefined {
-  const given = { active: new Map<string, number>(), candidate: new Map<string, number>() };
-  for (const { classes } of counts) {
-    for (const side of classes ? (['active', 'candidate'] as const) : []) {
-      for (const [index, count] of Object.entries(classes?.[side] ?? {}))
-        given[side].set(index, (given[side].get(index) ?? 0) + count);
+type CountsBySide = Readonly<Record<Side, ReadonlyMap<number, number>>>;
+
+function countsBySide(counts: readonly ComparisonCounts[], of: 'classes' | 'values'): CountsBySide {
+  const sums = { active: new Map<number, number>(), candidate: new Map<number, number>() };
+  for (const each of counts) {
+    for (const side of ['active', 'candidate'] as const) {
+      for (const [key, count] of Object.entries(each[of]?.[side] ?? {})) {
+        const index = Number(key);
+        // A device may say anything.
+        if (Number.isInteger(index)) sums[side].set(index, (sums[side].get(index) ?? 0) + count);
+      }
     }
   }
-  const total = (side: Side): number => [...given[side].values()].reduce((sum, count) => sum + count, 0);
-  const totals = { active: total('active'), candidate: total('candidate') };
-  if (totals.active === 0 || totals.candidate === 0) return undefined;
-  const share = (side: Side, index: string): number => (given[side].get(index) ?? 0) / totals[side];
-  const indices = new Set([...given.active.keys(), ...given.candidate.keys()]);
-  return [...indices].reduce((sum, index) => sum + Math.abs(share('active', index) - share('candidate', index)), 0) / 2;
+  return sums;
+}
+
+function totalVariation({ active, candidate }: CountsBySide): number | undefined {
+  const total = (counts: ReadonlyMap<number, number>): number =>
+    [...counts.values()].reduce((sum, count) => sum + count, 0);
+  const [ofActive, ofCandidate] = [total(active), total(candidate)];
+  if (ofActive === 0 || ofCandidate === 0) return undefined;
+  const differences = [...new Set([...active.keys(), ...candidate.keys()])].map((index) =>
+    Math.abs((active.get(index) ?? 0) / ofActive - (candidate.get(index) ?? 0) / ofCandidate),
+  );
+  return differences.reduce((sum, difference) => sum + difference, 0) / 2;
 }

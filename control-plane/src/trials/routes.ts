@@ -34,6 +34,9 @@ const Comparison = Type.Unsafe<PooledComparison>(
     classShift: Type.Optional(
       Type.Number({ description: 'Total variation distance of how often each class was given.' }),
     ),
+    valueShift: Type.Optional(
+      Type.Number({ description: 'Kolmogorov–Smirnov distance of the values of a regression, or of anomaly scores.' }),
+    ),
   }),
 );
 

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { digestOf, ModelName, Version } from '@drover/shared/ids';
 import type { ComparisonCounts } from '@drover/shared/protocol';
+import { bucketOf } from '@drover/shared/statistics';
 import { pooledComparison } from '../../src/trials/pooled.js';
 
 const release = (version: string) => ({ version: Version(version), digest: digestOf(Buffer.from(version)) });
@@ -58,4 +59,54 @@ it('when nothing was compared, says so', () => {
 it('when every answer goes to another class, the shift is whole', () => {
   const [counts] = fc.sample(anyCounts, 1);
   expect(pooledComparison([counts as ComparisonCounts]).classShift).toBe(1);
+});
+
+it('when values are distributed otherwise, the shift is what the empirical distributions differ by, but for the width of buckets', () => {
+  const value = fc.double({ min: -1e6, max: 1e6, noNaN: true });
+  const values = fc.array(value, { minLength: 1, maxLength: 50 });
+  fc.assert(
+    fc.property(values, values, (active, candidate) => {
+      const [counts] = fc.sample(anyCounts, 1);
+      const buckets = (of: readonly number[]): Record<string, number> => {
+        const met = of.map((each) => String(bucketOf(each)));
+        const pairs = met.map((bucket) => [bucket, met.filter((each) => each === bucket).length] as const);
+        return Object.fromEntries(pairs);
+      };
+      const told = { active: buckets(active), candidate: buckets(candidate) };
+      const { valueShift = NaN } = pooledComparison([{ ...(counts as ComparisonCounts), values: told }]);
+      const share = (of: readonly number[], bound: number) => of.filter((each) => each <= bound).length / of.length;
+      const bounds = [...active, ...candidate];
+      const exact = Math.max(...bounds.map((bound) => Math.abs(share(active, bound) - share(candidate, bound))));
+      expect(valueShift).toBeLessThanOrEqual(exact + 1e-12);
+      // Values further apart than a bucket is wide lie in different ones.
+      const areApart = bounds.every((left) =>
+        bounds.every(
+          (right) => left === right || Math.abs(left - right) > 0.05 * Math.max(Math.abs(left), Math.abs(right)) + 1e-8,
+        ),
+      );
+      if (areApart) expect(valueShift).toBeCloseTo(exact, 12);
+    }),
+  );
+  const few = [
+    { ...(fc.sample(anyCounts, 1)[0] as ComparisonCounts), values: { active: { x: 3, 5: 1 }, candidate: { 5: 2 } } },
+  ];
+  expect(pooledComparison(few).valueShift).toBe(0);
+});
+
+it('buckets ascend with the value, and their ends are 4 % apart', () => {
+  const value = fc.double({ noNaN: true });
+  fc.assert(
+    fc.property(value, value, (left, right) => {
+      const [low = NaN, high = NaN] = [left, right].sort((a, b) => a - b).map(bucketOf);
+      expect(low).toBeLessThanOrEqual(high);
+      expect(bucketOf(-left)).toBe(0 - (bucketOf(left) ?? NaN));
+    }),
+  );
+  const inside = fc.double({ min: 1e-8, max: 1e20, noNaN: true });
+  fc.assert(
+    fc.property(inside, (each) => {
+      expect(bucketOf(each * 1.041)).toBeGreaterThan(bucketOf(each) ?? NaN);
+    }),
+  );
+  expect(bucketOf(NaN)).toBeUndefined();
 });

@@ -196,6 +196,7 @@ describe('when an operator starts a trial', () => {
     expect(found.members).toMatchObject([{ comparison: { outcomes: { compared: 30 } } }, {}]);
     const metrics = await app.inject({ url: '/metrics', headers: { authorization: await bearer() } });
     expect(metrics.body).toContain(`drover_trial_agreement{trial="${id}",model="${MODEL}",version="1.1.0"} 0.6`);
+    expect(metrics.body).toContain(`drover_trial_class_shift{trial="${id}",model="${MODEL}",version="1.1.0"} 0.0`);
   });
 
   it('signs the order anew, on the same terms, when it expired before a device came', async () => {

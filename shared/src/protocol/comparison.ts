@@ -9,7 +9,7 @@ const Latencies = Type.Object({
   p99Us: microseconds,
   maxUs: microseconds,
 });
-const classCounts = Type.Record(Type.String(), count);
+const countsByIndex = Type.Record(Type.String(), count);
 
 /** What a device counted in one reporting window of a release that it tries beside another (docs/protocol.md, section 4: trials). */
 export const ComparisonCounts = Type.Object({
@@ -39,6 +39,8 @@ export const ComparisonCounts = Type.Object({
   ),
   latencies: Type.Object({ active: Type.Optional(Latencies), candidate: Type.Optional(Latencies) }),
   /** Of classifications: how often each class was given, by its index. */
-  classes: Type.Optional(Type.Object({ active: classCounts, candidate: classCounts })),
+  classes: Type.Optional(Type.Object({ active: countsByIndex, candidate: countsByIndex })),
+  /** Of values of regressions and scores of anomalies: how often each bucket was met (docs/protocol.md, section 4: trials). */
+  values: Type.Optional(Type.Object({ active: countsByIndex, candidate: countsByIndex })),
 });
 export type ComparisonCounts = Static<typeof ComparisonCounts>;

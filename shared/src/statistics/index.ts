@@ -22,6 +22,7 @@ export {
   type NonInferiorityOptions,
   type Verdict,
 } from './sequential.js';
+export { bucketDistance, bucketOf } from './value-buckets.js';
 export {
   judgeProportion,
   observeUnit,

@@ -17,6 +17,7 @@ interface Comparison {
   readonly agreement?: { readonly measure: string; readonly mean: number; readonly lowest: number };
   readonly latencyRatio?: number;
   readonly classShift?: number;
+  readonly valueShift?: number;
 }
 
 interface TrialView {
@@ -140,12 +141,13 @@ const COLUMNS = ['DEVICE', 'STATE', 'COMPARED', 'ANSWERED', 'FAILED', 'DROPPED',
 
 function cells(comparison: Comparison | undefined): string[] {
   if (!comparison) return ['-', '-', '-', '-', '-', '-', '-'];
-  const { outcomes, agreement, latencyRatio, classShift } = comparison;
+  const { outcomes, agreement, latencyRatio, classShift, valueShift } = comparison;
+  const shift = classShift ?? valueShift;
   return [
     ...(['compared', 'answered', 'failed', 'dropped'] as const).map((outcome) => String(outcomes[outcome])),
     agreement ? `${toPercent(agreement.mean)} ${agreement.measure}` : '-',
     latencyRatio === undefined ? '-' : `× ${latencyRatio.toFixed(2)}`,
-    classShift === undefined ? '-' : toPercent(classShift),
+    shift === undefined ? '-' : toPercent(shift),
   ];
 }
 
