@@ -16,7 +16,7 @@ function withResolvers<Value>() {
 
 /** A process that starts when it is told to, and ends when it is asked to, or told to. */
 function heldProcess() {
-  const started = withResolvers<Started>();
+  const [started, loaded] = [withResolvers<Started>(), withResolvers<true>()];
   const exited = withResolvers<string>();
   const end = (ending: string): Promise<void> => {
     started.reject(died(ending));
@@ -29,13 +29,14 @@ function heldProcess() {
   const process = {
     pid: 1,
     started: started.promise,
-    loaded: started.promise,
+    loaded: Promise.race([loaded.promise, started.promise]),
     takeOver: vi.fn(),
     exited: exited.promise,
     stop,
     retire,
   } satisfies Partial<InferenceProcess> as unknown as InferenceProcess;
-  return { process, stop, retire, start: () => started.resolve(STARTED), end };
+  process.loaded.catch(() => undefined);
+  return { process, stop, retire, start: () => started.resolve(STARTED), load: () => loaded.resolve(true), end };
 }
 
 describe('the lives of the inference process', () => {
@@ -78,6 +79,22 @@ describe('the lives of the inference process', () => {
     expect(lives.current).toBe(held[0]?.process);
     expect(await asked).toBe(true);
     expect(told).toEqual(['up']);
+  });
+
+  it('when another hangs after the first has given way, it is ended, and the next begins', async () => {
+    vi.useFakeTimers();
+    const relief = lives.replace('beside');
+    held[1]?.load();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(held[0]?.retire).toHaveBeenCalled();
+    await vi.advanceTimersByTimeAsync(10_000);
+    await relief;
+    expect(held[1]?.stop).toHaveBeenCalled();
+    expect(held).toHaveLength(3);
+    expect(lives.current).toBe(held[2]?.process);
+    held[2]?.start();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(lives.isUp).toBe(true);
   });
 
   it('when another relieves it, the first ends with its last connection, which is no death', async () => {

@@ -37,6 +37,8 @@ const MAX_AWAITED_PAUSE_MS = 1_000;
 const STABLE_LIFE_MS = 10_000;
 /** For loading everything that is served once more. */
 const RELIEF_TIMEOUT_MS = 5 * 60_000;
+/** For listening, on sockets that are there: meanwhile nobody answers. */
+const TAKE_OVER_TIMEOUT_MS = 10_000;
 /** Deaths soon after a start, after which nobody shall be kept waiting for the next. */
 const MAX_AWAITED_DEATHS = 2;
 
@@ -164,20 +166,15 @@ export class InferenceLives {
   async #relieve(child: InferenceProcess): Promise<void> {
     const other = this.#launch(true);
     // Updates wait for it: one that hangs is ended, and the first goes on.
-    const timer = setTimeout(() => void other.stop(), RELIEF_TIMEOUT_MS);
-    try {
-      await other.loaded;
-      this.#process = other;
-      // From here on, connections and requests wait for the other: were both to answer, a sequence could live in both, and a region be registered with the one and asked for at the other.
-      await child.retire();
-      this.#relieved.add(child);
-      void child.exited.then(() => this.#relieved.delete(child));
-      other.takeOver(this.#regions);
-      void this.#superviseFrom(other);
-      await this.#begun(other);
-    } finally {
-      clearTimeout(timer);
-    }
+    await stopAfter(RELIEF_TIMEOUT_MS, other, other.loaded);
+    this.#process = other;
+    // From here on, connections and requests wait for the other: were both to answer, a sequence could live in both, and a region be registered with the one and asked for at the other.
+    await child.retire();
+    this.#relieved.add(child);
+    void child.exited.then(() => this.#relieved.delete(child));
+    other.takeOver(this.#regions);
+    void this.#superviseFrom(other);
+    await stopAfter(TAKE_OVER_TIMEOUT_MS, other, this.#begun(other));
   }
 
   async #startAfresh(child: InferenceProcess): Promise<void> {
@@ -287,4 +284,9 @@ export class InferenceLives {
     this.closing.throwIfAborted();
     return this.#process;
   }
+}
+
+async function stopAfter(timeoutMs: number, child: InferenceProcess, unless: Promise<unknown>): Promise<void> {
+  const timer = setTimeout(() => void child.stop(), timeoutMs);
+  await unless.finally(() => clearTimeout(timer));
 }

@@ -142,6 +142,9 @@ async function giveWay(): Promise<void> {
   serving?.giveWay();
   server?.giveWay();
   await lanes?.giveWay();
+  // Ground truth for what was answered here may come to the other.
+  await lanes?.flush();
+  recorder.flush();
   send({ kind: 'gave-way' });
 }
 
