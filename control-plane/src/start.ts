@@ -31,7 +31,7 @@ import { rolloutMetrics, rolloutRoutes, startEngine } from './rollouts/index.js'
 import { createTrials, trialMetrics, trialRoutes } from './trials/index.js';
 import { openBroker } from './open-broker.js';
 import { StartError, toListenError } from './start-errors.js';
-import { createIngest, deviceViews, telemetryMetrics, telemetryRoutes } from './telemetry/index.js';
+import { createIngest, deviceViews, fieldMetrics, telemetryMetrics, telemetryRoutes } from './telemetry/index.js';
 
 export interface StartOptions {
   readonly configuration: ControlPlaneConfiguration;
@@ -277,6 +277,7 @@ async function open(
       rolloutMetrics(db),
       trialMetrics(db, now),
       telemetryMetrics(db),
+      fieldMetrics(db, now),
       labelMetrics(db, now),
       repositoryMetrics(db, now),
       brokerMetrics(broker),

@@ -8,6 +8,7 @@ export {
   type ReportQuery,
   type StoredReport,
 } from './field.js';
+export { fieldMetrics } from './field-metrics.js';
 export { inputsOf, type InputsQuery, type ReleaseInputs, type RuleInputs } from './inputs.js';
 export { createIngest, type DeviceKeys, type Ingest, type IngestOptions } from './ingest.js';
 export { telemetryMetrics } from './metrics.js';

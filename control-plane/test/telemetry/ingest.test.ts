@@ -9,6 +9,7 @@ import {
   createIngest,
   deviceViews,
   fieldAccuracy,
+  fieldMetrics,
   listReports,
   pruneReports,
   REPORT_LIMITS,
@@ -205,6 +206,17 @@ describe('ingesting reports', () => {
     const [lately] = await fieldAccuracy(world.db, { model: MODEL, since: world.clock.nowMs });
     expect(lately).toMatchObject({ labelled: 50, accuracy: 0.6 });
     expect(await fieldAccuracy(world.db, { model: MODEL, until: 0 })).toEqual([]);
+    const metrics = async () => {
+      const registry = new Registry();
+      await fieldMetrics(world.db, () => world.clock.nowMs)(registry)();
+      return registry.metrics();
+    };
+    const of = `{model="${MODEL}",version="1.0.0"}`;
+    expect(await metrics()).toContain(`drover_field_requests${of} 100\n`);
+    expect(await metrics()).toContain(`drover_field_accuracy${of} 0.7\n`);
+    expect(await metrics()).not.toContain(`drover_field_error_mean${of}`);
+    world.clock.nowMs += 60 * 60_000;
+    expect(await metrics()).toContain(`drover_field_requests${of} 50\n`);
   });
 
   it('when devices report errors of values, those of a release in the field are the means over all rows', async () => {
@@ -229,6 +241,12 @@ describe('ingesting reports', () => {
     expect(await fieldAccuracy(world.db, { model: MODEL })).toMatchObject([
       { labelled: 0, accuracy: undefined, errors },
     ]);
+    const registry = new Registry();
+    await fieldMetrics(world.db, () => world.clock.nowMs)(registry)();
+    const text = await registry.metrics();
+    expect(text).toContain(`drover_field_labelled{model="${MODEL}",version="1.0.0"} 4\n`);
+    expect(text).toContain(`drover_field_error_mean{model="${MODEL}",version="1.0.0"} 1\n`);
+    expect(text).toContain(`drover_field_error_mean_absolute{model="${MODEL}",version="1.0.0"} 2\n`);
     // What no device can mean does not spoil the sums of the others.
     await report(Number.MAX_SAFE_INTEGER, 1e300, 1e300);
     const [spoilt] = await fieldAccuracy(world.db, { model: MODEL });

@@ -1,12 +1,8 @@
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DeviceId, digestOf, ModelName, Version } from '@drover/shared/ids';
+import { ModelName } from '@drover/shared/ids';
 import type { InputHour } from '@drover/shared/protocol';
-import { runDrover } from '../../src/cli/program.js';
 import { inputsOf, pruneReports, telemetryMetrics } from '../../src/telemetry/index.js';
-import { startFixture, type ControlPlaneFixture } from '../control-plane-fixture.js';
 import { createWorld, MODEL, type Release, type ScriptedDevice, type World } from '../rollouts/world.js';
 
 const DAY_MS = 86_400_000;
@@ -112,58 +108,5 @@ describe('inputs that devices held against a contract', () => {
     await pruneReports(world.db, world.clock.nowMs + 31 * DAY_MS);
     expect(await inputsOf(world.db, { model: MODEL })).toEqual([]);
     expect(await world.db.selectFrom('input_violations').selectAll().execute()).toEqual([]);
-  });
-});
-
-describe('drover model inputs', () => {
-  let fixture: ControlPlaneFixture;
-  beforeEach(async () => void (fixture = await startFixture()));
-  afterEach(() => fixture.close());
-
-  async function run(...words: string[]): Promise<string> {
-    await fixture.app.listen({ host: '127.0.0.1', port: 0 });
-    const { port } = fixture.app.server.address() as AddressInfo;
-    const { authorization = '' } = await fixture.token('viewer');
-    const said: string[] = [];
-    const terminal = {
-      environment: { DROVER_URL: `http://127.0.0.1:${port}`, DROVER_TOKEN: authorization.replace('Bearer ', '') },
-      homeDirectory: tmpdir(),
-      interactive: false,
-      interrupted: new AbortController().signal,
-      out: (text: string) => void said.push(text),
-      err: (text: string) => void said.push(text),
-      ask: () => Promise.reject(new Error('nobody is asked')),
-      askSecret: () => Promise.reject(new Error('nobody is asked')),
-      sleep: () => Promise.resolve(),
-    };
-    await runDrover(['model', 'inputs', ...words], terminal, '0.0.0');
-    return said.join('\n');
-  }
-
-  it('when nothing was reported, says why that may be', async () => {
-    expect(await run('gas-classifier', '--since', '1h')).toContain('No device has held inputs against a contract');
-  });
-
-  it('when rules were broken, says which, how often and on how many devices', async () => {
-    const key = {
-      device_id: DeviceId('alpha'),
-      digest: digestOf(Buffer.from('release')),
-      adaptation: '' as const,
-      hour: 1,
-      model: ModelName('gas'),
-      received_at: 1,
-    };
-    await fixture.db
-      .insertInto('input_hours')
-      .values({ ...key, version: Version('1.0.0'), rows: 1_000, refused_requests: 2 })
-      .execute();
-    const rule = { rule: 0, input: 'x', feature: 'heat', says: 'at most 85', rows: 25 };
-    await fixture.db
-      .insertInto('input_violations')
-      .values({ ...key, ...rule, windows: 0, windows_below: 0, is_below: null })
-      .execute();
-    const said = await run('gas');
-    expect(said).toContain('1.0.0: 1,000 rows on 1 devices, 2 requests refused');
-    expect(said).toMatch(/x\/heat +at most 85 +25 +2\.50 % +1 +- +-/);
   });
 });

@@ -14,6 +14,7 @@ import type { Signed } from '../release-builder/publish.js';
 import type { StateGiven } from '../release-builder/states.js';
 import type { TaskGiven } from '../release-builder/task/index.js';
 import { modelCheckCommand } from './model-check.js';
+import { modelFieldCommand } from './model-field.js';
 import { modelInputsCommand } from './model-inputs.js';
 import { uploadAndSign, withSigners, type SignersGiven } from './publishing.js';
 import { withTaskOptions } from './task-options.js';
@@ -208,6 +209,7 @@ export const modelCommands = (session: Session): Command => {
       answer(list, formatTable(['VERSION', 'PUBLISHED (UTC)', 'BY', 'DIGEST'], rows));
     });
   model.addCommand(modelCheckCommand(session));
+  model.addCommand(modelFieldCommand(session));
   model.addCommand(modelInputsCommand(session));
   model.addCommand(withdrawCommand(session));
   return model;
