@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { Datatype } from '@drover/shared/manifest';
 import { Code, ConnectError, createClient, type Client } from '@connectrpc/connect';
@@ -208,6 +209,18 @@ describe('the protocol over gRPC', () => {
     expect(answers.map(({ inferResponse }) => inferResponse?.id)).toEqual(['1', '2', '3']);
     expect(answers.map(({ errorMessage }) => errorMessage !== '')).toEqual([false, true, false]);
   });
+
+  it.each([1, 2, 20, 200])(
+    'when %i requests of a stream are sent at once, each is answered, in order',
+    async (count) => {
+      const ids = Array.from({ length: count }, (_, index) => String(index));
+      const requests = Readable.from(ids.map((id) => features({ id })));
+      const answered: (string | undefined)[] = [];
+      for await (const { inferResponse } of client.modelStreamInfer(requests as AsyncIterable<ModelInferRequest>))
+        answered.push(inferResponse?.id);
+      expect(answered).toEqual(ids);
+    },
+  );
 });
 
 describe('one port and one socket for both forms', () => {
