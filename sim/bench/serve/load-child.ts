@@ -1,9 +1,11 @@
 import { connect, type Socket } from 'node:net';
-import { createClient } from '@connectrpc/connect';
-import { createGrpcTransport } from '@connectrpc/connect-node';
-import { GRPCInferenceService } from '../../../agent/dist/serve/protocol/grpc/generated/inference_pb.js';
+import { connect as connectHttp2, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { ModelInferRequestSchema } from '../../../agent/dist/serve/protocol/grpc/generated/inference_pb.js';
 import { summary, type Load } from './children.js';
 import { seededInput } from './models.js';
+
+const INFER_PATH = '/inference.GRPCInferenceService/ModelInfer';
 
 // A client: keep-alive, each connection one request after the other.
 
@@ -43,18 +45,13 @@ function sender({ url, model, form, input, shape, range, seed, connections }: Lo
   );
   const bytes = Buffer.from(values.buffer);
   if (form === 'grpc') {
-    const clients = Array.from({ length: connections }, () =>
-      createClient(GRPCInferenceService, createGrpcTransport({ baseUrl: url })),
-    );
     const tensor = { name: input, datatype: 'FP32', shape: shape.map(BigInt) };
-    return async (index) => {
-      const answer = await clients[index]?.modelInfer({
-        modelName: model,
-        inputs: [tensor],
-        rawInputContents: [bytes],
-      });
-      if (!answer?.rawOutputContents.length) throw new Error('there was no answer');
-    };
+    const message = toBinary(
+      ModelInferRequestSchema,
+      create(ModelInferRequestSchema, { modelName: model, inputs: [tensor], rawInputContents: [bytes] }),
+    );
+    const calls = Array.from({ length: connections }, () => caller(connectHttp2(url), message));
+    return async (index) => calls[index]?.();
   }
   const tensor = { name: input, datatype: 'FP32', shape };
   const head = JSON.stringify({
@@ -119,6 +116,28 @@ function exchanger(socket: Socket, request: Buffer): () => Promise<void> {
     new Promise((resolve, reject) => {
       settle = { resolve, reject };
       socket.write(request);
+    });
+}
+
+/** One unary call after the other: the message that was made before, with its prefix (gRPC over HTTP/2, "Length-Prefixed-Message"), and whatever comes until the status. */
+function caller(session: ClientHttp2Session, message: Uint8Array): () => Promise<void> {
+  const prefix = Buffer.alloc(5);
+  prefix.writeUInt32BE(message.length, 1);
+  const body = Buffer.concat([prefix, message]);
+  const headers = { ':method': 'POST', ':path': INFER_PATH, 'content-type': 'application/grpc', te: 'trailers' };
+  return () =>
+    new Promise((resolve, reject) => {
+      const call = session.request(headers);
+      let received = 0;
+      let status: unknown;
+      call.on('data', (chunk: Buffer) => (received += chunk.length));
+      call.on('trailers', (trailers: IncomingHttpHeaders) => (status = trailers['grpc-status']));
+      call.on('end', () => {
+        if (received > prefix.length && status === '0') resolve();
+        else reject(new Error(`the answer has ${received} bytes, and the status ${String(status)}`));
+      });
+      call.on('error', reject);
+      call.end(body);
     });
 }
 
