@@ -5,6 +5,7 @@ export { parseFileList, slotDamage } from './slot-files.js';
 export {
   deliveredVersions,
   isSlotName,
+  isSlotOf,
   readSlots,
   slotName,
   writeSlots,

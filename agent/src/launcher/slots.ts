@@ -9,9 +9,13 @@ export type SlotName = string & { readonly brand: 'SlotName' };
 const SLOT_PATTERN = /^\d{1,9}\.\d{1,9}\.\d{1,9}[0-9A-Za-z.+-]{0,48}-[0-9a-f]{12}$/;
 export const isSlotName = (value: unknown): value is SlotName => typeof value === 'string' && SLOT_PATTERN.test(value);
 
+const nameOf = (version: string, bundleSha256: string): string => `${version}-${bundleSha256.slice(0, 12)}`;
+export const isSlotOf = (slot: SlotName, version: string, bundleSha256: string): boolean =>
+  slot === nameOf(version, bundleSha256);
+
 /** @throws Error on anything that is no slot name */
 export function slotName(version: string, bundleSha256: string): SlotName {
-  const name = `${version}-${bundleSha256.slice(0, 12)}`;
+  const name = nameOf(version, bundleSha256);
   if (isSlotName(name)) return name;
   throw new Error(`"${name}" is no name of a slot.`);
 }

@@ -62,3 +62,9 @@ export class UpdateError extends CodedError<UpdateCode> {
     super(UPDATE_CODES, code, what, facts);
   }
 }
+
+/** Ends what is under way when the agent stops. */
+export const stopping = (): UpdateError =>
+  new UpdateError('UPDATE_CLOSED', 'The agent stops.', {
+    remedy: 'Nothing: the update goes on after the next start.',
+  });

@@ -4,7 +4,7 @@ import { backoffMs, timeToJudgeBy } from '../host/index.js';
 import { BaseModel, notPossible } from './base-model.js';
 import { withDeadline } from './deadline.js';
 import type { UpdateEnvironment } from './environment.js';
-import { UpdateError } from './errors.js';
+import { stopping } from './errors.js';
 import { createExecutors, ensureCandidateServes, type Executors } from './executors.js';
 import type { UpdateRecord } from './journal.js';
 import { kindFor } from './kinds/index.js';
@@ -122,11 +122,7 @@ export class ModelUpdate {
   }
 
   async close(): Promise<void> {
-    this.#closing.abort(
-      new UpdateError('UPDATE_CLOSED', 'The agent stops.', {
-        remedy: 'Nothing: the update goes on after the next start.',
-      }),
-    );
+    this.#closing.abort(stopping());
     this.#step.abort();
     await this.#running;
     const { update } = this.#journal;

@@ -30,6 +30,8 @@ export interface ReceiverOptions {
   readonly gate: WriteGate;
   readonly repository: TrustedRepository;
   readonly runners: Runners;
+  /** Aborted when the agent stops: what comes then is neither taken nor refused, and is delivered again to the next. */
+  readonly closing: AbortSignal;
   readonly onRefusal: (refusal: RefusalBody) => void;
   /** An order of this model is on disk. */
   readonly onAccepted: (model: ModelName) => void;
@@ -40,7 +42,7 @@ const ROOT_LOOK_MS = 20_000;
 
 /** Takes in what the director orders and what the holders of the root state: believes it and has it on disk, or refuses it and says why. */
 export function createReceiver(options: ReceiverOptions) {
-  const { journal, gate, repository, enrolled, clock } = options;
+  const { journal, gate, repository, enrolled, clock, closing } = options;
   const authority = () => authorityOf(enrolled, journal.recovery());
 
   function refused(refusal: RefusalBody): Receipt {
@@ -91,7 +93,9 @@ export function createReceiver(options: ReceiverOptions) {
 
   async function receiveRecovery(bytes: Uint8Array): Promise<Receipt> {
     // What cannot be fetched leaves the newest root that was verified here, and that one decides: a refusal says so.
-    const problem = await repository.refresh(AbortSignal.timeout(ROOT_LOOK_MS)).catch((error: unknown) => error);
+    const bounded = AbortSignal.any([closing, AbortSignal.timeout(ROOT_LOOK_MS)]);
+    const problem = await repository.refresh(bounded).catch((error: unknown) => error);
+    closing.throwIfAborted();
     try {
       return { kind: acceptRecovery(bytes, repository.rootKeys(), enrolled, journal) };
     } catch (error) {
@@ -102,8 +106,12 @@ export function createReceiver(options: ReceiverOptions) {
     }
   }
 
+  /** Rejects with what keeps it from being stored, and with UPDATE_CLOSED when the agent stops: then it has to be delivered again. */
   return (bytes: Uint8Array, how: ReceiveOptions = {}): Promise<Receipt> =>
-    isRecoveryStatement(bytes) ? receiveRecovery(bytes) : promised(() => receiveOrder(bytes, how));
+    promised(() => {
+      closing.throwIfAborted();
+      return isRecoveryStatement(bytes) ? receiveRecovery(bytes) : receiveOrder(bytes, how);
+    });
 }
 
 /** MQTT delivers at least once (MQTT 3.1.1, section 4.3.2): an order that is being carried out is no replay when it comes again. */
@@ -116,4 +124,4 @@ const isEnded = (journal: Journal, { model, deploymentId }: Deployment): boolean
   journal.models.get(model)?.lastOutcome?.deploymentId === deploymentId;
 
 /** What it throws becomes a rejection. */
-const promised = <Value>(act: () => Value): Promise<Value> => new Promise((resolve) => resolve(act()));
+const promised = <Value>(act: () => Value | Promise<Value>): Promise<Value> => new Promise((resolve) => resolve(act()));

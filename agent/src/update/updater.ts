@@ -20,6 +20,7 @@ import { unlaunchedAgent } from './agent/unlaunched-agent.js';
 import { collectGarbage } from './collect.js';
 import { Bandwidth, DEFAULT_LIMITS, type BandwidthLimits } from './delivery/bandwidth.js';
 import type { RetryBounds } from './download.js';
+import { stopping } from './errors.js';
 import type { ReleaseSource } from './fetch.js';
 import { openJournal, type Journal } from './journal.js';
 import { createWriteGate, type KillPoint } from './kill-points.js';
@@ -181,8 +182,10 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     return fresh;
   };
   for (const model of journal.models.keys()) updateOf(model);
+  const closing = new AbortController();
   const receive = createReceiver({
     ...options,
+    closing: closing.signal,
     journal,
     gate,
     repository,
@@ -239,6 +242,7 @@ export async function createUpdater(options: UpdaterOptions): Promise<Updater> {
     activateAdaptation: ({ model, modelFile, digest }) => updateOf(model).adapt(modelFile, digest),
     dropAdaptation: (model) => updateOf(model).dropAdaptation(),
     async close() {
+      closing.abort(stopping());
       try {
         await Promise.all([...models.values()].map((model) => model.close()));
       } finally {

@@ -69,6 +69,26 @@ describe('a recovery statement', () => {
     expect(refusedWith()).toEqual(['recovery RECOVERY_REPLAYED', 'recovery RECOVERY_REPLAYED']);
   });
 
+  it('when the agent stops before it has looked for a newer root, it is neither taken nor refused, and the next takes it', async () => {
+    let hasAsked: () => void = () => undefined;
+    const asked = new Promise<void>((resolve) => (hasAsked = resolve));
+    bench.server.metadataFault = () => {
+      hasAsked();
+      return true;
+    };
+    const received = expect(bench.updater.receive(statement())).rejects.toMatchObject({ code: 'UPDATE_CLOSED' });
+    await asked;
+    await bench.updater.close();
+    await received;
+    await expect(bench.updater.receive(orderOf(second, 1, 51))).rejects.toMatchObject({ code: 'UPDATE_CLOSED' });
+    expect(refusedWith()).toEqual([]);
+    bench.server.metadataFault = undefined;
+    await bench.restart();
+    await receive(statement());
+    await receive(orderOf(second, 2, 1));
+    expect(modelState(bench)).toMatchObject({ running: { release: second.release } });
+  });
+
   it('when it is refused and a newer root could not be looked for, the refusal says so and why', async () => {
     await receive(statement({}, directorKey));
     bench.server.metadataFault = (_request, response) => {

@@ -2,12 +2,13 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Type, type Static } from 'typebox';
-import { digestHex, DIGEST_PATTERN, type Digest, type Version } from '@drover/shared/ids';
+import { digestHex, digestOf, DIGEST_PATTERN, type Digest, type Version } from '@drover/shared/ids';
 import { validate } from '@drover/shared/validation';
 import { syncDirectory, systemCode, toWriteError, writeDurably } from '../../host/index.js';
 import {
   deliveredVersions,
   isSlotName,
+  isSlotOf,
   readSlots,
   slotDamage,
   slotName,
@@ -26,6 +27,8 @@ const SlotRelease = Type.Object({
   version: Type.Unsafe<Version>(Type.String()),
   digest: Type.Unsafe<Digest>(Type.String({ pattern: DIGEST_PATTERN })),
   bundle: Type.Unsafe<Digest>(Type.String({ pattern: DIGEST_PATTERN })),
+  /** Of the three together, against damage; agents before 0.2 wrote none. */
+  sum: Type.Optional(Type.Unsafe<Digest>(Type.String({ pattern: DIGEST_PATTERN }))),
 });
 export type SlotRelease = Static<typeof SlotRelease>;
 
@@ -65,7 +68,10 @@ export class AgentSlots {
   releaseIn(slot: SlotName): SlotRelease | undefined {
     try {
       const text = readFileSync(join(this.folder(slot), RELEASE_NAME), 'utf8');
-      return validate(SlotRelease, JSON.parse(text), () => new SyntaxError('not a note of a release'));
+      const note = validate(SlotRelease, JSON.parse(text), () => new SyntaxError('not a note of a release'));
+      const { version, bundle, sum } = note;
+      const isWhole = isSlotOf(slot, version, digestHex(bundle)) && (sum === undefined || sum === sumOf(note));
+      return isWhole ? note : undefined;
     } catch (error) {
       if (systemCode(error) === 'ENOENT' || error instanceof SyntaxError) return undefined;
       throw error;
@@ -90,7 +96,8 @@ export class AgentSlots {
         });
       }
       const { release, loaded } = candidate;
-      const note: SlotRelease = { format: 'drover.slot-release/1', ...release, bundle: loaded };
+      const facts = { ...release, bundle: loaded };
+      const note: SlotRelease = { format: 'drover.slot-release/1', ...facts, sum: sumOf(facts) };
       await writeDurably(join(temporary, RELEASE_NAME), JSON.stringify(note));
       for (const folder of foldersUnder(temporary)) await syncDirectory(folder);
       await rm(target, { recursive: true, force: true });
@@ -117,6 +124,9 @@ export class AgentSlots {
     }
   }
 }
+
+const sumOf = ({ version, digest, bundle }: Pick<SlotRelease, 'version' | 'digest' | 'bundle'>): Digest =>
+  digestOf(Buffer.from(`${version} ${digest} ${bundle}`));
 
 const foldersUnder = (folder: string): string[] => [
   folder,

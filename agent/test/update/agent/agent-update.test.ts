@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -88,6 +88,24 @@ describe('when a release of the agent is ordered', () => {
     expect(slots()).toMatchObject({ committed: slot, previous: FACTORY });
     expect(slots().candidate).toBeUndefined();
     expect(state()).toMatchObject({ running: { release: newer.release }, lastOutcome: { outcome: 'committed' } });
+  });
+
+  it('and whichever bit of the note about it flips, no other release is reported', async () => {
+    await order(newer);
+    const slot = await startCandidate();
+    await bench.settled();
+    const all = new AgentSlots(stateDir);
+    const note = join(all.folder(slot), '.release.json');
+    const whole = readFileSync(note);
+    const { version, digest, bundle } = all.releaseIn(slot) ?? {};
+    expect({ version, digest }).toEqual(newer.release);
+    for (let bit = 0; bit < whole.length * 8; bit++) {
+      const damaged = Buffer.from(whole);
+      damaged.writeUInt8((damaged[bit >> 3] ?? 0) ^ (1 << (bit & 7)), bit >> 3);
+      writeFileSync(note, damaged);
+      const found = all.releaseIn(slot);
+      if (found) expect(found).toMatchObject({ version, digest, bundle });
+    }
   });
 
   it('and the next one, the one before stays to fall back to and older ones go', async () => {

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { renewCertificate } from '@drover/agent/identity';
+import { UpdateError } from '@drover/agent/update';
 import type { ModelName } from '@drover/shared/ids';
 import { TrialLauncher } from './launched-device.js';
 import { identify, startAgent, type RunningAgent } from './running-agent.js';
@@ -100,9 +101,23 @@ export async function live(options: LifeOptions): Promise<void> {
     return accepted.epoch > epoch || (accepted.epoch === epoch && accepted.counter > counter);
   }
 
+  /** As the broker does: again, where the agent stopped before it had taken it. */
+  async function deliver(bytesBase64: string): Promise<void> {
+    for (;;) {
+      await settled();
+      try {
+        await now().updater.receive(Buffer.from(bytesBase64, 'base64'));
+        return;
+      } catch (error) {
+        if (!(error instanceof UpdateError) || error.code !== 'UPDATE_CLOSED') throw error;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    }
+  }
+
   async function receive({ bytesBase64, deploymentId }: { bytesBase64: string; deploymentId: string }): Promise<void> {
     const startedMs = performance.now() - starvedMs();
-    await now().updater.receive(Buffer.from(bytesBase64, 'base64'));
+    await deliver(bytesBase64);
     emit({ event: 'acknowledged', deploymentId, tookMs: performance.now() - starvedMs() - startedMs });
   }
 
@@ -135,7 +150,7 @@ export async function live(options: LifeOptions): Promise<void> {
         if (await until(isIdle(model), index, model)) await now().updater.dropAdaptation(model);
         return;
       case 'recover':
-        await now().updater.receive(Buffer.from(step.bytesBase64, 'base64'));
+        await deliver(step.bytesBase64);
         emit({ event: 'recovered', epoch: step.epoch });
         return;
       case 'renew': {
