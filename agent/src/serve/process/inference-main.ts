@@ -21,6 +21,7 @@ import { createRemoteDesk } from './remote-desk.js';
 
 // The inference process: the threads of the protocol, of which this one decides, and those of the models that need some. Told what to serve over IPC; knows nothing of updates.
 
+const LOOK_FOR_SUPERVISOR_MS = 250;
 const never = new AbortController().signal;
 const send = (message: FromInference, sent?: () => void): void => {
   if (process.connected) process.send?.(message, () => sent?.());
@@ -243,6 +244,10 @@ process.on('message', (message: ToInference, handle?: ListenerHandle) => {
 });
 // The supervisor is gone, or said stop: an inference process without one would hold the port against its successor.
 process.on('disconnect', () => process.exit(0));
+// Node does not emit it while a socket that was sent waits to be acknowledged, which a supervisor that was killed never does.
+setInterval(() => {
+  if (!process.connected) process.exit(0);
+}, LOOK_FOR_SUPERVISOR_MS).unref();
 // It may be gone since before this line: the event came while the modules were loaded, and does not come again.
 if (!process.connected) process.exit(0);
 // Signals to the whole group (Ctrl-C, systemd) are the supervisor's to answer; it ends this process.
