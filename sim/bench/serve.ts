@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { ProcessServing } from '@drover/agent/serve';
 import { startChild, type Load, type Measured } from './serve/children.js';
 import { installBenchModel, isAtHand, MODELS, type BenchModelName } from './serve/models.js';
-import { startMlServer } from './serve/mlserver.js';
+import { startMlServer, type MlServer } from './serve/mlserver.js';
 import { openBenchServing } from './serve/serving.js';
 
 interface Bench {
@@ -59,8 +59,6 @@ async function measureModel({ name, seed, folder, serving, signal, progress, rou
   ];
   const common = { input, shape, range: MODELS[name].range, seed, forMs };
   const { port: naivePort } = await naive.ask<{ port: number }>({ modelFile: original, input, shape });
-  const mlserver = await startMlServer({ folder, model: name, modelFile: original, signal });
-  if (!mlserver) progress('  without MLServer: DROVER_MLSERVER_PYTHON names no Python that has it');
   const ask = (form: Load['form'], connections: number, port = form === 'naive' ? naivePort : serving.address.port) => {
     return client.ask<Measured>({
       ...common,
@@ -71,19 +69,23 @@ async function measureModel({ name, seed, folder, serving, signal, progress, rou
     } satisfies Load);
   };
   const seen: Record<string, Measured[]> = {};
+  const note = (key: string, measured: Measured): void => void (seen[key] ??= []).push(measured);
+  let mlserver: MlServer | undefined;
   try {
     for (let round = 0; round < rounds; round++) {
       signal.throwIfAborted();
-      const note = (key: string, measured: Measured): void => void (seen[key] ??= []).push(measured);
       note('bare', await bare.ask({ ...common, modelFile: original }));
       note('bareMended', await bare.ask({ ...common, modelFile: installed.modelFile }));
       for (const form of ['binary', 'json', 'grpc', 'naive'] as const) note(form, await ask(form, CONNECTIONS));
       note('one', await ask('binary', 1));
-      if (mlserver) {
-        note('mlserverJson', await ask('json', CONNECTIONS, mlserver.httpPort));
-        note('mlserverGrpc', await ask('grpc', CONNECTIONS, mlserver.grpcPort));
-      }
       progress(`  round ${round + 1} of ${rounds}`);
+    }
+    // Last, since its processes are never quite idle.
+    mlserver = await startMlServer({ folder, model: name, modelFile: original, signal });
+    progress(mlserver ? '  MLServer' : '  without MLServer: DROVER_MLSERVER_PYTHON names no Python that has it');
+    for (let round = 0; mlserver && round < rounds; round++) {
+      note('mlserverJson', await ask('json', CONNECTIONS, mlserver.httpPort));
+      note('mlserverGrpc', await ask('grpc', CONNECTIONS, mlserver.grpcPort));
     }
   } finally {
     await Promise.all([bare.stop(), naive.stop(), client.stop(), mlserver?.stop()]);
