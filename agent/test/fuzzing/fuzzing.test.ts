@@ -15,6 +15,5 @@ describe.each(targets)('when bytes from outside meet the parser of $name', (targ
       if (finding) throw new Error(`${finding.kind}: ${finding.what}`);
     });
     await fc.assert(law, { numRuns: 150 });
-    // Each that enrols makes keys.
-  }, 120_000);
+  });
 });

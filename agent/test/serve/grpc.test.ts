@@ -7,7 +7,7 @@ import { Readable } from 'node:stream';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { Datatype } from '@drover/shared/manifest';
 import { Code, ConnectError, createClient, type Client } from '@connectrpc/connect';
-import { createGrpcTransport } from '@connectrpc/connect-node';
+import { compressionGzip, createGrpcTransport } from '@connectrpc/connect-node';
 import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ServeError } from '../../src/serve/errors.js';
@@ -194,6 +194,38 @@ describe('the protocol over gRPC', () => {
   it('when a message is larger than the bound, it is refused, and the connection serves on', async () => {
     const large = features({ rawInputContents: [new Uint8Array(MAX_BODY_BYTES + 1)] });
     expect((await failure(client.modelInfer(large))).code).toBe(Code.ResourceExhausted);
+    expect(await client.modelInfer(features())).toMatchObject({ id: 'a' });
+  });
+
+  it('when a message is larger than the bound once it is decompressed, it is refused, and a smaller one is read', async () => {
+    const compressing = createClient(
+      GRPCInferenceService,
+      createGrpcTransport({
+        baseUrl: `http://127.0.0.1:${server.port}`,
+        sendCompression: compressionGzip,
+        compressMinBytes: 0,
+      }),
+    );
+    const large = features({ rawInputContents: [new Uint8Array(100 * MAX_BODY_BYTES)] });
+    expect((await failure(compressing.modelInfer(large))).code).toBe(Code.ResourceExhausted);
+    expect(await compressing.modelInfer(features())).toMatchObject({ id: 'a' });
+  });
+
+  it('when a client begins HTTP/2 and sends what is none, only its connection ends', async () => {
+    const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+    for (const garbage of [
+      Buffer.alloc(4096, 0xff),
+      Buffer.alloc(4096),
+      Buffer.from('GET / HTTP/1.1\r\n\r\n'.repeat(99)),
+    ]) {
+      await new Promise((resolve) => {
+        const hostile = connect(server.port, '127.0.0.1', () => hostile.end(Buffer.concat([preface, garbage])));
+        hostile
+          .on('error', () => undefined)
+          .on('close', resolve)
+          .resume();
+      });
+    }
     expect(await client.modelInfer(features())).toMatchObject({ id: 'a' });
   });
 

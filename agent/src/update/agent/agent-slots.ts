@@ -27,7 +27,7 @@ const SlotRelease = Type.Object({
   version: Type.Unsafe<Version>(Type.String()),
   digest: Type.Unsafe<Digest>(Type.String({ pattern: DIGEST_PATTERN })),
   bundle: Type.Unsafe<Digest>(Type.String({ pattern: DIGEST_PATTERN })),
-  /** Of the three together, against damage; agents before 0.2 wrote none. */
+  /** Of the three together, against damage; older agents wrote none. */
   sum: Type.Optional(Type.Unsafe<Digest>(Type.String({ pattern: DIGEST_PATTERN }))),
 });
 export type SlotRelease = Static<typeof SlotRelease>;
