@@ -2,6 +2,7 @@ import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { systemClock } from '../../host/clock.js';
 import { fromCodedErrorJson } from '../../serve/errors.js';
 import { createBatchingRecorder } from '../../serve/process/batching-recorder.js';
+import { followSupervisor } from '../../serve/process/follow-supervisor.js';
 import { KnownReleases } from './known-releases.js';
 import { listenObserve } from './observe-server.js';
 import type { FromObserve, ObserveSettings, ToObserve } from './process-messages.js';
@@ -68,9 +69,5 @@ process.on('message', (message: ToObserve) => {
       void stop();
   }
 });
-// The supervisor is gone, or said stop: an observe process without one would hold the socket against its successor.
-process.on('disconnect', () => process.exit(0));
-// It may be gone since before this line: the event came while the modules were loaded, and does not come again.
-if (!process.connected) process.exit(0);
-// Signals to the whole group (Ctrl-C, systemd) are the supervisor's to answer; it ends this process.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);
+// An observe process without its supervisor would hold the socket against its successor.
+followSupervisor();

@@ -15,13 +15,13 @@ import type { Region } from '../protocol/shared-memory.js';
 import { openWorkerSession } from '../session/worker-session.js';
 import { DEFAULT_TOLERANCE } from '../trials/compared.js';
 import { createBatchingRecorder } from './batching-recorder.js';
+import { followSupervisor } from './follow-supervisor.js';
 import type { Beginning, FromInference, ListenSettings, Started, ToInference } from './messages.js';
 import { placeModel } from './place-model.js';
 import { createRemoteDesk } from './remote-desk.js';
 
 // The inference process: the threads of the protocol, of which this one decides, and those of the models that need some. Told what to serve over IPC; knows nothing of updates.
 
-const LOOK_FOR_SUPERVISOR_MS = 250;
 const never = new AbortController().signal;
 const send = (message: FromInference, sent?: () => void): void => {
   if (process.connected) process.send?.(message, () => sent?.());
@@ -242,13 +242,5 @@ process.on('message', (message: ToInference, handle?: ListenerHandle) => {
       void giveWay().then(() => end('retire'));
   }
 });
-// The supervisor is gone, or said stop: an inference process without one would hold the port against its successor.
-process.on('disconnect', () => process.exit(0));
-// Node does not emit it while a socket that was sent waits to be acknowledged, which a supervisor that was killed never does.
-setInterval(() => {
-  if (!process.connected) process.exit(0);
-}, LOOK_FOR_SUPERVISOR_MS).unref();
-// It may be gone since before this line: the event came while the modules were loaded, and does not come again.
-if (!process.connected) process.exit(0);
-// Signals to the whole group (Ctrl-C, systemd) are the supervisor's to answer; it ends this process.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);
+// An inference process without its supervisor would hold the port against its successor.
+followSupervisor();

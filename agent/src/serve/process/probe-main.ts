@@ -1,6 +1,7 @@
 import { toCodedErrorJson } from '@drover/shared/coded-error';
 import { readGoldenVectors, selfTest } from '../session/golden.js';
 import { openSession } from '../session/session.js';
+import { followSupervisor } from './follow-supervisor.js';
 import type { FromProbe, ToProbe } from './messages.js';
 
 // The probe: loads one candidate, tests it, says how it went, and ends. Whatever the candidate does to this process costs nothing.
@@ -21,8 +22,4 @@ process.once('message', ({ candidate, settings }: ToProbe) => {
   };
   test().then(finish, (error: unknown) => finish({ kind: 'failed', error: toCodedErrorJson(error) }));
 });
-process.on('disconnect', () => process.exit(0));
-// Gone since before this line: the event came while the modules were loaded, and does not come again.
-if (!process.connected) process.exit(0);
-// Signals to the whole group (Ctrl-C, systemd) are the supervisor's to answer; it ends this process.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);
+followSupervisor();
