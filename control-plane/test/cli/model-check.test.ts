@@ -187,6 +187,7 @@ describe('drover model check', () => {
     await expect(golden(off(0.1))).rejects.toMatchObject({ code: 'CLI_GOLDEN_DIFFERS' });
     const classifier = { task: 'classification', labels: CLASSES, scores: 'scores' } as const;
     expect(await golden(off(0.1), { ...classifier, agreement: 0.9 })).toHaveLength(16);
+    await expect(golden(off(0.1), { agreement: 0 })).rejects.toMatchObject({ code: 'CLI_GOLDEN_DIFFERS' });
     const unfit = { code: 'CLI_GOLDEN_UNFIT' };
     await expect(golden((vector) => ({ ...vector, outputs: [] }))).rejects.toMatchObject(unfit);
     const [renamed, reshaped] = [{ name: 'Y' }, { shape: [3, 1] }];

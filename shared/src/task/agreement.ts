@@ -32,3 +32,13 @@ export function pooled(agreements: readonly Agreement[]): Omit<Agreement, 'measu
     largestDifference: agreements.reduce((largest, each) => Math.max(largest, each.largestDifference), 0),
   };
 }
+
+/**
+ * Whether answers that are not within the tolerance element by element agree enough by the measure of their task (docs/protocol.md, section 3). What holds nothing that could be compared never does.
+ *
+ * @param minimum as the contract states it; everything has to agree unless given
+ */
+export const agreesEnough = (
+  { value, compared, beyondTolerance }: Pick<Agreement, 'value' | 'compared' | 'beyondTolerance'>,
+  minimum: number | undefined,
+): boolean => compared > 0 && (minimum === undefined ? value === 1 && beyondTolerance === 0 : value >= minimum);

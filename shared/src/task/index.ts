@@ -1,7 +1,7 @@
 export { Anomaly, Detection, MAX_BOXES, Regression, Segmentation, Task } from './schema.js';
 export { TASK_CODES, TaskError } from './errors.js';
 export { agreement, decoderFor, type Decoded, type Decoder } from './decoder.js';
-export { pooled, type Agreement, type AgreementOptions } from './agreement.js';
+export { agreesEnough, pooled, type Agreement, type AgreementOptions } from './agreement.js';
 export { classesIn, type DecodedClasses } from './classification.js';
 export type { DecodedValues } from './regression.js';
 export type { DecodedAnomalies } from './anomaly.js';

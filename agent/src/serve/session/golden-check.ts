@@ -1,5 +1,13 @@
 import type { GoldenTensor, GoldenVector, Tolerance } from '@drover/shared/manifest';
-import { agreement, decoderFor, pooled, TaskError, type Agreement, type Decoder } from '@drover/shared/task';
+import {
+  agreement,
+  agreesEnough,
+  decoderFor,
+  pooled,
+  TaskError,
+  type Agreement,
+  type Decoder,
+} from '@drover/shared/task';
 import type { GoldenCompared, InstalledModel } from '../../update/ports.js';
 import { ServeError } from '../errors.js';
 import { fromBytes, type ModelTensor, type TensorMap } from '../tensors/tensor.js';
@@ -75,12 +83,12 @@ export class GoldenCheck {
     if (this.#undecodable) throw selfTestFailed(`${this.#problem}; ${this.#undecodable.message}`, this.#undecodable);
     const [first] = this.#agreements;
     if (!first) throw selfTestFailed(this.#problem);
-    const { value, compared, beyondTolerance, largestDifference } = pooled(this.#agreements);
+    const all = pooled(this.#agreements);
+    const { value, compared, beyondTolerance, largestDifference } = all;
     const agreed = { measure: first.measure, value, compared };
     if (compared === 0)
       throw selfTestFailed(`${this.#problem}; the answers hold nothing that could be compared by ${first.measure}`);
-    const isEnough = this.#minimum === undefined ? value === 1 && beyondTolerance === 0 : value >= this.#minimum;
-    if (isEnough) return { worstDifference, agreement: agreed };
+    if (agreesEnough(all, this.#minimum)) return { worstDifference, agreement: agreed };
     const differing = `${beyondTolerance} beyond the tolerance, by up to ${largestDifference}`;
     const asked = this.#minimum === undefined ? `everything has to agree (${differing})` : `${this.#minimum} is asked`;
     throw selfTestFailed(`${this.#problem}; by ${first.measure} ${value} of ${compared} agree, and ${asked}`);

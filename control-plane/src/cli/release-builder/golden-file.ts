@@ -1,5 +1,5 @@
 import { decodeGoldenVectors, type GoldenTensor, type GoldenVector, type Tolerance } from '@drover/shared/manifest';
-import { agreement, decoderFor, pooled, type Task } from '@drover/shared/task';
+import { agreement, agreesEnough, decoderFor, pooled, type Task } from '@drover/shared/task';
 import { fromBytes, shapeFits, type TensorMap, type TensorSignature } from '@drover/shared/tensors';
 import { CliError } from '../errors.js';
 import { readFile } from '../files.js';
@@ -36,18 +36,17 @@ export async function readGoldenFile(
     const each = pairs.map(({ expected, actual }) =>
       agreement(decoder.decode(expected), decoder.decode(actual), { tolerance: parity }),
     );
-    return { ...pooled(each), measure: each[0]?.measure };
+    return { ...pooled(each), measure: each[0]?.measure, kind: decoder.kind };
   };
   // As devices hold them against each other: number by number, and where that is not so, by the task.
   const elements = compare({ type: 'tensors' });
   if (elements.beyondTolerance === 0) return vectors;
   const byTask = compare(task);
-  const { value, compared, beyondTolerance } = byTask;
-  const isEnough = share === undefined ? value === 1 && beyondTolerance === 0 : value >= share;
-  if (isEnough && compared > 0) return vectors;
+  // Plain tensors have no measure but their elements.
+  if (byTask.kind !== 'tensors' && agreesEnough(byTask, share)) return vectors;
   throw new CliError(
     'CLI_GOLDEN_DIFFERS',
-    `The model answers otherwise here than the golden vectors say: ${elements.beyondTolerance} of ${elements.compared} numbers are beyond the tolerance, by up to ${elements.largestDifference}; by ${byTask.measure} ${value} of ${compared} agree.`,
+    `The model answers otherwise here than the golden vectors say: ${elements.beyondTolerance} of ${elements.compared} numbers are beyond the tolerance, by up to ${elements.largestDifference}; by ${byTask.measure} ${byTask.value} of ${byTask.compared} agree.`,
     {
       where: file,
       remedy:
