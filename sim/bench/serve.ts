@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { ProcessServing } from '@drover/agent/serve';
 import { startChild, type Load, type Measured } from './serve/children.js';
 import { installBenchModel, isAtHand, MODELS, type BenchModelName } from './serve/models.js';
-import { startMlServer, type MlServer } from './serve/mlserver.js';
+import { mlServerAtHand, startMlServer, type MlServer } from './serve/mlserver.js';
 import { openBenchServing } from './serve/serving.js';
 
 interface Bench {
@@ -20,6 +20,8 @@ const CONNECTIONS = 4;
 
 /** Serving against the bare runtime and against what people write (definitions: "Benchmarks: fixed definitions", serve). */
 export default async function serve({ seed, quick, signal, progress }: Bench) {
+  const mlserver = mlServerAtHand();
+  progress(mlserver ?? 'without MLServer: DROVER_MLSERVER_PYTHON names no Python that has it');
   const names = (['mnist', 'rfb320', 'squeezenet'] as const).filter(isAtHand);
   if (names.length === 0) throw new Error('This benchmark needs the models of ../shared/data (or DROVER_DATA_DIR).');
   const folder = await mkdtemp(join(tmpdir(), 'drover-bench-serve-'));
@@ -31,7 +33,7 @@ export default async function serve({ seed, quick, signal, progress }: Bench) {
       progress(name);
       models[name] = await measureModel({ name, seed, folder, serving, signal, progress, ...(quick ? QUICK : FULL) });
     }
-    return { models, raw: { connections: CONNECTIONS, loadAverage: loadavg() } };
+    return { models, raw: { connections: CONNECTIONS, loadAverage: loadavg(), ...(mlserver && { mlserver }) } };
   } finally {
     await opened.close();
     await rm(folder, { recursive: true, force: true });
@@ -82,7 +84,7 @@ async function measureModel({ name, seed, folder, serving, signal, progress, rou
     }
     // Last, since its processes are never quite idle.
     mlserver = await startMlServer({ folder, model: name, modelFile: original, signal });
-    progress(mlserver ? '  MLServer' : '  without MLServer: DROVER_MLSERVER_PYTHON names no Python that has it');
+    if (mlserver) progress('  MLServer');
     for (let round = 0; mlserver && round < rounds; round++) {
       note('mlserverJson', await ask('json', CONNECTIONS, mlserver.httpPort));
       note('mlserverGrpc', await ask('grpc', CONNECTIONS, mlserver.grpcPort));
@@ -102,7 +104,7 @@ async function measureModel({ name, seed, folder, serving, signal, progress, rou
     grpcRps: rps('grpc'),
     naiveRps: rps('naive'),
     /** By whichever of its forms it is faster in. */
-    ...(mlserver && { mlserverRps: Math.max(rps('mlserverJson'), rps('mlserverGrpc')), mlserver: mlserver.version }),
+    ...(mlserver && { mlserverRps: Math.max(rps('mlserverJson'), rps('mlserverGrpc')) }),
     ratio: rps('binary') / rps('bare'),
     p50BareMs: p50('bare'),
     p50BareMendedMs: p50('bareMended'),

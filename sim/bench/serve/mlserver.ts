@@ -6,7 +6,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 export interface MlServer {
-  readonly version: string;
   readonly httpPort: number;
   readonly grpcPort: number;
   stop(): Promise<void>;
@@ -21,6 +20,16 @@ export interface MlServerOptions {
 
 const READY_WITHIN_MS = 60_000;
 
+const pythonWithMlServer = (): string | undefined => process.env['DROVER_MLSERVER_PYTHON'];
+
+/** Its name and version; undefined where nobody says that it is there. @throws where it is said and is not so: sooner than after all else was measured */
+export function mlServerAtHand(): string | undefined {
+  const python = pythonWithMlServer();
+  if (python === undefined) return undefined;
+  const ask = 'import onnxruntime, mlserver; print("MLServer", mlserver.__version__)';
+  return execFileSync(python, ['-c', ask], { encoding: 'utf8' }).trim();
+}
+
 /** Seldon's MLServer by its default settings, where `DROVER_MLSERVER_PYTHON` names a Python that has `mlserver` and `onnxruntime`. Undefined elsewhere. */
 export async function startMlServer({
   folder,
@@ -28,11 +37,8 @@ export async function startMlServer({
   modelFile,
   signal,
 }: MlServerOptions): Promise<MlServer | undefined> {
-  const { DROVER_MLSERVER_PYTHON: python } = process.env;
+  const python = pythonWithMlServer();
   if (python === undefined) return undefined;
-  const version = execFileSync(python, ['-c', 'import onnxruntime, mlserver; print(mlserver.__version__)'], {
-    encoding: 'utf8',
-  }).trim();
   const [httpPort, grpcPort, metricsPort] = await freePorts(3);
   if (httpPort === undefined || grpcPort === undefined) throw new Error('there are no free ports');
   const home = join(folder, `mlserver-${model}`);
@@ -71,7 +77,7 @@ export async function startMlServer({
         throw new Error(`MLServer does not become ready: ${readFileSync(log, 'utf8').slice(-2_000)}`);
       await delay(200, undefined, { signal });
     }
-    return { version, httpPort, grpcPort, stop };
+    return { httpPort, grpcPort, stop };
   } catch (error) {
     await stop();
     throw error;
