@@ -11,6 +11,7 @@ import {
 import { decodeOnnx, encodeOnnx, floatTensor, graph, model, node, valueInfo } from '@drover/shared/onnx';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runDrover } from '../../src/cli/program.js';
+import { unattendedTerminal } from '../cli-terminal.js';
 import { buildRelease, type BuildOptions } from '../../src/cli/release-builder/build.js';
 import { examineModel } from '../../src/cli/release-builder/examine.js';
 import { loadModel } from '../../src/cli/release-builder/model-run.js';
@@ -111,17 +112,7 @@ describe('drover model check', () => {
   const said: string[] = [];
   const check = async (...words: string[]): Promise<number> => {
     said.length = 0;
-    const terminal = {
-      environment: {},
-      homeDirectory: folder,
-      interactive: false,
-      interrupted: new AbortController().signal,
-      out: (text: string) => void said.push(text),
-      err: (text: string) => void said.push(text),
-      ask: () => Promise.reject(new Error('nobody is asked')),
-      askSecret: () => Promise.reject(new Error('nobody is asked')),
-      sleep: () => Promise.resolve(),
-    };
+    const terminal = unattendedTerminal((text) => void said.push(text));
     return runDrover(['model', 'check', ...words], terminal, '0.0.0');
   };
   beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), 'drover-check-'))));

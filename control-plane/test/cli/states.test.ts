@@ -5,6 +5,7 @@ import { decodeGoldenVectors } from '@drover/shared/manifest';
 import { encodeOnnx, floatTensor, graph, model, node, valueInfo } from '@drover/shared/onnx';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runDrover } from '../../src/cli/program.js';
+import { unattendedTerminal } from '../cli-terminal.js';
 import { buildRelease } from '../../src/cli/release-builder/build.js';
 import { likelyStates } from '../../src/cli/release-builder/likely-states.js';
 import { readNumpy } from '../../src/cli/release-builder/npy.js';
@@ -118,17 +119,7 @@ describe('publishing a recurrent model', () => {
 
   it('when it is checked, the likely state is named, with the option that makes it one', async () => {
     const said: string[] = [];
-    const terminal = {
-      environment: {},
-      homeDirectory: folder,
-      interactive: false,
-      out: (text: string) => void said.push(text),
-      err: (text: string) => void said.push(text),
-      interrupted: new AbortController().signal,
-      ask: () => Promise.reject(new Error('nobody is asked')),
-      askSecret: () => Promise.reject(new Error('nobody is asked')),
-      sleep: () => Promise.resolve(),
-    };
+    const terminal = unattendedTerminal((text) => void said.push(text));
     expect(await runDrover(['model', 'check', modelFile], terminal, '0.0.0')).toBe(0);
     expect(said.join('\n')).toContain('--state h_in=h_out');
   });

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceId, newLabelRequestId, type ModelName } from '@drover/shared/ids';
 import { createKeyPair } from '@drover/shared/trust';
 import { runDrover } from '../../src/cli/program.js';
+import { unattendedTerminal } from '../cli-terminal.js';
 import type { Role } from '../../src/governance/index.js';
 import { storeLabelListing } from '../../src/labels/store-listing.js';
 import { enrolmentOf, post, startFixture, type ControlPlaneFixture } from '../control-plane-fixture.js';
@@ -48,17 +49,10 @@ describe('drover labels', () => {
     const { port } = fixture.app.server.address() as AddressInfo;
     const { authorization = '' } = await fixture.token(role);
     const said: string[] = [];
-    const terminal = {
-      environment: { DROVER_URL: `http://127.0.0.1:${port}`, DROVER_TOKEN: authorization.replace('Bearer ', '') },
-      homeDirectory: tmpdir(),
-      interactive: false,
-      interrupted: new AbortController().signal,
-      out: (text: string) => void said.push(text),
-      err: (text: string) => void said.push(text),
-      ask: () => Promise.reject(new Error('nobody is asked')),
-      askSecret: () => Promise.reject(new Error('nobody is asked')),
-      sleep: () => Promise.resolve(),
-    };
+    const terminal = unattendedTerminal((text) => void said.push(text), {
+      DROVER_URL: `http://127.0.0.1:${port}`,
+      DROVER_TOKEN: authorization.replace('Bearer ', ''),
+    });
     const code = await runDrover(words, terminal, '0.0.0');
     return { said: said.join('\n'), code };
   }

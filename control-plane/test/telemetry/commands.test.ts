@@ -1,8 +1,8 @@
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceId, digestOf, ModelName, Version } from '@drover/shared/ids';
 import { runDrover } from '../../src/cli/program.js';
+import { unattendedTerminal } from '../cli-terminal.js';
 import { startFixture, type ControlPlaneFixture } from '../control-plane-fixture.js';
 
 describe('drover model', () => {
@@ -17,17 +17,10 @@ describe('drover model', () => {
     const { port } = fixture.app.server.address() as AddressInfo;
     const { authorization = '' } = await fixture.token('viewer');
     const said: string[] = [];
-    const terminal = {
-      environment: { DROVER_URL: `http://127.0.0.1:${port}`, DROVER_TOKEN: authorization.replace('Bearer ', '') },
-      homeDirectory: tmpdir(),
-      interactive: false,
-      interrupted: new AbortController().signal,
-      out: (text: string) => void said.push(text),
-      err: (text: string) => void said.push(text),
-      ask: () => Promise.reject(new Error('nobody is asked')),
-      askSecret: () => Promise.reject(new Error('nobody is asked')),
-      sleep: () => Promise.resolve(),
-    };
+    const terminal = unattendedTerminal((text) => void said.push(text), {
+      DROVER_URL: `http://127.0.0.1:${port}`,
+      DROVER_TOKEN: authorization.replace('Bearer ', ''),
+    });
     await runDrover(['model', ...words], terminal, '0.0.0');
     return said.join('\n');
   }
