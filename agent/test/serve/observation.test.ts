@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { decoderFor } from '@drover/shared/task';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { observed } from '../../src/serve/inline/observation.js';
+import { recordOf } from '../../src/serve/inline/observation.js';
 import { toFloat16, type ModelTensor } from '../../src/serve/tensors/tensor.js';
 import type { InstalledModel } from '../../src/update/ports.js';
 import { installClassifier } from './installed-classifier.js';
@@ -14,8 +14,8 @@ describe('when the predictions of an answer are recorded', () => {
   let model: InstalledModel;
   beforeAll(async () => void (model = await installClassifier({ directory })));
   afterAll(() => rmSync(directory, { recursive: true }));
-  const seen = (probabilities: ModelTensor) =>
-    observed(model, { features: undefined, outputs: { probabilities }, inferences: 1 }).predictions;
+  const run = { requestId: 'a', atMs: 0, latencyUs: 1, inferences: 1, features: undefined };
+  const seen = (probabilities: ModelTensor) => recordOf(model, { ...run, outputs: { probabilities } }).predictions;
 
   it('finds the classes of image classifiers, whose scores end in axes of one', () => {
     const scores = { datatype: 'FP32', shape: [2, 3, 1, 1], data: Float32Array.of(0, 1, 0, 0, 0, 1) } as const;
@@ -68,8 +68,7 @@ describe('when the predictions of an answer are recorded', () => {
         y: { datatype: 'FP32', shape: [...shape], data },
         z: { datatype: 'FP32', shape: [...shape], data },
       } as const;
-      const seenOf = observed(regressor, { features: undefined, outputs, inferences: 3 });
-      expect(seenOf).toEqual(values ? { values } : {});
+      expect(recordOf(regressor, { ...run, outputs, inferences: 3 }).values).toEqual(values);
       if (!values) return;
       const decoder = decoderFor(regressor.manifest.task, [{ name: 'y', datatype: 'FP32', shape: [-1, 1] }]);
       expect(decoder.decode(outputs)).toEqual({ kind: 'regression', values });

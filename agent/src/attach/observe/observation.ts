@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { TensorSignature } from '@drover/shared/manifest';
-import { featureRows, inferencesIn, observed, servedBy } from '../../serve/inline/observation.js';
+import { featureRows, inferencesIn, recordOf } from '../../serve/inline/observation.js';
 import { binaryTensor } from '../../serve/protocol/binary-tensor.js';
 import type { InferenceRecord, Predictions } from '../../serve/recorder.js';
 import { readTensor } from '../../serve/tensors/json.js';
@@ -48,21 +48,17 @@ export function readObservation(
     Object.keys(inputs).length === 0 && message.classes
       ? Math.max(1, message.classes.length)
       : inferencesIn(Object.keys(inputs).length > 0 ? inputs : outputs);
-  // As of a request to the agent: what could not be answered has no place in a profile.
-  const seen = failed
-    ? {}
-    : { ...observed(installed, { features: rows, outputs, inferences }), ...predictionsIn(message, installed) };
-  if (rows && seen.predictions && seen.predictions.classes.length !== rows.count)
-    throw invalid(`it has ${rows.count} rows of features and ${seen.predictions.classes.length} of answers`);
-  const record = {
-    ...servedBy(installed),
+  const record = recordOf(installed, {
     requestId: message.id ?? randomUUID(),
     atMs,
     latencyUs,
-    failed,
     inferences,
-    ...seen,
-  };
+    features: rows,
+    outputs: failed ? undefined : outputs,
+  });
+  if (!failed) Object.assign(record, predictionsIn(message, installed));
+  if (rows && record.predictions && record.predictions.classes.length !== rows.count)
+    throw invalid(`it has ${rows.count} rows of features and ${record.predictions.classes.length} of answers`);
   return { inputs, record };
 }
 

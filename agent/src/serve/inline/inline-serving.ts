@@ -34,7 +34,7 @@ import { ActiveModel, type PlacedModel } from './active-model.js';
 import { checkInputs } from './check-inputs.js';
 import { classesOf, demandAnswered, demandHeld, truthOf, type GivenLabel, type HeldAnswer } from './feedback.js';
 import { inputCounts, verifyContract } from './input-contract.js';
-import { featureRows, inferencesIn, observed, servedBy } from './observation.js';
+import { featureRows, inferencesIn, recordOf, servedBy } from './observation.js';
 import { openHere, openShadowHere } from './open-here.js';
 import type { InferenceRequest, InferenceResponse, ServedModels } from './served-models.js';
 
@@ -232,11 +232,9 @@ export class InlineServing implements Serving, ParameterServing, TrialServing, S
     const inferences = inferencesIn(request.inputs);
     return (outputs) => {
       const latencyUs = Math.round((performance.now() - startedMs) * 1_000);
-      const failed = outputs === undefined;
-      counts.add({ failed, latencyUs });
-      const seen = outputs ? observed(installed, { features, outputs, inferences }) : {};
+      counts.add({ failed: outputs === undefined, latencyUs });
       const { requestId } = request;
-      recorder.record({ ...servedBy(installed), requestId, atMs, latencyUs, failed, inferences, ...seen });
+      recorder.record(recordOf(installed, { requestId, atMs, latencyUs, inferences, features, outputs }));
       return latencyUs;
     };
   }

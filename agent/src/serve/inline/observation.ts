@@ -35,21 +35,22 @@ function predictionsOf({ manifest }: InstalledModel, outputs: TensorMap): Predic
   const classes = new Int32Array(rows);
   const confidences = new Float32Array(rows);
   for (let row = 0; row < rows; row++) {
-    const values = data.subarray(row * width, (row + 1) * width);
-    let best = 0;
-    for (let index = 1; index < width; index++) if ((values[index] ?? 0) > (values[best] ?? 0)) best = index;
-    classes[row] = best;
-    confidences[row] = confidenceOf(values, values[best] ?? 0);
+    const start = row * width;
+    let best = start;
+    for (let index = start; index < start + width; index++) if ((data[index] ?? 0) > (data[best] ?? 0)) best = index;
+    classes[row] = best - start;
+    confidences[row] = confidenceOf(data, start, width, data[best] ?? 0);
   }
   return { classes, confidences };
 }
 
-/** Probability of the best class: its score where the row is a distribution already, else its softmax (shifted by the maximum against overflow). */
-function confidenceOf(scores: Float32Array | Float64Array, best: number): number {
+/** Probability of the best class of one row: its score where the row is a distribution already, else its softmax (shifted by the maximum against overflow). */
+function confidenceOf(scores: Float32Array | Float64Array, start: number, width: number, best: number): number {
   let sum = 0;
   let partition = 0;
   let isDistribution = true;
-  for (const score of scores) {
+  for (let index = start; index < start + width; index++) {
+    const score = scores[index] ?? 0;
     sum += score;
     partition += Math.exp(score - best);
     if (!(score >= 0 && score <= 1)) isDistribution = false;
@@ -73,18 +74,32 @@ function valuesOf({ manifest }: InstalledModel, outputs: TensorMap, rows: number
   return data.length === rows ? Float64Array.from(data, (value) => value * (regression?.scale ?? 1)) : undefined;
 }
 
-export interface Observed {
-  readonly features: FeatureRows | undefined;
-  readonly outputs: TensorMap;
+/** One request that reached a model, as it is recorded. */
+export interface ObservedRun {
+  readonly requestId: string;
+  readonly atMs: number;
+  readonly latencyUs: number;
   readonly inferences: number;
+  readonly features: FeatureRows | undefined;
+  /** None where it failed. */
+  readonly outputs: TensorMap | undefined;
 }
 
-/** What is recorded of a run beside its counts, as far as it is known. */
-export function observed(
-  installed: InstalledModel,
-  { features, outputs, inferences }: Observed,
-): Pick<InferenceRecord, 'features' | 'predictions' | 'values'> {
+/** Property by property: spreading these together costs as much as all the rest of recording. */
+export function recordOf(installed: InstalledModel, run: ObservedRun): Writable<InferenceRecord> {
+  const { model, release, adaptation } = installed;
+  const { requestId, atMs, latencyUs, inferences, features, outputs } = run;
+  const failed = outputs === undefined;
+  const record: Writable<InferenceRecord> = { model, release, requestId, atMs, latencyUs, failed, inferences };
+  if (adaptation !== undefined) record.adaptation = adaptation;
+  // What could not be answered has no place in a profile.
+  if (failed) return record;
   const predictions = predictionsOf(installed, outputs);
   const values = valuesOf(installed, outputs, inferences);
-  return { ...(features && { features }), ...(predictions && { predictions }), ...(values && { values }) };
+  if (features) record.features = features;
+  if (predictions) record.predictions = predictions;
+  if (values) record.values = values;
+  return record;
 }
+
+type Writable<Type> = { -readonly [Key in keyof Type]: Type[Key] };

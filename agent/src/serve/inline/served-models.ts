@@ -9,7 +9,7 @@ import type { GivenLabel, HeldAnswer } from './feedback.js';
 
 export interface InferenceRequest extends SequenceRequest {
   readonly model: ModelName;
-  readonly version?: string;
+  readonly version?: string | undefined;
   readonly requestId: string;
   /** While a release is tried: requests with the same key are answered by the same release. In place of the id. */
   readonly splitKey?: string | undefined;

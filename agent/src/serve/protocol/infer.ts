@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { ModelName } from '@drover/shared/ids';
 import type { ServedModels } from '../inline/served-models.js';
 import type { ClientSignal } from '../scheduling/run-queue.js';
 import type { SequenceControl } from '../sequences/sequences.js';
@@ -26,8 +25,6 @@ export interface InferCall {
   readonly sequence?: SequenceControl | undefined;
   /** By `performance.now()`. */
   readonly deadlineMs?: number | undefined;
-  /** The client has gone. */
-  readonly signal?: ClientSignal | undefined;
 }
 
 /** An input that lies in shared memory. */
@@ -63,30 +60,41 @@ export interface InferTools {
   readonly memory: SharedMemory;
 }
 
-/** @throws ServeError MODEL_NOT_SERVED, REQUEST_*, INPUT_CONTRACT_VIOLATED, MODEL_RUN_FAILED, SERVE_OVERLOADED, SEQUENCE_*, SHARED_MEMORY_OFF */
-export async function infer(call: InferCall, { models, memory }: InferTools): Promise<InferAnswer> {
-  const found = models.find(call.model, call.version);
+/**
+ * Objects are made with all their properties at once, here and in what reads requests: a spread costs as much as a layer of the protocol, and keeps what it made alive for long.
+ *
+ * @param signal the client has gone
+ * @throws ServeError MODEL_NOT_SERVED, REQUEST_*, INPUT_CONTRACT_VIOLATED, MODEL_RUN_FAILED, SERVE_OVERLOADED, SEQUENCE_*, SHARED_MEMORY_OFF
+ */
+export async function infer(
+  call: InferCall,
+  { models, memory }: InferTools,
+  signal: ClientSignal | undefined,
+): Promise<InferAnswer> {
+  const { version, priority, sequence, deadlineMs, splitKey } = call;
+  const found = models.find(call.model, version);
   const { model, variant } = found;
   const requestId = call.id ?? randomUUID();
-  const wanted: readonly WantedOutput[] = call.outputs ?? variant.signature.outputs.map(({ name }) => ({ name }));
-  const unknown = wanted.find(({ name }) => !variant.signature.outputs.some((output) => output.name === name));
-  if (unknown !== undefined) throw invalid(`${model} has no output ${JSON.stringify(unknown.name)}`);
-  for (const { name, place, classes } of wanted) {
+  for (const { name, place, classes } of call.outputs ?? []) {
+    if (!variant.signature.outputs.some((output) => output.name === name))
+      throw invalid(`${model} has no output ${JSON.stringify(name)}`);
     if (place) memory.demand(place);
     if (classes !== undefined) demandClassifiable(found, name);
   }
-  const inputs = await byName(call.inputs, memory);
-  const version = call.version === undefined ? {} : { version: call.version };
-  const { priority, sequence, deadlineMs, signal, splitKey } = call;
-  const schedule = { priority, sequence, deadlineMs, signal, splitKey };
-  const response = await models.infer({ model: ModelName(model), requestId, inputs, ...version, ...schedule });
-  const outputs = wanted.map((each) => {
-    const tensor = outputOf(response.outputs, each.name);
-    if (each.classes === undefined) return { ...each, tensor };
-    const served = response.version === found.release.version ? found : models.find(call.model, response.version);
-    return { ...each, tensor: classified(served, each.name, tensor, each.classes) };
-  });
-  for (const { place, tensor } of outputs) if (place) await memory.write(place, toBytes(tensor));
+  const inputs = byName(call.inputs.every(isGiven) ? call.inputs : await readPlaced(call.inputs, memory));
+  const request = { model, version, requestId, inputs, priority, sequence, deadlineMs, signal, splitKey };
+  const response = await models.infer(request);
+  const wanted: readonly WantedOutput[] = call.outputs ?? variant.signature.outputs;
+  const outputs: AnsweredOutput[] = [];
+  for (const { name, place, classes } of wanted) {
+    let tensor = outputOf(response.outputs, name);
+    if (classes !== undefined) {
+      const served = response.version === found.release.version ? found : models.find(call.model, response.version);
+      tensor = classified(served, name, tensor, classes);
+    }
+    if (place) await memory.write(place, toBytes(tensor));
+    outputs.push({ name, place, classes, tensor });
+  }
   const { parameters } = response;
   return {
     model,
@@ -96,14 +104,25 @@ export async function infer(call: InferCall, { models, memory }: InferTools): Pr
     outputs,
   };
 }
+type Given = readonly [name: string, tensor: ModelTensor];
 
-async function byName(inputs: InferCall['inputs'], memory: SharedMemory): Promise<TensorMap> {
-  const named = new Map<string, ModelTensor>();
-  for (const [name, given] of inputs) {
-    if (named.has(name)) throw invalid(`the input ${JSON.stringify(name)} is given twice`);
-    named.set(name, 'place' in given ? binaryTensor({ ...given, name, bytes: await memory.read(given.place) }) : given);
-  }
-  return Object.fromEntries(named);
+const isGiven = (input: InferCall['inputs'][number]): input is Given => !('place' in input[1]);
+
+function readPlaced(inputs: InferCall['inputs'], memory: SharedMemory): Promise<Given[]> {
+  return Promise.all(
+    inputs.map(async ([name, given]): Promise<Given> => {
+      if (!('place' in given)) return [name, given];
+      return [name, binaryTensor({ ...given, name, bytes: await memory.read(given.place) })];
+    }),
+  );
+}
+
+function byName(inputs: readonly Given[]): TensorMap {
+  const named = Object.fromEntries(inputs);
+  if (Object.keys(named).length === inputs.length) return named;
+  const names = inputs.map(([name]) => name);
+  const twice = names.find((name, index) => names.indexOf(name) < index);
+  throw invalid(`the input ${JSON.stringify(twice)} is given twice`);
 }
 
 /** A release that took over between the look-up and the run may lack an output: then the request is answered for what serves now. */

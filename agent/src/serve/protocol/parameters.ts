@@ -48,13 +48,12 @@ export const sequenceOf = ({
   sequence_end: isEnd = false,
 }: Static<typeof SequenceParameters> = {}): InferCall['sequence'] => (id ? { id, isStart, isEnd } : undefined);
 
-export const scheduleOf = ({ priority = 0, timeout = 0 }: Static<typeof ScheduleParameters> = {}): Pick<
-  InferCall,
-  'priority' | 'deadlineMs'
-> => ({
-  priority: priority || undefined,
-  deadlineMs: timeout === 0 ? undefined : performance.now() + timeout / 1_000,
-});
+export const priorityOf = ({ priority = 0 }: Static<typeof ScheduleParameters> = {}): number | undefined =>
+  priority || undefined;
+
+/** By `performance.now()`. */
+export const deadlineOf = ({ timeout = 0 }: Static<typeof ScheduleParameters> = {}): number | undefined =>
+  timeout === 0 ? undefined : performance.now() + timeout / 1_000;
 
 /** Region and size go together. @throws ServeError REQUEST_INVALID */
 export function placeOf(tensor: string, given: Static<typeof PlaceParameters> = {}): Place | undefined {

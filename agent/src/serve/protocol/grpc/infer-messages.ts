@@ -13,12 +13,13 @@ import { binaryTensor } from '../binary-tensor.js';
 import type { InferAnswer, InferCall } from '../infer.js';
 import { invalid } from '../invalid.js';
 import {
+  deadlineOf,
   OutputParameters,
   PlaceParameters,
   placeOf,
   placeParameters,
+  priorityOf,
   RequestParameters,
-  scheduleOf,
   sequenceOf,
   wantedOutput,
 } from '../parameters.js';
@@ -51,8 +52,11 @@ const CONTENTS: Readonly<Record<Exclude<Datatype, 'FP16'>, Contents>> = {
 };
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-/** @throws ServeError REQUEST_INVALID */
-export function toCall(request: ModelInferRequest): InferCall {
+/**
+ * @param deadlineMs of the call (grpc-timeout), by `performance.now()`
+ * @throws ServeError REQUEST_INVALID
+ */
+export function toCall(request: ModelInferRequest, deadlineMs: number | undefined): InferCall {
   const { modelName, modelVersion, id, parameters, inputs, outputs, rawInputContents: raw } = request;
   const places = inputs.map(placeIn);
   const inBody = places.filter((place) => place === undefined).length;
@@ -64,7 +68,8 @@ export function toCall(request: ModelInferRequest): InferCall {
     model: modelName,
     version: modelVersion === '' ? undefined : modelVersion,
     id: id === '' ? undefined : id,
-    ...scheduleOf(given),
+    priority: priorityOf(given),
+    deadlineMs: earlier(deadlineOf(given), deadlineMs),
     sequence: sequenceOf(given),
     splitKey: given.drover_split_key,
     inputs: inputs.map((input, index) => {
@@ -78,6 +83,9 @@ export function toCall(request: ModelInferRequest): InferCall {
         : outputs.map(({ name, parameters: said }) => wantedOutput(name, readParameters(OutputParameters, said))),
   };
 }
+
+const earlier = (one: number | undefined, other: number | undefined): number | undefined =>
+  one === undefined || other === undefined ? (one ?? other) : Math.min(one, other);
 
 const placeIn = ({ name, parameters }: Pick<ModelInferRequest_InferInputTensor, 'name' | 'parameters'>) =>
   placeOf(name, readParameters(PlaceParameters, parameters));

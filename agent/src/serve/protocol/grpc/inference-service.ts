@@ -67,12 +67,12 @@ export function inferenceService({
   handover,
 }: InferenceServiceOptions): InferenceService {
   const successor = successorOf(handover);
+  const tools = { models, memory };
   const modelInfer = async (request: ModelInferRequest, context: CallContext): Promise<ModelInferResponse> => {
     // A stream may last longer than its process is the one that answers.
     if (handover.hasBegun) return successor(request, context);
-    const call = toCall(request);
-    const deadlineMs = Math.min(call.deadlineMs ?? Infinity, context.deadlineMs ?? Infinity);
-    return toResponse(await infer({ ...call, deadlineMs, signal: context.signal }, { models, memory }), request);
+    const call = toCall(request, context.deadlineMs);
+    return toResponse(await infer(call, tools, context.signal), request);
   };
   const isServed = (name: string, version: string): boolean => {
     try {

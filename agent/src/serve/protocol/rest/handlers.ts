@@ -17,11 +17,6 @@ export interface HandlerOptions extends InferTools {
   readonly maxBodyBytes: number;
 }
 
-export interface Handling extends HandlerOptions {
-  /** Aborted when the client has gone. */
-  readonly signal: ClientSignal;
-}
-
 /** A status and the JSON text of the body; none where the reader has it already. */
 export interface Reply {
   readonly status: number;
@@ -33,8 +28,17 @@ export interface Reply {
 
 const ok = (body: object, status = 200): Reply => ({ status, json: JSON.stringify(body) });
 
-/** Answers one route. Throws coded errors; their statuses are the server's business. */
-export async function handle(route: Route, request: IncomingMessage, options: Handling): Promise<Reply> {
+/**
+ * Answers one route. Throws coded errors; their statuses are the server's business.
+ *
+ * @param signal the client has gone
+ */
+export async function handle(
+  route: Route,
+  request: IncomingMessage,
+  options: HandlerOptions,
+  signal: ClientSignal,
+): Promise<Reply> {
   const { models, memory, maxBodyBytes } = options;
   switch (route.kind) {
     case 'server':
@@ -52,7 +56,7 @@ export async function handle(route: Route, request: IncomingMessage, options: Ha
     case 'model-ready':
       return ok({ name: models.find(route.model, route.version).model, ready: true });
     case 'infer':
-      return inferReplyTo(route, request, options);
+      return inferReplyTo(route, request, options, signal);
     case 'feedback': {
       const { id, labels } = await readJson(request, FeedbackBody, maxBodyBytes);
       const { joined, repeated, conflicting, gone } = await models.feedback(route.model, id, labels);
@@ -112,8 +116,14 @@ function parametersReply({ document, loaded }: ServedParameters, known: string |
   return isKnown ? { status: 304, json: '', headers } : { status: 200, json: document, headers };
 }
 
-async function inferReplyTo(route: ModelRoute, request: IncomingMessage, options: Handling): Promise<Reply> {
+async function inferReplyTo(
+  route: ModelRoute,
+  request: IncomingMessage,
+  options: HandlerOptions,
+  signal: ClientSignal,
+): Promise<Reply> {
   const body = await readBody(request, options.maxBodyBytes);
   const { call, isBinary } = readInferRequest(route, body, () => options.models.find(route.model, route.version));
-  return { status: 200, ...inferReply(await infer({ ...call, signal: options.signal }, options), isBinary) };
+  const { json, binary } = inferReply(await infer(call, options, signal), isBinary);
+  return { status: 200, json, binary };
 }

@@ -5,7 +5,7 @@ import { invalid } from '../invalid.js';
 import { readTensor } from '../../tensors/json.js';
 import { bytesPerElement, elementsOf, type ModelTensor } from '../../tensors/tensor.js';
 import type { InstalledModel } from '../../../update/ports.js';
-import { placeOf, scheduleOf, sequenceOf, wantedOutput } from '../parameters.js';
+import { deadlineOf, placeOf, priorityOf, sequenceOf, wantedOutput } from '../parameters.js';
 import { InferBody } from './bodies.js';
 import { parseHead, type RequestBody } from './request-body.js';
 import type { ModelRoute } from './routes.js';
@@ -50,7 +50,8 @@ export function readInferRequest(
       // Triton's clients send an empty one where the application gives none.
       id: id === '' ? undefined : id,
       inputs: tensors,
-      ...scheduleOf(parameters),
+      priority: priorityOf(parameters),
+      deadlineMs: deadlineOf(parameters),
       sequence: sequenceOf(parameters),
       splitKey: parameters?.drover_split_key,
       // None asked for by name: all.

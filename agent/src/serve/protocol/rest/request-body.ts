@@ -88,7 +88,7 @@ const DECODERS = { gzip: createGunzip, 'x-gzip': createGunzip, deflate: createIn
 function readParts(request: IncomingMessage, headBytes: number, tailBytes: number): Promise<RequestBody> {
   return new Promise((resolve, reject) => {
     const head = Buffer.allocUnsafe(headBytes);
-    const tail = Buffer.from(new ArrayBuffer(tailBytes));
+    const tail = Buffer.allocUnsafeSlow(tailBytes);
     let received = 0;
     request.on('data', (chunk: Buffer) => {
       const ofHead = Math.max(0, Math.min(chunk.length, headBytes - received));

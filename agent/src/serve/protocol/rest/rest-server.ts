@@ -119,20 +119,32 @@ async function answer(request: IncomingMessage, response: ServerResponse, handle
     return;
   }
   try {
-    write(response, await handle(route, request, { ...handlers, signal: whileWanted(response) }));
+    write(response, await handle(route, request, handlers, new WhileWanted(response)));
   } catch (error) {
     refuse(request, response, toCodedErrorJson(error));
   }
 }
 
 /** Aborted when the client closes the connection before it has its answer. Costs nothing where nobody listens, as for what is run at once. */
-const whileWanted = (response: ServerResponse): ClientSignal => ({
-  get aborted() {
-    return response.closed && !response.writableEnded;
-  },
-  addEventListener: (_type, listener) => void response.once('close', listener),
-  removeEventListener: (_type, listener) => void response.off('close', listener),
-});
+class WhileWanted implements ClientSignal {
+  readonly #response: ServerResponse;
+
+  constructor(response: ServerResponse) {
+    this.#response = response;
+  }
+
+  get aborted(): boolean {
+    return this.#response.closed && !this.#response.writableEnded;
+  }
+
+  addEventListener(_type: 'abort', listener: () => void): void {
+    this.#response.once('close', listener);
+  }
+
+  removeEventListener(_type: 'abort', listener: () => void): void {
+    this.#response.off('close', listener);
+  }
+}
 
 function refuse(
   request: IncomingMessage,
@@ -177,7 +189,13 @@ function write(response: ServerResponse, reply: Reply): void {
     return;
   }
   if (bytes <= SMALL_BYTES) {
-    response.end(Buffer.concat([Buffer.from(json), ...binary]));
+    const body = Buffer.allocUnsafe(bytes);
+    let offset = body.write(json);
+    for (const part of binary) {
+      body.set(part, offset);
+      offset += part.length;
+    }
+    response.end(body);
     return;
   }
   // No copy of what is large.
@@ -189,15 +207,23 @@ function write(response: ServerResponse, reply: Reply): void {
 }
 
 /** @returns the length of the body */
-function writeHead(response: ServerResponse, { status, json, binary = [], headers }: Reply): number {
+function writeHead(response: ServerResponse, { status, json, binary = [], headers = {} }: Reply): number {
   const jsonBytes = Buffer.byteLength(json);
-  const bytes = binary.reduce((sum, part) => sum + part.length, jsonBytes);
+  let bytes = jsonBytes;
+  for (const part of binary) bytes += part.length;
   const content =
     binary.length === 0
-      ? { 'content-type': 'application/json' }
-      : { 'content-type': 'application/octet-stream', 'inference-header-content-length': jsonBytes };
+      ? ['content-type', 'application/json', 'content-length', bytes]
+      : [
+          'content-type',
+          'application/octet-stream',
+          'inference-header-content-length',
+          jsonBytes,
+          'content-length',
+          bytes,
+        ];
   // RFC 9110, section 15.4.5: 304 says nothing about a body that it has not got.
-  response.writeHead(status, { ...(status === 304 ? {} : { ...content, 'content-length': bytes }), ...headers });
+  response.writeHead(status, [...(status === 304 ? [] : content), ...Object.entries(headers).flat()]);
   return bytes;
 }
 

@@ -2,7 +2,7 @@
 export interface ModelRoute {
   readonly kind: 'model' | 'model-ready' | 'infer';
   readonly model: string;
-  readonly version?: string;
+  readonly version?: string | undefined;
 }
 
 /** What a path asks for (Open Inference Protocol v2 REST; Triton's repository index; our extensions). */
@@ -63,23 +63,19 @@ export function routeOf(url: string): Route | undefined {
   try {
     const memory = MEMORY_PATH.exec(path);
     if (memory) return memoryRoute(memory);
-    const [, model, versionText, action] = MODEL_PATH.exec(path) ?? [];
-    if (model === undefined) return undefined;
-    const named = {
-      model: decodeURIComponent(model),
-      ...(versionText === undefined ? {} : { version: decodeURIComponent(versionText) }),
-    };
+    const [, modelText, versionText, action] = MODEL_PATH.exec(path) ?? [];
+    if (modelText === undefined) return undefined;
+    const model = decodeURIComponent(modelText);
+    const version = versionText === undefined ? undefined : decodeURIComponent(versionText);
     switch (action) {
       case undefined:
-        return { kind: 'model', ...named };
+        return { kind: 'model', model, version };
       case 'ready':
-        return { kind: 'model-ready', ...named };
+        return { kind: 'model-ready', model, version };
       case 'infer':
-        return { kind: 'infer', ...named };
+        return { kind: 'infer', model, version };
       default:
-        return versionText === undefined
-          ? { kind: EXTENSIONS[action as keyof typeof EXTENSIONS], model: named.model }
-          : undefined;
+        return version === undefined ? { kind: EXTENSIONS[action as keyof typeof EXTENSIONS], model } : undefined;
     }
   } catch {
     // A malformed percent escape names nothing that could exist.
