@@ -64,10 +64,15 @@ const STOP_TIMEOUT_MS = 20_000;
 const GIVE_WAY_TIMEOUT_MS = 10_000;
 /** Longer than its connections may last. */
 const RETIRE_TIMEOUT_MS = 150_000;
+/**
+ * Large bodies are garbage outside the heap, for which V8 collects all of it again and again. With threads of its own that takes the cores from the models, a quarter of all processor time; alone,
+ * a collection of this small heap takes some milliseconds.
+ */
+const COLLECTOR_FLAGS = ['--single-threaded-gc'];
 
 export function launchInference(options: LaunchOptions): InferenceProcess {
   const { isRestart, settings, models, parameters, regions, relieves, listeners, nodeFlags, onIncident } = options;
-  const child = forkChild('./inference-main.js', nodeFlags);
+  const child = forkChild('./inference-main.js', [...COLLECTOR_FLAGS, ...nodeFlags]);
   const calls = new Map<number, Waiting<RunningModel | undefined>>();
   let lastCall = 0;
   let start: Waiting<Started> | undefined;
