@@ -60,11 +60,6 @@ export class ActiveModel {
     return this.#counts;
   }
 
-  /** Requests that it has begun, and not answered. */
-  get inFlight(): number {
-    return this.#inFlight;
-  }
-
   /** From now on it serves: for the first time, or again after it was kept. */
   begin({ isSuccessor }: { readonly isSuccessor: boolean }): void {
     this.#counts = new ActivationCounts();

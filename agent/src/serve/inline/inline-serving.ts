@@ -25,9 +25,9 @@ import type { LabelOutcome, Recorder } from '../recorder.js';
 import { readGoldenVectors, selfTest } from '../session/golden.js';
 import type { TensorMap } from '../tensors/tensor.js';
 import { copyOf } from '../tensors/copies.js';
-import type { ComparingSession } from '../trials/compared.js';
+import type { Compared, ComparingSession } from '../trials/compared.js';
 import type { RunningTrial } from '../trials/running-trial.js';
-import { ShadowTrial } from '../trials/shadow-trial.js';
+import { ShadowTrial, type SharedShadow } from '../trials/shadow-trial.js';
 import { SplitTrial } from '../trials/split-trial.js';
 import { Trials } from '../trials/trials.js';
 import { ActiveModel, type PlacedModel } from './active-model.js';
@@ -60,6 +60,12 @@ export interface InlineServingOptions {
   readonly settle?: () => Promise<void>;
   /** A session that was replaced could not be closed. */
   readonly onIncident: (error: unknown) => void;
+}
+
+/** A model that other threads may run, and what they then try beside it. */
+export interface Grantable {
+  readonly installed: InstalledModel;
+  readonly shadow: SharedShadow | undefined;
 }
 
 /**
@@ -153,10 +159,11 @@ export class InlineServing implements Serving, ParameterServing, TrialServing, S
     return [...this.#active.values()].map(({ installed }) => installed);
   }
 
-  /** Where other threads may run it just as well: it runs in this one, has no state, and nothing is tried beside it. */
-  grantable(model: ModelName): InstalledModel | undefined {
+  /** Where other threads may run it just as well: it runs in this one, has no state, and nothing else answers a share of its requests. */
+  grantable(model: ModelName): Grantable | undefined {
     const { installed, isInline, trial } = this.#active.get(model) ?? {};
-    return isInline && !trial && !installed?.variant.sequences ? installed : undefined;
+    if (!installed || !isInline || trial?.mode === 'split' || installed.variant.sequences) return undefined;
+    return { installed, shadow: trial?.shared };
   }
 
   find(model: string, version?: string): InstalledModel {
@@ -188,6 +195,8 @@ export class InlineServing implements Serving, ParameterServing, TrialServing, S
     } catch (error) {
       if (!isNoFaultOfModel(error)) note(undefined);
       throw error;
+    } finally {
+      if (trial?.mode === 'shadow') trial.requestEnds();
     }
   }
 
@@ -246,8 +255,7 @@ export class InlineServing implements Serving, ParameterServing, TrialServing, S
       return new SplitTrial(trial, { candidate, recorder, retire: () => this.#retire(candidate) });
     }
     const session = await (openShadow ? openShadow(trial, lost) : openShadowHere(trial, providers));
-    const underWay = (): number => this.#active.get(trial.candidate.model)?.inFlight ?? 0;
-    if (!signal.aborted) return new ShadowTrial(trial, { session, recorder, underWay });
+    if (!signal.aborted) return new ShadowTrial(trial, { session, recorder });
     await session.close();
     throw signal.reason;
   }
@@ -266,6 +274,13 @@ export class InlineServing implements Serving, ParameterServing, TrialServing, S
 
   trial(model: ModelName): TrialStanding | undefined {
     return this.#trials.standing(model);
+  }
+
+  /** What another thread has answered, with the candidate that is tried beside it. @throws ServeError MODEL_NOT_SERVED without one; what the session throws */
+  compare(model: ModelName, inputs: TensorMap, answered: TensorMap): Promise<Compared> {
+    const shadow = this.#active.get(model)?.trial;
+    if (shadow?.mode !== 'shadow') throw notServed(model);
+    return shadow.compareForeign(inputs, answered);
   }
 
   async feedback(model: string, requestId: string, labels: readonly GivenLabel[]): Promise<LabelOutcome> {

@@ -3,13 +3,15 @@ import type { InstalledModel, ServedParameters } from '../../update/ports.js';
 import type { CodedError } from '@drover/shared/coded-error';
 import { notServed } from '../errors.js';
 import type { GivenLabel, HeldAnswer } from '../inline/feedback.js';
-import type { InlineServing } from '../inline/inline-serving.js';
+import type { Grantable, InlineServing } from '../inline/inline-serving.js';
 import type { InferenceRequest, InferenceResponse, ServedModels } from '../inline/served-models.js';
 import type { LabelRequest } from '../label-desk.js';
 import type { Rejection } from '../parameters/board.js';
 import type { LabelOutcome } from '../recorder.js';
 import type { ClientSignal } from '../scheduling/run-queue.js';
 import { transferables } from '../tensors/tensor.js';
+import type { ComparingSession } from '../trials/compared.js';
+import type { SharedShadow } from '../trials/shadow-trial.js';
 import type { FromLane, Question } from './messages.js';
 
 interface Waiting {
@@ -22,6 +24,7 @@ export interface LaneModelsOptions {
   /** Hands over what was served here. */
   readonly flush: () => void;
   readonly inline: InlineServing;
+  readonly onIncident: (error: unknown) => void;
 }
 
 /**
@@ -32,6 +35,7 @@ export interface LaneModelsOptions {
 export class LaneModels implements ServedModels {
   readonly #options: LaneModelsOptions;
   readonly #granted = new Set<string>();
+  readonly #shadows = new Map<ModelName, SharedShadow>();
   readonly #waiting = new Map<number, Waiting>();
   #served = new Map<string, InstalledModel>();
   #lastCall = 0;
@@ -47,21 +51,43 @@ export class LaneModels implements ServedModels {
   }
 
   /** @throws what keeps the model from being loaded here as well */
-  grant(installed: InstalledModel, parameters: ServedParameters | undefined): Promise<void> {
-    const { inline } = this.#options;
+  grant({ installed, shadow }: Grantable, parameters: ServedParameters | undefined): Promise<void> {
+    const { inline, onIncident } = this.#options;
+    const { model } = installed;
     return this.#inTurn(async () => {
       const { signal } = new AbortController();
-      await inline.setParameters(installed.model, parameters, signal);
+      await inline.setParameters(model, parameters, signal);
       await inline.activate(installed, signal);
-      this.#granted.add(installed.model);
+      if (shadow) {
+        this.#shadows.set(model, shadow);
+        // No change of a model waits for a run that is not urgent.
+        inline.startTrial(shadow.trial, signal).catch(onIncident);
+      }
+      this.#granted.add(model);
     });
   }
 
   withdraw(model: ModelName): Promise<void> {
+    const { inline, onIncident, flush } = this.#options;
     return this.#inTurn(async () => {
       this.#granted.delete(model);
-      await this.#options.inline.deactivate(model);
-      this.#options.flush();
+      inline.endTrial(model).catch(onIncident);
+      await inline.deactivate(model);
+      flush();
+    });
+  }
+
+  /** The candidate of a trial that came with a grant: it runs where the thread that decides has it run. */
+  openShadow(model: ModelName): Promise<ComparingSession> {
+    const shadow = this.#shadows.get(model);
+    if (!shadow) return Promise.reject(notServed(model));
+    const { provider, meetings } = shadow;
+    return Promise.resolve({
+      provider,
+      meetings,
+      compare: (inputs, answered) =>
+        this.ask({ kind: 'compare', model, inputs, answered }, { transfer: transferables(inputs) }),
+      close: () => Promise.resolve(),
     });
   }
 

@@ -18,13 +18,19 @@ const onIncident = (error: unknown): void => post({ kind: 'incident', error: toC
 const { settings, descriptors, models: served, regions, turns: shared, thread } = workerData as LaneData;
 
 const recorder = createBatchingRecorder({
-  deliver({ records, inputs }, delivered) {
-    post({ kind: 'batch', records, inputs });
+  deliver({ records, inputs, comparisons }, delivered) {
+    post({ kind: 'batch', records, inputs, comparisons });
     delivered();
   },
 });
-const inline = new InlineServing({ ...settings, clock: systemClock, recorder, onIncident });
-const models = new LaneModels({ post, inline, flush: () => recorder.flush() });
+const inline: InlineServing = new InlineServing({
+  ...settings,
+  clock: systemClock,
+  recorder,
+  onIncident,
+  openShadow: ({ candidate }) => models.openShadow(candidate.model),
+});
+const models = new LaneModels({ post, inline, onIncident, flush: () => recorder.flush() });
 models.tell(served);
 const memory = new LaneMemory({
   isAllowed: settings.sharedMemory ?? false,
@@ -39,7 +45,7 @@ async function perform(command: Command): Promise<void> {
       models.tell(command.models);
       return;
     case 'grant':
-      return models.grant(command.model, command.parameters);
+      return models.grant(command, command.parameters);
     case 'withdraw':
       return models.withdraw(command.model);
     case 'regions':

@@ -7,7 +7,7 @@ import type { Command, FromLane, LaneData, Question, ToLane } from './messages.j
 
 export interface LaneOptions extends LaneData {
   readonly answer: (question: Question, signal: AbortSignal) => Promise<unknown>;
-  readonly recorder: Pick<Recorder, 'record' | 'inputs'>;
+  readonly recorder: Omit<Recorder, 'label'>;
   readonly onIncident: (error: unknown) => void;
   /** It ended without being asked to, and its connections with it. */
   readonly onLost: (error: ServeError) => void;
@@ -95,6 +95,7 @@ export class Lane {
       case 'batch':
         for (const record of message.records) recorder.record(record);
         for (const counts of message.inputs) recorder.inputs(counts);
+        for (const comparison of message.comparisons) recorder.compare(comparison);
         return;
       case 'incident':
         onIncident(fromCodedErrorJson(message.error));

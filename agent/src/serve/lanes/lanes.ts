@@ -97,10 +97,10 @@ export class Lanes {
 
   /** A lane that can't have it hands its requests on, as it does until it has it. */
   async #grant(model: ModelName): Promise<void> {
-    const installed = this.#serving.grantable(model);
-    if (!installed) return;
+    const grantable = this.#serving.grantable(model);
+    if (!grantable) return;
     const parameters = this.#serving.parametersInForce(model);
-    await this.#all({ kind: 'grant', model: installed, parameters }).catch(this.#onIncident);
+    await this.#all({ kind: 'grant', parameters, ...grantable }).catch(this.#onIncident);
   }
 }
 
@@ -114,6 +114,8 @@ async function answerFor(question: Question, { serving, memory, signal }: Answer
   switch (question.kind) {
     case 'infer':
       return inferFor(question.request, serving, signal);
+    case 'compare':
+      return serving.compare(question.model, question.inputs, question.answered);
     case 'feedback':
       return serving.feedback(question.model, question.requestId, question.labels);
     case 'label-requests':

@@ -2,12 +2,14 @@ import type { CodedErrorJson } from '@drover/shared/coded-error';
 import type { ModelName } from '@drover/shared/ids';
 import type { InstalledModel, ServedParameters } from '../../update/ports.js';
 import type { GivenLabel } from '../inline/feedback.js';
+import type { Grantable } from '../inline/inline-serving.js';
 import type { InferenceRequest } from '../inline/served-models.js';
+import type { Batch } from '../process/batching-recorder.js';
 import type { Rejection } from '../parameters/board.js';
 import type { ListenSettings } from '../process/messages.js';
 import type { ListenerPlace } from '../protocol/listener.js';
 import type { Region } from '../protocol/shared-memory.js';
-import type { InferenceRecord, InputCounts } from '../recorder.js';
+import type { TensorMap } from '../tensors/tensor.js';
 
 /** Descriptors of sockets that listen, of which the lane is the only owner. */
 export type Descriptors = Readonly<Partial<Record<ListenerPlace, number>>>;
@@ -27,8 +29,8 @@ export interface LaneData {
 export type Command =
   /** All models that are served now. */
   | { readonly kind: 'served'; readonly models: readonly InstalledModel[] }
-  /** The lane may answer for this model itself. */
-  | { readonly kind: 'grant'; readonly model: InstalledModel; readonly parameters: ServedParameters | undefined }
+  /** The lane may answer for this model itself, with this trial beside it. */
+  | ({ readonly kind: 'grant'; readonly parameters: ServedParameters | undefined } & Grantable)
   /** Done when its last run of this model has ended. */
   | { readonly kind: 'withdraw'; readonly model: ModelName }
   | { readonly kind: 'regions'; readonly regions: readonly Region[] }
@@ -46,6 +48,13 @@ export interface ForeignInference extends Omit<InferenceRequest, 'signal' | 'dea
 /** What a lane can't answer itself. */
 export type Question =
   | { readonly kind: 'infer'; readonly request: ForeignInference }
+  /** What the candidate on trial makes of these inputs. */
+  | {
+      readonly kind: 'compare';
+      readonly model: ModelName;
+      readonly inputs: TensorMap;
+      readonly answered: TensorMap;
+    }
   | {
       readonly kind: 'feedback';
       readonly model: string;
@@ -73,5 +82,5 @@ export type FromLane =
   | { readonly kind: 'asked'; readonly call: number; readonly question: Question }
   /** Nobody waits for the answer to this question any more. */
   | { readonly kind: 'gone'; readonly call: number }
-  | { readonly kind: 'batch'; readonly records: readonly InferenceRecord[]; readonly inputs: readonly InputCounts[] }
+  | ({ readonly kind: 'batch' } & Omit<Batch, 'labels'>)
   | { readonly kind: 'incident'; readonly error: CodedErrorJson };

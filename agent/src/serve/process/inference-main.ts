@@ -26,6 +26,7 @@ const never = new AbortController().signal;
 const send = (message: FromInference, sent?: () => void): void => {
   if (process.connected) process.send?.(message, () => sent?.());
 };
+const onIncident = (error: unknown): void => send({ kind: 'incident', error: toCodedErrorJson(error) });
 /** The process can't go on without one of its threads: let the supervisor start everything afresh and count the crash. */
 const endWith = (error: ServeError): void => send({ kind: 'incident', error: error.toJSON() }, () => process.exit(1));
 /** Sockets that an earlier life listened on. */
@@ -45,7 +46,7 @@ async function start({ isRestart, settings, models, parameters, regions, relieve
   const place = (model: InstalledModel, onLost: (error: ServeError) => void) =>
     placeModel(model, {
       maxBatchDelayMs: settings.maxBatchDelayMs ?? 0,
-      onIncident: (error) => send({ kind: 'incident', error: toCodedErrorJson(error) }),
+      onIncident,
       openHere: (each) => openHere(each, settings.providers),
       openWorker: (each) => openWorkerSession(each, { providers: settings.providers, onLost }),
     });
@@ -56,7 +57,7 @@ async function start({ isRestart, settings, models, parameters, regions, relieve
     recorder,
     labelDesk: desk,
     settle: async () => lanes?.flush(),
-    onIncident: (error) => send({ kind: 'incident', error: toCodedErrorJson(error) }),
+    onIncident,
     onParametersRejected: (model, rejection) => send({ kind: 'parameters-rejected', model, rejection }),
     open: (model) => place(model, endWith),
     openTrial: place,
@@ -70,7 +71,10 @@ async function start({ isRestart, settings, models, parameters, regions, relieve
         close: () => session.close(),
       };
     },
-    onTrialLost: (model, error) => send({ kind: 'trial-lost', model, error: error.toJSON() }),
+    onTrialLost(model, error) {
+      send({ kind: 'trial-lost', model, error: error.toJSON() });
+      lanes?.change(model, () => Promise.resolve()).catch(onIncident);
+    },
   });
   serving = started;
   for (const each of parameters) await started.setParameters(each.model, each, never);
@@ -94,7 +98,7 @@ async function start({ isRestart, settings, models, parameters, regions, relieve
     succession: {
       held,
       regions: inherited,
-      onIncident: (error) => send({ kind: 'incident', error: toCodedErrorJson(error) }),
+      onIncident,
     },
     onRegions: async (all) => {
       send({ kind: 'regions', regions: all });
@@ -125,7 +129,7 @@ async function openLanes(
     descriptors,
     turns,
     recorder,
-    onIncident: (error) => send({ kind: 'incident', error: toCodedErrorJson(error) }),
+    onIncident,
     onLost: endWith,
   });
   await lanes.started();

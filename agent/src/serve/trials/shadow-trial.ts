@@ -1,14 +1,15 @@
 import type { CodedErrorJson } from '@drover/shared/coded-error';
 import { digestHex } from '@drover/shared/ids';
-import type { RunningModel } from '@drover/shared/protocol';
+import type { ProviderReport, RunningModel } from '@drover/shared/protocol';
 import { seededRandom } from '@drover/shared/statistics';
 import type { InstalledModel, Trial, TrialStanding } from '../../update/ports.js';
 import { runningModel } from '../activation.js';
+import { ServeError } from '../errors.js';
 import { servedBy } from '../inline/observation.js';
 import type { Comparison, Recorder } from '../recorder.js';
 import type { TensorMap } from '../tensors/tensor.js';
 import { bytesIn, copyOf } from '../tensors/copies.js';
-import type { ComparingSession } from './compared.js';
+import type { Compared, ComparingSession } from './compared.js';
 import { MeetingBudget } from './meeting-budget.js';
 import type { Compare } from './running-trial.js';
 
@@ -19,6 +20,11 @@ const MAX_WAITING_BYTES = 64 * 1024 ** 2;
 /** The run that is under way when a trial ends is waited for that long, at the lowest priority. */
 const LAST_RUN_TIMEOUT_MS = 30_000;
 
+const noop = (): void => undefined;
+
+/** The thread that has the session has ended the trial, and this one was not told yet. */
+const isNotTried = (error: unknown): boolean => error instanceof ServeError && error.code === 'MODEL_NOT_SERVED';
+
 /** One request that was answered, for the candidate to be compared on. */
 interface Answered {
   readonly active: InstalledModel;
@@ -28,11 +34,17 @@ interface Answered {
   readonly latencyUs: number;
 }
 
+/** A trial on several threads: one has the session, and all of them the same bound. */
+export interface SharedShadow {
+  readonly trial: Trial;
+  readonly provider: ProviderReport;
+  /** Of the meeting budget. */
+  readonly meetings: SharedArrayBuffer;
+}
+
 export interface ShadowOptions {
   readonly session: ComparingSession;
   readonly recorder: Pick<Recorder, 'compare'>;
-  /** Requests of the model that are being answered now. */
-  readonly underWay: () => number;
 }
 
 /**
@@ -47,19 +59,20 @@ export class ShadowTrial {
   lost: CodedErrorJson | undefined;
   readonly #session: ComparingSession;
   readonly #recorder: Pick<Recorder, 'compare'>;
-  readonly #underWay: () => number;
-  readonly #budget = new MeetingBudget();
+  readonly #budget: MeetingBudget;
   readonly #random: () => number;
   readonly #waiting: Answered[] = [];
   #waitingBytes = 0;
   #work: Promise<void> | undefined;
+  /** Of what other threads have answered. */
+  readonly #foreign = new Set<Promise<void>>();
   #isEnded = false;
 
-  constructor(trial: Trial, { session, recorder, underWay }: ShadowOptions) {
+  constructor(trial: Trial, { session, recorder }: ShadowOptions) {
     this.trial = trial;
     this.#session = session;
     this.#recorder = recorder;
-    this.#underWay = underWay;
+    this.#budget = new MeetingBudget(session.meetings);
     this.running = { ...runningModel(trial.candidate, session.provider), trial: trial.terms };
     // The sample is the same again for the same requests in the same order, and has nothing to do with what stands in them.
     const random = seededRandom(Number.parseInt(digestHex(trial.candidate.release.digest).slice(0, 8), 16));
@@ -70,9 +83,22 @@ export class ShadowTrial {
     return this.lost ? { running: undefined, lost: this.lost } : { running: this.running };
   }
 
-  /** Before a request is run: undefined where it is not in the sample, too much waits already, or enough have met a run. */
+  /** Where another thread serves the model as well: what it needs to run this trial beside, with this session. */
+  get shared(): SharedShadow {
+    return { trial: this.trial, provider: this.#session.provider, meetings: this.#budget.shared };
+  }
+
+  /** What another thread has answered; that thread has counted who meets it. @throws what the session throws */
+  compareForeign(inputs: TensorMap, answered: TensorMap): Promise<Compared> {
+    const compared = this.#session.compare(inputs, answered);
+    const ended: Promise<void> = compared.then(noop, noop).then(() => void this.#foreign.delete(ended));
+    this.#foreign.add(ended);
+    return compared;
+  }
+
+  /** When a request begins: undefined where it is not in the sample, too much waits already, or enough have met a run. Its end is told by `requestEnds`, in any case. */
   compareWith(active: InstalledModel, given: TensorMap): Compare | undefined {
-    this.#budget.request();
+    this.#budget.requestBegins();
     if (this.#random() >= this.trial.terms.share) return undefined;
     if (!this.#budget.mayBegin || this.#isFull(bytesIn(given))) {
       this.#note(active, { outcome: 'dropped' });
@@ -81,6 +107,10 @@ export class ShadowTrial {
     const inputs = copyOf(given);
     return (outputs, latencyUs) =>
       this.#enter({ active, inputs, outputs, latencyUs, bytes: bytesIn(inputs) + bytesIn(outputs) });
+  }
+
+  requestEnds(): void {
+    this.#budget.requestEnds();
   }
 
   /** What waits is given up. */
@@ -95,7 +125,7 @@ export class ShadowTrial {
   async #lastRun(): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const hung = new Promise<void>((resolve) => (timer = setTimeout(resolve, LAST_RUN_TIMEOUT_MS)));
-    await Promise.race([this.#work, hung]);
+    await Promise.race([Promise.all([this.#work, ...this.#foreign]), hung]);
     clearTimeout(timer);
   }
 
@@ -125,17 +155,17 @@ export class ShadowTrial {
   }
 
   async #compare({ active, inputs, outputs, latencyUs: activeLatencyUs }: Answered): Promise<void> {
-    if (!this.#budget.mayBegin) {
+    if (!this.#budget.begin()) {
       this.#note(active, { outcome: 'dropped', activeLatencyUs });
       return;
     }
-    this.#budget.begin(this.#underWay());
     try {
       const { latencyUs, ...compared } = await this.#session.compare(inputs, outputs);
       this.#note(active, { outcome: 'compared', activeLatencyUs, candidateLatencyUs: latencyUs, ...compared });
-    } catch {
+    } catch (error) {
       // Its words are those of the runtime; the count is what is judged by. The end of a thread is told elsewhere.
-      if (!this.#isEnded && !this.lost) this.#note(active, { outcome: 'failed', activeLatencyUs });
+      if (this.#isEnded || this.lost || isNotTried(error)) return;
+      this.#note(active, { outcome: 'failed', activeLatencyUs });
     } finally {
       this.#budget.end();
     }

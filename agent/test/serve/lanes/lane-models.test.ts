@@ -8,17 +8,25 @@ import { ServeError } from '../../../src/serve/errors.js';
 import { InlineServing } from '../../../src/serve/inline/inline-serving.js';
 import { LaneModels } from '../../../src/serve/lanes/lane-models.js';
 import type { FromLane } from '../../../src/serve/lanes/messages.js';
+import { MeetingBudget } from '../../../src/serve/trials/meeting-budget.js';
+import type { SharedShadow } from '../../../src/serve/trials/shadow-trial.js';
 import type { InstalledModel } from '../../../src/update/ports.js';
 import { installClassifier } from '../installed-classifier.js';
-import { memoryRecorder } from '../memory-recorder.js';
+import { memoryRecorder, type MemoryRecorder } from '../memory-recorder.js';
 
 describe('the models of a lane', () => {
   const posted: FromLane[] = [];
+  let recorder: MemoryRecorder;
+  /** What the other thread does when it is asked something. */
+  let answer: ((call: number) => void) | undefined;
   let directory: string;
   let installed: InstalledModel;
   let inline: InlineServing;
   let models: LaneModels;
 
+  const onIncident = (error: unknown): void => {
+    throw error;
+  };
   const infer = (more: object = {}) => {
     const data = Float32Array.from([1, 2, 3, 4]);
     const inputs = { features: { datatype: 'FP32', shape: [1, 4], data } } as const;
@@ -27,18 +35,27 @@ describe('the models of a lane', () => {
 
   beforeEach(async () => {
     posted.length = 0;
+    answer = undefined;
+    recorder = memoryRecorder();
     directory = mkdtempSync(join(tmpdir(), 'drover-lane-'));
     installed = await installClassifier({ directory });
     inline = new InlineServing({
       providers: ['cpu'],
       hardwareClass: 'generic',
       clock: systemClock,
-      recorder: memoryRecorder(),
-      onIncident: (error) => {
-        throw error;
-      },
+      recorder,
+      openShadow: ({ candidate }) => models.openShadow(candidate.model),
+      onIncident,
     });
-    models = new LaneModels({ inline, post: (message) => void posted.push(message), flush: () => undefined });
+    models = new LaneModels({
+      inline,
+      post(message) {
+        posted.push(message);
+        if (message.kind === 'asked') queueMicrotask(() => answer?.(message.call));
+      },
+      flush: () => undefined,
+      onIncident,
+    });
     models.tell([installed]);
   });
   afterEach(async () => {
@@ -47,7 +64,7 @@ describe('the models of a lane', () => {
   });
 
   it('are run here between a grant and its withdrawal only', async () => {
-    await models.grant(installed, undefined);
+    await models.grant({ installed, shadow: undefined }, undefined);
     expect(await infer()).toMatchObject({ version: '1.0.0' });
     expect(posted).toEqual([]);
     await models.withdraw(installed.model);
@@ -55,8 +72,53 @@ describe('the models of a lane', () => {
     expect(posted).toMatchObject([{ kind: 'asked', question: { kind: 'infer', request: { requestId: 'request' } } }]);
   });
 
+  describe('when a release runs in their shadow', () => {
+    const compared = { latencyUs: 5, agreement: { compared: 1, value: 1 } };
+    let candidate: InstalledModel;
+    beforeEach(async () => {
+      candidate = await installClassifier({ directory: join(directory, '2'), seed: 2, version: '2.0.0' });
+    });
+    const shadow = (): SharedShadow => ({
+      trial: {
+        candidate,
+        terms: { mode: 'shadow', share: 1, until: Date.UTC(2100, 0, 1) },
+      },
+      provider: { requested: ['cpu'], actual: 'cpu' },
+      meetings: new MeetingBudget().shared,
+    });
+
+    it('are answered here, and compared by the thread that has the candidate', async () => {
+      answer = (call) => models.answered(call, ({ resolve }) => resolve(compared as never));
+      await models.grant({ installed, shadow: shadow() }, undefined);
+      const { outputs } = await infer();
+      while (posted.length === 0) await infer();
+      expect(posted[0]).toMatchObject({ question: { kind: 'compare', model: 'classifier', answered: outputs } });
+      await expect.poll(() => recorder.comparisons[0]).toMatchObject({ outcome: 'compared', candidateLatencyUs: 5 });
+    });
+
+    it('count a failure of the candidate, and none where that thread tries it no more', async () => {
+      answer = (call) => {
+        const code = call === 1 ? 'MODEL_NOT_SERVED' : 'MODEL_RUN_FAILED';
+        models.answered(call, ({ reject }) => reject(new ServeError(code, 'No.', { remedy: 'None.' })));
+      };
+      await models.grant({ installed, shadow: shadow() }, undefined);
+      while (!recorder.comparisons.some(({ outcome }) => outcome === 'failed')) await infer();
+      const failed = recorder.comparisons.filter(({ outcome }) => outcome === 'failed').length;
+      expect(posted.length).toBeGreaterThan(failed);
+    });
+
+    it('are compared by nobody once they are withdrawn', async () => {
+      await models.grant({ installed, shadow: shadow() }, undefined);
+      await models.withdraw(installed.model);
+      await models.grant({ installed, shadow: undefined }, undefined);
+      await infer();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(posted).toEqual([]);
+    });
+  });
+
   it('when a grant and its withdrawal come together, are not run here', async () => {
-    await Promise.all([models.grant(installed, undefined), models.withdraw(installed.model)]);
+    await Promise.all([models.grant({ installed, shadow: undefined }, undefined), models.withdraw(installed.model)]);
     void infer();
     expect(posted).toMatchObject([{ kind: 'asked' }]);
   });

@@ -15,6 +15,8 @@ const TENSOR = { name: 'features', datatype: 'FP32', shape: [1, 4] };
 /** So many that each of the three threads has some, but for one run in a million. */
 const CONNECTIONS = 36;
 
+const SHADOW = { mode: 'shadow', share: 1, until: Date.UTC(2100, 0, 1) } as const;
+
 interface Answer {
   readonly status: number;
   readonly body: {
@@ -58,6 +60,7 @@ describe('when several threads speak the protocol', () => {
   beforeEach(async () => {
     directory = mkdtempSync(join(tmpdir(), 'drover-lanes-'));
     recorder.records.length = 0;
+    recorder.comparisons.length = 0;
     incidents.length = 0;
     first = await installClassifier({ directory: join(directory, '1') });
     connections = Array.from({ length: CONNECTIONS }, () => new HttpAgent({ keepAlive: true, maxSockets: 1 }));
@@ -144,6 +147,37 @@ describe('when several threads speak the protocol', () => {
     expect(new Set((await onAll((each) => infer(each))).map(({ body }) => body.model_version))).toEqual(
       new Set(['1.0.0']),
     );
+  });
+
+  it('when a release runs in the shadow, every request that was answered is compared once, or counted as left out', async () => {
+    const candidate = await installClassifier({ directory: join(directory, '2'), version: '2.0.0' });
+    await serving.startTrial({ candidate, terms: SHADOW }, signal);
+    for (let connection = 0; connection < CONNECTIONS; connection++)
+      expect((await infer(connection)).body.model_version).toBe('1.0.0');
+    await expect.poll(() => recorder.comparisons.length).toBe(CONNECTIONS);
+    const compared = recorder.comparisons.filter(({ outcome }) => outcome === 'compared');
+    expect(compared.length).toBeGreaterThan(0);
+    for (const { agreement } of compared) expect(agreement).toMatchObject({ compared: 1, value: 1 });
+    expect(recorder.comparisons.filter(({ outcome }) => outcome !== 'compared' && outcome !== 'dropped')).toEqual([]);
+  });
+
+  it('when the shadow ends under load, no request and no thread fails', async () => {
+    const candidate = await installClassifier({ directory: join(directory, '2'), version: '2.0.0' });
+    let isOver = false;
+    const turns = onAll(async (each) => {
+      while (!isOver) expect((await infer(each)).status).toBe(200);
+    });
+    for (let round = 0; round < 4; round++) {
+      await serving.startTrial({ candidate, terms: SHADOW }, signal);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      if (round % 2 === 0) await serving.endTrial(first.model);
+      // The next trial takes the place of this one; a release takes over beside it.
+      else await serving.activate(first, signal);
+    }
+    isOver = true;
+    await turns;
+    expect(incidents).toEqual([]);
+    expect(recorder.comparisons.filter(({ outcome }) => outcome === 'failed')).toEqual([]);
   });
 
   it('when a client has registered shared memory, it lies there for every connection', async () => {

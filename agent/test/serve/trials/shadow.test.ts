@@ -191,7 +191,10 @@ describe('when a release runs in the shadow of another', () => {
     expect(serving.health(first.model)).toMatchObject({ requests: 1, failures: 0 });
   });
 
-  it('and the trial ends within a run, closes the candidate only after that', async () => {
+  it.each([
+    ['this thread', (serving: InlineServing) => ask(serving)],
+    ['another thread', (serving: InlineServing) => serving.compare(first.model, inputOf([1, 2, 3, 4]), {})],
+  ])('and the trial ends within a run for %s, closes the candidate only after that', async (_, begin) => {
     const { session, waiting } = heldSession();
     let isClosed = false;
     const close = () => {
@@ -200,7 +203,8 @@ describe('when a release runs in the shadow of another', () => {
     };
     const serving = await open({ openShadow: () => Promise.resolve({ ...session, close }) });
     await serving.startTrial(trialOf(1), signal);
-    await ask(serving);
+    const begun = begin(serving);
+    begun.catch(() => undefined);
     while (waiting.length === 0) await new Promise((resolve) => setImmediate(resolve));
     const ended = serving.endTrial(first.model);
     await new Promise((resolve) => setImmediate(resolve));
@@ -208,6 +212,13 @@ describe('when a release runs in the shadow of another', () => {
     waiting.shift()?.();
     await ended;
     expect(isClosed).toBe(true);
+  });
+
+  it('and ends, other threads are told that nothing is tried', async () => {
+    const serving = await open();
+    await serving.startTrial(trialOf(1), signal);
+    await serving.endTrial(first.model);
+    expect(() => serving.compare(first.model, inputOf([1, 2, 3, 4]), {})).toThrow('is not served here');
   });
 
   it('and what serves fails, compares nothing', async () => {
