@@ -92,9 +92,9 @@ export async function infer(
       const served = response.version === found.release.version ? found : models.find(call.model, response.version);
       tensor = classified(served, name, tensor, classes);
     }
-    if (place) await memory.write(place, toBytes(tensor));
     outputs.push({ name, place, classes, tensor });
   }
+  for (const { place, tensor } of outputs) if (place) await memory.write(place, toBytes(tensor));
   const { parameters } = response;
   return {
     model,
@@ -104,6 +104,7 @@ export async function infer(
     outputs,
   };
 }
+
 type Given = readonly [name: string, tensor: ModelTensor];
 
 const isGiven = (input: InferCall['inputs'][number]): input is Given => !('place' in input[1]);
