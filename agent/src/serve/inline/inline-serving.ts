@@ -1,4 +1,4 @@
-import type { ModelName } from '@drover/shared/ids';
+import type { Digest, ModelName } from '@drover/shared/ids';
 import { contractFor } from '@drover/shared/manifest';
 import type { RunningModel } from '@drover/shared/protocol';
 import type { Clock } from '../../host/clock.js';
@@ -66,6 +66,14 @@ export interface InlineServingOptions {
 export interface Grantable {
   readonly installed: InstalledModel;
   readonly shadow: SharedShadow | undefined;
+}
+
+/** What another thread has answered, for a candidate to be compared on. */
+export interface ForeignComparison {
+  readonly model: ModelName;
+  readonly candidate: Digest;
+  readonly inputs: TensorMap;
+  readonly answered: TensorMap;
 }
 
 /**
@@ -185,9 +193,9 @@ export class InlineServing implements Serving, ParameterServing, TrialServing, S
       const answer = await this.#answerOnTrial(trial, installed, request);
       if (answer) return answer;
     }
-    const compare = trial?.compareWith(installed, request.inputs);
     const note = this.#noting(activation, request);
     try {
+      const compare = trial?.compareWith(installed, request.inputs);
       const outputs = await activation.run(request);
       const latencyUs = note(outputs);
       compare?.(outputs, latencyUs);
@@ -276,10 +284,10 @@ export class InlineServing implements Serving, ParameterServing, TrialServing, S
     return this.#trials.standing(model);
   }
 
-  /** What another thread has answered, with the candidate that is tried beside it. @throws ServeError MODEL_NOT_SERVED without one; what the session throws */
-  compare(model: ModelName, inputs: TensorMap, answered: TensorMap): Promise<Compared> {
+  /** Of the candidate that is tried in the shadow, and what another thread has answered. @throws ServeError MODEL_NOT_SERVED where it is tried no more; what the session throws */
+  compare({ model, candidate, inputs, answered }: ForeignComparison): Promise<Compared> {
     const shadow = this.#active.get(model)?.trial;
-    if (shadow?.mode !== 'shadow') throw notServed(model);
+    if (shadow?.mode !== 'shadow' || shadow.trial.candidate.release.digest !== candidate) throw notServed(model);
     return shadow.compareForeign(inputs, answered);
   }
 

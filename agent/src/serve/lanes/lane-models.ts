@@ -24,13 +24,12 @@ export interface LaneModelsOptions {
   /** Hands over what was served here. */
   readonly flush: () => void;
   readonly inline: InlineServing;
-  readonly onIncident: (error: unknown) => void;
 }
 
 /**
  * The models of the process as a lane sees them.
  *
- * INVARIANT: the lane answers for a model itself only between a grant and its withdrawal, in which time nothing about the model changes; everything else it asks of the thread that decides.
+ * INVARIANT: the lane answers for a model itself only between a grant and its withdrawal, in which time nothing changes that an answer depends on; everything else it asks of the thread that decides.
  */
 export class LaneModels implements ServedModels {
   readonly #options: LaneModelsOptions;
@@ -52,7 +51,7 @@ export class LaneModels implements ServedModels {
 
   /** @throws what keeps the model from being loaded here as well */
   grant({ installed, shadow }: Grantable, parameters: ServedParameters | undefined): Promise<void> {
-    const { inline, onIncident } = this.#options;
+    const { inline } = this.#options;
     const { model } = installed;
     return this.#inTurn(async () => {
       const { signal } = new AbortController();
@@ -60,25 +59,24 @@ export class LaneModels implements ServedModels {
       await inline.activate(installed, signal);
       if (shadow) {
         this.#shadows.set(model, shadow);
-        // No change of a model waits for a run that is not urgent.
-        inline.startTrial(shadow.trial, signal).catch(onIncident);
+        await inline.startTrial(shadow.trial, signal);
       }
       this.#granted.add(model);
     });
   }
 
   withdraw(model: ModelName): Promise<void> {
-    const { inline, onIncident, flush } = this.#options;
+    const { inline, flush } = this.#options;
     return this.#inTurn(async () => {
       this.#granted.delete(model);
-      inline.endTrial(model).catch(onIncident);
+      await inline.endTrial(model);
       await inline.deactivate(model);
       flush();
     });
   }
 
   /** The candidate of a trial that came with a grant: it runs where the thread that decides has it run. */
-  openShadow(model: ModelName): Promise<ComparingSession> {
+  openShadow({ model, release: { digest: candidate } }: InstalledModel): Promise<ComparingSession> {
     const shadow = this.#shadows.get(model);
     if (!shadow) return Promise.reject(notServed(model));
     const { provider, meetings } = shadow;
@@ -86,7 +84,7 @@ export class LaneModels implements ServedModels {
       provider,
       meetings,
       compare: (inputs, answered) =>
-        this.ask({ kind: 'compare', model, inputs, answered }, { transfer: transferables(inputs) }),
+        this.ask({ kind: 'compare', model, candidate, inputs, answered }, { transfer: transferables(inputs) }),
       close: () => Promise.resolve(),
     });
   }

@@ -28,9 +28,9 @@ const inline: InlineServing = new InlineServing({
   clock: systemClock,
   recorder,
   onIncident,
-  openShadow: ({ candidate }) => models.openShadow(candidate.model),
+  openShadow: ({ candidate }) => models.openShadow(candidate),
 });
-const models = new LaneModels({ post, inline, onIncident, flush: () => recorder.flush() });
+const models = new LaneModels({ post, inline, flush: () => recorder.flush() });
 models.tell(served);
 const memory = new LaneMemory({
   isAllowed: settings.sharedMemory ?? false,

@@ -20,7 +20,7 @@ export interface LanesOptions extends Pick<LaneOptions, 'recorder' | 'onIncident
  * Further threads of the protocol, on the same sockets. A model that runs on the thread of the protocol is granted to them as well: they run it and answer themselves. Everything else
  * they hand to this thread, which decides.
  *
- * INVARIANT: nothing about a model changes while it is granted. So an answer never depends on the lane that gave it.
+ * INVARIANT: nothing that an answer depends on changes while a model is granted. So an answer never depends on the lane that gave it.
  */
 export class Lanes {
   readonly #serving: InlineServing;
@@ -115,7 +115,7 @@ async function answerFor(question: Question, { serving, memory, signal }: Answer
     case 'infer':
       return inferFor(question.request, serving, signal);
     case 'compare':
-      return serving.compare(question.model, question.inputs, question.answered);
+      return serving.compare(question);
     case 'feedback':
       return serving.feedback(question.model, question.requestId, question.labels);
     case 'label-requests':

@@ -2,14 +2,13 @@ import type { CodedErrorJson } from '@drover/shared/coded-error';
 import type { ModelName } from '@drover/shared/ids';
 import type { InstalledModel, ServedParameters } from '../../update/ports.js';
 import type { GivenLabel } from '../inline/feedback.js';
-import type { Grantable } from '../inline/inline-serving.js';
+import type { ForeignComparison, Grantable } from '../inline/inline-serving.js';
 import type { InferenceRequest } from '../inline/served-models.js';
 import type { Batch } from '../process/batching-recorder.js';
 import type { Rejection } from '../parameters/board.js';
 import type { ListenSettings } from '../process/messages.js';
 import type { ListenerPlace } from '../protocol/listener.js';
 import type { Region } from '../protocol/shared-memory.js';
-import type { TensorMap } from '../tensors/tensor.js';
 
 /** Descriptors of sockets that listen, of which the lane is the only owner. */
 export type Descriptors = Readonly<Partial<Record<ListenerPlace, number>>>;
@@ -49,12 +48,7 @@ export interface ForeignInference extends Omit<InferenceRequest, 'signal' | 'dea
 export type Question =
   | { readonly kind: 'infer'; readonly request: ForeignInference }
   /** What the candidate on trial makes of these inputs. */
-  | {
-      readonly kind: 'compare';
-      readonly model: ModelName;
-      readonly inputs: TensorMap;
-      readonly answered: TensorMap;
-    }
+  | ({ readonly kind: 'compare' } & ForeignComparison)
   | {
       readonly kind: 'feedback';
       readonly model: string;

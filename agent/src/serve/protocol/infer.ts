@@ -51,7 +51,7 @@ export interface InferAnswer {
   readonly version: string;
   readonly id: string;
   /** Response parameters of the protocol: an application sees by it that the values which it has read are no longer those in force. */
-  readonly parameters?: { readonly drover_parameters: string };
+  readonly parameters: { readonly drover_parameters: string } | undefined;
   readonly outputs: readonly AnsweredOutput[];
 }
 
@@ -61,7 +61,7 @@ export interface InferTools {
 }
 
 /**
- * Objects are made with all their properties at once, here and in what reads requests: a spread costs as much as a layer of the protocol, and keeps what it made alive for long.
+ * Whatever every request passes makes its objects with all their properties at once: a spread costs as much as a layer of the protocol, and keeps what it made alive for long.
  *
  * @param signal the client has gone
  * @throws ServeError MODEL_NOT_SERVED, REQUEST_*, INPUT_CONTRACT_VIOLATED, MODEL_RUN_FAILED, SERVE_OVERLOADED, SEQUENCE_*, SHARED_MEMORY_OFF
@@ -100,7 +100,7 @@ export async function infer(
     model,
     version: response.version,
     id: requestId,
-    ...(parameters && { parameters: { drover_parameters: parameters.release.version } }),
+    parameters: parameters && { drover_parameters: parameters.release.version },
     outputs,
   };
 }

@@ -26,7 +26,7 @@ export interface Compared {
 /** A candidate that runs on what another release has answered. */
 export interface ComparingSession {
   readonly provider: ProviderReport;
-  /** Of the meeting budget, where other threads use the session as well; a budget of its own unless given. */
+  /** Where the session is that of another thread: of that thread's meeting budget. */
   readonly meetings?: SharedArrayBuffer | undefined;
   /** Both tensors may be moved away. @throws ServeError MODEL_RUN_FAILED; TaskError TASK_OUTPUT_UNFIT */
   compare(inputs: TensorMap, answered: TensorMap): Promise<Compared>;

@@ -46,7 +46,11 @@ export class MeetingBudget {
 
   /** @returns whether a run has begun: not while another one is under way, nor while too many have met one */
   begin(): boolean {
-    if (!this.mayBegin || Atomics.compareExchange(this.#cells, RUNNING, 0, 1) !== 0) return false;
+    if (Atomics.compareExchange(this.#cells, RUNNING, 0, 1) !== 0) return false;
+    if (!this.mayBegin) {
+      this.end();
+      return false;
+    }
     Atomics.sub(this.#cells, SAVED, Atomics.load(this.#cells, UNDER_WAY) * REQUESTS_PER_MEETING);
     return true;
   }

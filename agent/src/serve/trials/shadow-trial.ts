@@ -4,7 +4,7 @@ import type { ProviderReport, RunningModel } from '@drover/shared/protocol';
 import { seededRandom } from '@drover/shared/statistics';
 import type { InstalledModel, Trial, TrialStanding } from '../../update/ports.js';
 import { runningModel } from '../activation.js';
-import { ServeError } from '../errors.js';
+import { notServed, ServeError } from '../errors.js';
 import { servedBy } from '../inline/observation.js';
 import type { Comparison, Recorder } from '../recorder.js';
 import type { TensorMap } from '../tensors/tensor.js';
@@ -13,7 +13,7 @@ import type { Compared, ComparingSession } from './compared.js';
 import { MeetingBudget } from './meeting-budget.js';
 import type { Compare } from './running-trial.js';
 
-/** Requests that may wait for the candidate, and what they may hold; more are left out and counted. */
+/** Requests that may wait for the candidate on each thread, and what they may hold; more are left out and counted. */
 const MAX_WAITING = 8;
 const MAX_WAITING_BYTES = 64 * 1024 ** 2;
 
@@ -88,9 +88,11 @@ export class ShadowTrial {
     return { trial: this.trial, provider: this.#session.provider, meetings: this.#budget.shared };
   }
 
-  /** What another thread has answered; that thread has counted who meets it. @throws what the session throws */
+  /** What another thread has answered; that thread has counted who meets it. @throws what the session throws; ServeError MODEL_NOT_SERVED when that is lost */
   compareForeign(inputs: TensorMap, answered: TensorMap): Promise<Compared> {
-    const compared = this.#session.compare(inputs, answered);
+    const compared = this.#session.compare(inputs, answered).catch((error: unknown) => {
+      throw this.lost ? notServed(this.trial.candidate.model) : error;
+    });
     const ended: Promise<void> = compared.then(noop, noop).then(() => void this.#foreign.delete(ended));
     this.#foreign.add(ended);
     return compared;
@@ -113,11 +115,11 @@ export class ShadowTrial {
     this.#budget.requestEnds();
   }
 
-  /** What waits is given up. */
+  /** What waits is left out. A run of another thread's session is waited for by that thread. */
   async close(): Promise<void> {
     this.#isEnded = true;
-    this.#waiting.length = 0;
-    await this.#lastRun();
+    for (const answered of this.#waiting.splice(0)) this.#drop(answered);
+    if (!this.#session.meetings) await this.#lastRun();
     await this.#session.close();
   }
 
@@ -134,9 +136,9 @@ export class ShadowTrial {
   }
 
   #enter(answered: Answered): void {
-    if (this.#isEnded || this.lost) return;
-    if (this.#isFull(answered.bytes)) {
-      this.#note(answered.active, { outcome: 'dropped', activeLatencyUs: answered.latencyUs });
+    if (this.lost) return;
+    if (this.#isEnded || this.#isFull(answered.bytes)) {
+      this.#drop(answered);
       return;
     }
     this.#waiting.push(answered);
@@ -154,11 +156,12 @@ export class ShadowTrial {
     this.#work = undefined;
   }
 
-  async #compare({ active, inputs, outputs, latencyUs: activeLatencyUs }: Answered): Promise<void> {
+  async #compare(answered: Answered): Promise<void> {
     if (!this.#budget.begin()) {
-      this.#note(active, { outcome: 'dropped', activeLatencyUs });
+      this.#drop(answered);
       return;
     }
+    const { active, inputs, outputs, latencyUs: activeLatencyUs } = answered;
     try {
       const { latencyUs, ...compared } = await this.#session.compare(inputs, outputs);
       this.#note(active, { outcome: 'compared', activeLatencyUs, candidateLatencyUs: latencyUs, ...compared });
@@ -169,6 +172,10 @@ export class ShadowTrial {
     } finally {
       this.#budget.end();
     }
+  }
+
+  #drop({ active, latencyUs }: Answered): void {
+    this.#note(active, { outcome: 'dropped', activeLatencyUs: latencyUs });
   }
 
   #note(active: InstalledModel, what: Omit<Comparison, 'active' | 'candidate' | 'mode'>): void {

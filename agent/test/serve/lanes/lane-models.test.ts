@@ -24,9 +24,6 @@ describe('the models of a lane', () => {
   let inline: InlineServing;
   let models: LaneModels;
 
-  const onIncident = (error: unknown): void => {
-    throw error;
-  };
   const infer = (more: object = {}) => {
     const data = Float32Array.from([1, 2, 3, 4]);
     const inputs = { features: { datatype: 'FP32', shape: [1, 4], data } } as const;
@@ -44,8 +41,10 @@ describe('the models of a lane', () => {
       hardwareClass: 'generic',
       clock: systemClock,
       recorder,
-      openShadow: ({ candidate }) => models.openShadow(candidate.model),
-      onIncident,
+      openShadow: ({ candidate }) => models.openShadow(candidate),
+      onIncident: (error) => {
+        throw error;
+      },
     });
     models = new LaneModels({
       inline,
@@ -54,7 +53,6 @@ describe('the models of a lane', () => {
         if (message.kind === 'asked') queueMicrotask(() => answer?.(message.call));
       },
       flush: () => undefined,
-      onIncident,
     });
     models.tell([installed]);
   });
@@ -91,7 +89,7 @@ describe('the models of a lane', () => {
       answer = (call) => models.answered(call, ({ resolve }) => resolve(compared as never));
       await models.grant({ installed, shadow: shadow() }, undefined);
       const { outputs } = await infer();
-      while (posted.length === 0) await infer();
+      await expect.poll(() => posted.length).toBe(1);
       expect(posted[0]).toMatchObject({ question: { kind: 'compare', model: 'classifier', answered: outputs } });
       await expect.poll(() => recorder.comparisons[0]).toMatchObject({ outcome: 'compared', candidateLatencyUs: 5 });
     });

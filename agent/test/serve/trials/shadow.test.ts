@@ -54,6 +54,12 @@ const trialOf = (share: number, candidate = second): Trial => ({
 });
 const ask = (serving: InlineServing, values: readonly number[] = [1, 2, 3, 4]) =>
   serving.infer({ model: first.model, requestId: 'r', inputs: inputOf(values) });
+const foreign = () => ({
+  model: first.model,
+  candidate: second.release.digest,
+  inputs: inputOf([1, 2, 3, 4]),
+  answered: {},
+});
 const compared = async (count: number): Promise<void> => {
   while (recorder.comparisons.length < count) await new Promise((resolve) => setImmediate(resolve));
 };
@@ -193,7 +199,7 @@ describe('when a release runs in the shadow of another', () => {
 
   it.each([
     ['this thread', (serving: InlineServing) => ask(serving)],
-    ['another thread', (serving: InlineServing) => serving.compare(first.model, inputOf([1, 2, 3, 4]), {})],
+    ['another thread', (serving: InlineServing) => serving.compare(foreign())],
   ])('and the trial ends within a run for %s, closes the candidate only after that', async (_, begin) => {
     const { session, waiting } = heldSession();
     let isClosed = false;
@@ -214,11 +220,23 @@ describe('when a release runs in the shadow of another', () => {
     expect(isClosed).toBe(true);
   });
 
+  it('and ends, what still waits counts as left out', async () => {
+    const { session, waiting } = heldSession();
+    const serving = await open({ openShadow: () => Promise.resolve(session) });
+    await serving.startTrial(trialOf(1), signal);
+    await Promise.all(Array.from({ length: 3 }, () => ask(serving)));
+    while (waiting.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    const ended = serving.endTrial(first.model);
+    for (const end of waiting.splice(0)) end();
+    await ended;
+    expect(recorder.comparisons.map(({ outcome }) => outcome)).toEqual(['dropped', 'dropped']);
+  });
+
   it('and ends, other threads are told that nothing is tried', async () => {
     const serving = await open();
     await serving.startTrial(trialOf(1), signal);
     await serving.endTrial(first.model);
-    expect(() => serving.compare(first.model, inputOf([1, 2, 3, 4]), {})).toThrow('is not served here');
+    expect(() => serving.compare(foreign())).toThrow('is not served here');
   });
 
   it('and what serves fails, compares nothing', async () => {

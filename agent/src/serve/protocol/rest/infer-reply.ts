@@ -22,6 +22,6 @@ export function inferReply(
     binary.push(bytes);
     return JSON.stringify({ ...head, parameters: { binary_data_size: bytes.length } });
   };
-  const head = JSON.stringify({ model_name: model, model_version: version, id, ...(parameters && { parameters }) });
+  const head = JSON.stringify({ model_name: model, model_version: version, id, parameters });
   return { json: `${head.slice(0, -1)},"outputs":[${outputs.map(toJson).join(',')}]}`, binary };
 }
