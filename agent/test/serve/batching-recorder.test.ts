@@ -77,20 +77,30 @@ describe('the batching recorder', () => {
 
   it('when the supervisor does not keep up, requests are still counted, without their rows', () => {
     const { batches, recorder } = open(false);
-    for (let index = 0; index < 40; index++) recorder.record(served(String(index), [[1]]));
+    for (let index = 0; index < 2_100; index++) recorder.record(served(String(index), [[1]]));
     recorder.close();
     const records = batches.flatMap((batch) => batch.records);
-    expect(records).toHaveLength(40);
-    expect(records[0]?.features).toBeDefined();
-    expect(records[39]?.features).toBeUndefined();
-    expect(records[39]?.predictions).toBeDefined();
+    expect(records).toHaveLength(2_100);
+    expect(records[2_047]?.features).toBeDefined();
+    expect(records[2_099]?.features).toBeUndefined();
+    expect(records[2_099]?.predictions).toBeDefined();
+  });
+
+  it('when the supervisor does not keep up with wide rows, a few megabytes of them wait', () => {
+    const { batches, recorder } = open(false);
+    const rows = [Array.from({ length: 75_000 }, () => 1)];
+    for (let index = 0; index < 40; index++) recorder.record(served(String(index), rows));
+    recorder.close();
+    const kept = batches.flatMap((batch) => batch.records).filter(({ features }) => features).length;
+    // 300 KB each, two in a batch: as many batches as are 8 MiB, the one that passes that included.
+    expect(kept).toBe(28);
   });
 
   it('when the supervisor takes nothing for long, it says so until it does', () => {
     const taken: (() => void)[] = [];
     const deliver = (_: Batch, delivered: () => void) => void taken.push(delivered);
     const recorder = createBatchingRecorder({ deliver, flushMs: 3_600_000 });
-    for (let index = 0; index < 20_224; index++) recorder.record(served('r', []));
+    for (let index = 0; index < 20_032; index++) recorder.record(served('r', []));
     expect(recorder.isCongested()).toBe(true);
     taken.pop()?.();
     expect(recorder.isCongested()).toBe(false);

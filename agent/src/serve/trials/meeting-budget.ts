@@ -1,5 +1,5 @@
 /** Requests that are answered for each one that may have a run of the candidate beside its own: so many that the 99th percentile does not know of them. */
-const REQUESTS_PER_MEETING = 200;
+const REQUESTS_PER_MEETING = 1_000;
 /** One meeting: nothing is saved up over a quiet night for a busy morning. */
 const MOST_SAVED = REQUESTS_PER_MEETING;
 

@@ -164,7 +164,7 @@ describe('when a release runs in the shadow of another', () => {
     while (waiting.length === 0) await new Promise((resolve) => setImmediate(resolve));
     recorder.comparisons.length = 0;
     for (let index = 0; index < 20; index++) await ask(serving);
-    // One may meet a run; after that they are left out, until two hundred others have met none.
+    // One may meet a run; after that they are left out, until a thousand others have met none.
     expect(recorder.comparisons.map(({ outcome }) => outcome)).toEqual(new Array(19).fill('dropped'));
     const ended = serving.endTrial(first.model);
     for (const end of waiting.splice(0)) end();
