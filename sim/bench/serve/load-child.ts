@@ -14,7 +14,7 @@ process.on('message', (load: Load) => {
 });
 
 async function run(load: Load) {
-  const send = sender(load);
+  const { send, close } = sender(load);
   const latencies: number[] = [];
   let isMeasuring = false;
   let isDone = false;
@@ -34,10 +34,17 @@ async function run(load: Load) {
   const elapsedMs = performance.now() - startedMs;
   isDone = true;
   await Promise.all(connections);
+  // Those of the next load are shared out among the threads of the server, and these would count.
+  close();
   return summary(latencies, elapsedMs);
 }
 
-function sender({ url, model, form, input, shape, range, seed, connections }: Load): (index: number) => Promise<void> {
+interface Sender {
+  readonly send: (index: number) => Promise<void>;
+  readonly close: () => void;
+}
+
+function sender({ url, model, form, input, shape, range, seed, connections }: Load): Sender {
   const values = seededInput(
     shape.reduce((product, axis) => product * axis, 1),
     range,
@@ -50,8 +57,9 @@ function sender({ url, model, form, input, shape, range, seed, connections }: Lo
       ModelInferRequestSchema,
       create(ModelInferRequestSchema, { modelName: model, inputs: [tensor], rawInputContents: [bytes] }),
     );
-    const calls = Array.from({ length: connections }, () => caller(connectHttp2(url), message));
-    return async (index) => calls[index]?.();
+    const sessions = Array.from({ length: connections }, () => connectHttp2(url));
+    const calls = sessions.map((session) => caller(session, message));
+    return { send: async (index) => calls[index]?.(), close: () => sessions.forEach((session) => session.destroy()) };
   }
   const tensor = { name: input, datatype: 'FP32', shape };
   const head = JSON.stringify({
@@ -79,10 +87,9 @@ function sender({ url, model, form, input, shape, range, seed, connections }: Lo
     ),
     body,
   ]);
-  const exchanges = Array.from({ length: connections }, () =>
-    exchanger(connect(Number(port), hostname).setNoDelay(), request),
-  );
-  return async (index) => exchanges[index]?.();
+  const sockets = Array.from({ length: connections }, () => connect(Number(port), hostname).setNoDelay());
+  const exchanges = sockets.map((socket) => exchanger(socket, request));
+  return { send: async (index) => exchanges[index]?.(), close: () => sockets.forEach((socket) => socket.destroy()) };
 }
 
 /** Sends what was made before and reads one answer at a time, with as little of its own as can be: the server is measured, not a client. */
