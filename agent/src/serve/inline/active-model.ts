@@ -8,6 +8,7 @@ import { Sequences, type SequenceRequest } from '../sequences/sequences.js';
 import type { OpenedSession } from '../session/model-session.js';
 import type { TensorMap } from '../tensors/tensor.js';
 import type { RunningTrial } from '../trials/running-trial.js';
+import type { SharedShadow } from '../trials/shadow-trial.js';
 
 /** A model as it was loaded, and how it may run. */
 export interface PlacedModel extends OpenedSession {
@@ -15,6 +16,12 @@ export interface PlacedModel extends OpenedSession {
   readonly batching?: Batching | undefined;
   /** It runs on the thread of the protocol. */
   readonly isInline?: boolean;
+}
+
+/** A model that other threads may run, and what they then try beside it. */
+export interface Grantable {
+  readonly installed: InstalledModel;
+  readonly shadow: SharedShadow | undefined;
 }
 
 /** Requests that may wait for one model. */
@@ -58,6 +65,13 @@ export class ActiveModel {
   /** Of this activation; a run counts where it began. */
   get counts(): ActivationCounts {
     return this.#counts;
+  }
+
+  /** Where other threads may run it just as well: it runs in this one, has no state, and nothing else answers a share of its requests. */
+  get grantable(): Grantable | undefined {
+    const { installed, isInline, trial } = this;
+    if (!isInline || trial?.mode === 'split' || installed.variant.sequences) return undefined;
+    return { installed, shadow: trial?.shared };
   }
 
   /** From now on it serves: for the first time, or again after it was kept. */

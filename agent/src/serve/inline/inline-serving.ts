@@ -1,4 +1,4 @@
-import type { Digest, ModelName } from '@drover/shared/ids';
+import type { ModelName } from '@drover/shared/ids';
 import { contractFor } from '@drover/shared/manifest';
 import type { RunningModel } from '@drover/shared/protocol';
 import type { Clock } from '../../host/clock.js';
@@ -25,12 +25,12 @@ import type { LabelOutcome, Recorder } from '../recorder.js';
 import { readGoldenVectors, selfTest } from '../session/golden.js';
 import type { TensorMap } from '../tensors/tensor.js';
 import { copyOf } from '../tensors/copies.js';
-import type { Compared, ComparingSession } from '../trials/compared.js';
+import type { Compared, ComparingSession, ForeignComparison } from '../trials/compared.js';
 import type { RunningTrial } from '../trials/running-trial.js';
-import { ShadowTrial, type SharedShadow } from '../trials/shadow-trial.js';
+import { ShadowTrial } from '../trials/shadow-trial.js';
 import { SplitTrial } from '../trials/split-trial.js';
 import { Trials } from '../trials/trials.js';
-import { ActiveModel, type PlacedModel } from './active-model.js';
+import { ActiveModel, type Grantable, type PlacedModel } from './active-model.js';
 import { checkInputs } from './check-inputs.js';
 import { classesOf, demandAnswered, demandHeld, truthOf, type GivenLabel, type HeldAnswer } from './feedback.js';
 import { inputCounts, verifyContract } from './input-contract.js';
@@ -60,20 +60,6 @@ export interface InlineServingOptions {
   readonly settle?: () => Promise<void>;
   /** A session that was replaced could not be closed. */
   readonly onIncident: (error: unknown) => void;
-}
-
-/** A model that other threads may run, and what they then try beside it. */
-export interface Grantable {
-  readonly installed: InstalledModel;
-  readonly shadow: SharedShadow | undefined;
-}
-
-/** What another thread has answered, for a candidate to be compared on. */
-export interface ForeignComparison {
-  readonly model: ModelName;
-  readonly candidate: Digest;
-  readonly inputs: TensorMap;
-  readonly answered: TensorMap;
 }
 
 /**
@@ -167,11 +153,8 @@ export class InlineServing implements Serving, ParameterServing, TrialServing, S
     return [...this.#active.values()].map(({ installed }) => installed);
   }
 
-  /** Where other threads may run it just as well: it runs in this one, has no state, and nothing else answers a share of its requests. */
   grantable(model: ModelName): Grantable | undefined {
-    const { installed, isInline, trial } = this.#active.get(model) ?? {};
-    if (!installed || !isInline || trial?.mode === 'split' || installed.variant.sequences) return undefined;
-    return { installed, shadow: trial?.shared };
+    return this.#active.get(model)?.grantable;
   }
 
   find(model: string, version?: string): InstalledModel {

@@ -85,7 +85,7 @@ export interface ObservedRun {
   readonly outputs: TensorMap | undefined;
 }
 
-/** Property by property: spreading these together costs as much as all the rest of recording. */
+/** Property by property: every request passes, and spreads are dear (decision 21). */
 export function recordOf(installed: InstalledModel, run: ObservedRun): Writable<InferenceRecord> {
   const { model, release, adaptation } = installed;
   const { requestId, atMs, latencyUs, inferences, features, outputs } = run;

@@ -1,3 +1,4 @@
+import type { Digest, ModelName } from '@drover/shared/ids';
 import type { ProviderReport } from '@drover/shared/protocol';
 import { agreement, decoderFor, type Agreement, type Decoded } from '@drover/shared/task';
 import { bucketOf } from '@drover/shared/statistics';
@@ -21,6 +22,14 @@ export interface Compared {
   readonly classes?: { readonly active: Int32Array; readonly candidate: Int32Array };
   /** Of a regression or an anomaly score: the bucket of each value of both, if there are many, of some of them. */
   readonly values?: { readonly active: Int16Array; readonly candidate: Int16Array };
+}
+
+/** What another thread has answered, for a candidate to be compared on. */
+export interface ForeignComparison {
+  readonly model: ModelName;
+  readonly candidate: Digest;
+  readonly inputs: TensorMap;
+  readonly answered: TensorMap;
 }
 
 /** A candidate that runs on what another release has answered. */
