@@ -46,7 +46,8 @@ export class MeetingBudget {
 
   /** @returns whether a run has begun: not while another one is under way, nor while too many have met one */
   begin(): boolean {
-    if (Atomics.compareExchange(this.#cells, RUNNING, 0, 1) !== 0) return false;
+    if (!this.mayBegin || Atomics.compareExchange(this.#cells, RUNNING, 0, 1) !== 0) return false;
+    // A run of another thread may have come and gone between the two.
     if (!this.mayBegin) {
       this.end();
       return false;
