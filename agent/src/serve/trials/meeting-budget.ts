@@ -40,15 +40,15 @@ export class MeetingBudget {
     Atomics.sub(this.#cells, UNDER_WAY, 1);
   }
 
-  get mayBegin(): boolean {
+  mayBegin(): boolean {
     return Atomics.load(this.#cells, SAVED) >= 0;
   }
 
   /** @returns whether a run has begun: not while another one is under way, nor while too many have met one */
   begin(): boolean {
-    if (!this.mayBegin || Atomics.compareExchange(this.#cells, RUNNING, 0, 1) !== 0) return false;
+    if (!this.mayBegin() || Atomics.compareExchange(this.#cells, RUNNING, 0, 1) !== 0) return false;
     // A run of another thread may have come and gone between the two.
-    if (!this.mayBegin) {
+    if (!this.mayBegin()) {
       this.end();
       return false;
     }

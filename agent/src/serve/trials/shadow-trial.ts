@@ -102,7 +102,7 @@ export class ShadowTrial {
   compareWith(active: InstalledModel, given: TensorMap): Compare | undefined {
     this.#budget.requestBegins();
     if (this.#random() >= this.trial.terms.share) return undefined;
-    if (!this.#budget.mayBegin || this.#isFull(bytesIn(given))) {
+    if (!this.#budget.mayBegin() || this.#isFull(bytesIn(given))) {
       this.#note(active, { outcome: 'dropped' });
       return undefined;
     }
